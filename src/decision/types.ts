@@ -1,0 +1,115 @@
+import type { JsonObject } from "../base/json.ts";
+import type { ReasonCode } from "./reasons.ts";
+
+/** AuthZEN entities after the door: `null` members dropped, numbers checked, unknown members gone. */
+export type Subject = { readonly type: string; readonly id: string; readonly properties?: JsonObject };
+export type Resource = Subject;
+export type Action = { readonly name: string; readonly properties?: JsonObject };
+
+/**
+ * What a step asks, and nothing about how it was asked: two spellings of one request (member order, white space,
+ * escapes, number form) are one canonical request and so one input digest. Travels as its JCS text.
+ */
+export type CanonicalRequest = {
+  readonly v: 1;
+  readonly subject: Subject;
+  readonly action: Action;
+  readonly resource: Resource;
+  /** The request's `context` without `interlock`. */
+  readonly context?: JsonObject;
+  /** From `context.interlock`: the members that bear on the decision. */
+  readonly run?: string;
+  readonly step?: string;
+  readonly parents?: readonly string[];
+  readonly state_version?: number;
+};
+
+export type PepScope = "evaluate" | "search" | "runs" | "lineage.read";
+
+/**
+ * What the Worker verified before the shard was asked: plain data, one schema. The shard accepts it only if
+ * `material` is the current digest or every key in `keys` is still listed; else it answers `stale_facts`.
+ */
+export type Facts = {
+  readonly v: 1;
+  /** Digest of the key material under which verification happened. */
+  readonly material: string;
+  /** `kid` of every key that verified something here. */
+  readonly keys: readonly string[];
+  readonly pep: {
+    readonly id: string;
+    /** `jti` of the credential; `open` where the region runs with --open. */
+    readonly credential: string;
+    readonly issuer: string;
+    readonly scopes: readonly PepScope[];
+    /** Unix milliseconds. */
+    readonly exp_ms: number;
+  };
+};
+
+export type RegionMode = "joining" | "active" | "frozen";
+
+/** An entry of trust state that a decision matched, as it enters the trust digest. */
+export type TrustMatch = {
+  readonly key: string;
+  readonly origin: string;
+  readonly generation: number;
+  readonly state: string;
+};
+
+/** The trust state as one decision sees it: a pure view over the shard's index. */
+export type TrustView = {
+  readonly mode: RegionMode;
+  /** Unix milliseconds until which this shard's lease holds. */
+  readonly lease_until_ms: number;
+  readonly revision: number;
+  /** Entries in force on any of the canonical keys, in key order. */
+  readonly match: (keys: readonly string[]) => readonly TrustMatch[];
+};
+
+export type RunState = {
+  readonly id: string;
+  readonly kind: "implicit" | "opened";
+  readonly status: "open" | "closed";
+  /** `type/id` of the principal and other members; an implicit run has none and admits every subject. */
+  readonly members: readonly string[];
+  /** Number of steps recorded so far; optimistic concurrency compares it with `state_version`. */
+  readonly version: number;
+};
+
+export type Obligation = { readonly id: string; readonly type: string; readonly properties: JsonObject };
+
+export type FailedCheck = { readonly reason: ReasonCode; readonly detail?: string };
+
+/**
+ * The canonical bytes that determinism is about (DESIGN section 6). Member order here is the sorted order, so that
+ * `JSON.stringify` of a literal is its JCS.
+ */
+export type DecisionCore = {
+  readonly decision: "allow" | "deny";
+  readonly facts: string;
+  readonly failed: readonly FailedCheck[];
+  readonly input: string;
+  readonly obligations: readonly Obligation[];
+  readonly policy: string;
+  readonly reason: ReasonCode | null;
+  readonly region: string;
+  readonly run: string;
+  readonly t_ms: number;
+  readonly trust: string;
+  readonly v: 1;
+};
+
+/** Which policies decided: `pack/policy-id`, sorted by pack, then position. */
+export type Determining = { readonly policy: string; readonly reason: string | null };
+
+export type Outcome = {
+  readonly core: DecisionCore;
+  readonly determining: readonly Determining[];
+  /** Evaluation errors, for the sealed payload and `explain`; never on the wire unasked. */
+  readonly errors: readonly { readonly policy: string; readonly message: string }[];
+  /** Canonical keys that the decision rests on; looked at again at release. */
+  readonly dependencies: readonly string[];
+  /** Until when a PEP may cache an allow, Unix milliseconds. */
+  readonly valid_until_ms: number;
+};

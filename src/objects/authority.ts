@@ -1,0 +1,141 @@
+import type { RegionModeState, TrustEntry } from "../trust/events.ts";
+import type { PepScope } from "../decision/types.ts";
+
+/** Messages to the `TrustAuthority` (docs/object-rpc.md). */
+
+export type PublicJwk = {
+  readonly kty: string;
+  readonly crv?: string;
+  readonly x?: string;
+  readonly y?: string;
+  readonly n?: string;
+  readonly e?: string;
+  readonly kid: string;
+  readonly alg: string;
+  readonly use: "sig";
+};
+
+/** A key under which facts may be verified, with what it may verify. */
+export type MaterialKey = { readonly use: "pep" | "shard" | "authority"; readonly issuer: string; readonly jwk: PublicJwk };
+
+/** Immutable, named by its digest: an isolate may keep it as long as it likes. */
+export type Material = { readonly v: 1; readonly digest: string; readonly keys: readonly MaterialKey[] };
+
+export type LeaseRequest = {
+  readonly v: 1;
+  readonly shard: number;
+  readonly nonce: string;
+  /** Revision the shard has applied and made durable. */
+  readonly revision: number;
+  readonly material: string | null;
+  /** Public half of the shard's own key, for certification; the kid is `<region>.<log_epoch>.shard-<k>.<n>`. */
+  readonly key: PublicJwk;
+};
+
+export type LeaseAnswer =
+  | {
+      readonly ok: true;
+      readonly nonce: string;
+      /** Milliseconds left, to be anchored at the shard's own send time. */
+      readonly remaining_ms: number;
+      readonly from_revision: number;
+      readonly revision: number;
+      readonly mode: RegionModeState;
+      readonly entries: readonly TrustEntry[];
+      /** More entries than fit: the lease is withheld (`remaining_ms` 0) until the shard asks again and has them all. */
+      readonly more: boolean;
+      /** Present where the shard's is not current. */
+      readonly material: Material | null;
+      /** Digest of the active policy. */
+      readonly policy: string;
+    }
+  | { readonly ok: false; readonly code: "unsupported_version" | "unknown_shard" };
+
+export type RevokeMessage = {
+  readonly key: string;
+  readonly from: "issue" | "beginning";
+  readonly reason: string;
+  readonly actor: string;
+  readonly wait: "accepted" | "local";
+};
+
+export type RevocationView = {
+  readonly id: string;
+  readonly key: string;
+  readonly origin: string;
+  readonly generation: number;
+  readonly state: "revoked" | "restored";
+  readonly from: "issue" | "beginning";
+  readonly reason: string;
+  readonly issued_at_ms: number;
+  readonly revision: number;
+  /** Effective in this region: every shard has it, or its lease has ended. */
+  readonly status: Readonly<Record<string, "confirmed" | "lease_expired" | "unconfirmed">>;
+  readonly consistency: string;
+};
+
+export type RegisterPepMessage = {
+  readonly id: string;
+  readonly scopes: readonly PepScope[];
+  /** Seconds from now, ≤ 366 days. */
+  readonly ttl_s: number;
+  readonly actor: string;
+};
+
+export type PepView = {
+  readonly id: string;
+  readonly key: string;
+  readonly scopes: readonly PepScope[];
+  readonly registered_at_ms: number;
+  readonly exp_ms: number;
+  readonly status: "active" | "revoked" | "expired";
+};
+
+export type AdminResult<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly code: "not_found" | "conflict" | "invalid" | "joining" | "foreign_key"; readonly message: string };
+
+export type Enrolment = {
+  readonly region: string;
+  readonly log_epoch: number;
+  readonly pdp: string;
+  readonly mode: RegionModeState;
+  /** The region's public halves that a membership must list. */
+  readonly keys: readonly PublicJwk[];
+  readonly membership_version: number | null;
+  readonly root_threshold: number;
+};
+
+export type AuthorityStatus = {
+  readonly mode: RegionModeState;
+  readonly revision: number;
+  readonly revocations: number;
+  readonly membership_version: number | null;
+  readonly membership_expires_ms: number | null;
+  readonly policy: string;
+  readonly policy_problem: string | null;
+  readonly packs: readonly { readonly name: string; readonly status: "active" | "invalid"; readonly problem: string | null }[];
+  readonly shards: readonly { readonly shard: number; readonly revision: number; readonly leased_for_ms: number }[];
+};
+
+export interface AuthorityRpc {
+  material(): Promise<Material>;
+  /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
+  jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;
+  lease(request: LeaseRequest): Promise<LeaseAnswer>;
+  status(): Promise<AuthorityStatus>;
+  enrolment(): Promise<Enrolment>;
+  /** `jws`: General JSON JWS of a membership, `typ: interlock-membership+jws`. */
+  putMembership(jws: unknown, actor: string): Promise<AdminResult<Enrolment>>;
+  registerPep(message: RegisterPepMessage): Promise<AdminResult<PepView & { readonly credential: string }>>;
+  listPeps(): Promise<readonly PepView[]>;
+  revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>>;
+  /** Lifts this region's own entry by a higher generation that cites the revoking event. */
+  restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>>;
+  revocation(id: string): Promise<AdminResult<RevocationView>>;
+  listRevocations(after: number, limit: number): Promise<{ readonly revocations: readonly RevocationView[]; readonly next: number | null }>;
+  freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
+  unfreeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
+  /** A compact JWS by the authority over a JSON payload with `iss` and `iat`: for `signed_metadata`. */
+  signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string>;
+}

@@ -1,0 +1,200 @@
+import type { FailedCheck, Obligation, Determining, Facts } from "../decision/types.ts";
+import type { ReasonCode } from "../decision/reasons.ts";
+import type { TrustEntry, RegionModeState } from "../trust/events.ts";
+import type { JsonObject } from "../base/json.ts";
+
+/**
+ * Messages between the Worker and a `LineageShard` (docs/object-rpc.md). Plain data with a version `v`; large parts
+ * travel as JSON text, which is one string to clone instead of a tree.
+ */
+
+export type BatchSemantic = "execute_all" | "deny_on_first_deny" | "permit_on_first_permit";
+
+export type DecideItem = {
+  /** JCS text of a `CanonicalRequest`. */
+  readonly request: string;
+  /** Run that the step belongs to: the caller's, or the implicit run of this call. */
+  readonly run: string;
+};
+
+export type DecideMessage = {
+  readonly v: 1;
+  /** In request order; the shard decides them in one turn and their records stand next to each other. */
+  readonly items: readonly DecideItem[];
+  readonly semantic: BatchSemantic;
+  /** The run id that the Worker minted for the items without one; no state can exist for it, unless it was derived from an idempotency key. */
+  readonly implicit_run: string | null;
+  /** JCS text of `Facts`. */
+  readonly facts: string;
+  readonly traceparent: string | null;
+  /** Milliseconds the caller is ready to wait, counted from the moment the shard receives the message. */
+  readonly deadline_ms: number;
+  readonly idempotency_key: string | null;
+  /** Decide and answer, but record nothing and take nothing from budgets. The answer is never an allow ticket: no receipt. */
+  readonly dry_run: boolean;
+  readonly explain: boolean;
+  /** `consistency.at_least` of the request. */
+  readonly at_least: string | null;
+  /** Give leaf, leaf hash and path of every item. */
+  readonly inline_evidence: boolean;
+};
+
+export type ItemEvidence = {
+  /** base64url of the leaf bytes. */
+  readonly leaf: string;
+  /** RFC 6962 audit path from the leaf to the call's root, base64url. */
+  readonly path: readonly string[];
+};
+
+export type ItemAnswer = {
+  readonly decision: boolean;
+  readonly reason: ReasonCode | null;
+  /** The deciding policy's own `@reason`, where one was written. */
+  readonly policy_reason: string | null;
+  readonly obligations: readonly Obligation[];
+  readonly failed?: readonly FailedCheck[];
+  readonly determining?: readonly Determining[];
+  readonly evidence?: ItemEvidence;
+  /** Unix milliseconds; 0 for a deny. */
+  readonly valid_until_ms: number;
+};
+
+/** One word for each aspect of continuous authorization, as of this answer (DESIGN section 7). */
+export type Continuity = {
+  readonly trust: string;
+  readonly orchestration: string;
+  readonly policy: string;
+  readonly cryptographic: string;
+  readonly synchronization: string;
+  readonly replay: string;
+};
+
+export type DecideAnswer = {
+  readonly ok: true;
+  /** `null` where nothing was recorded (dry run, or refused before a record could be made). */
+  readonly decision_id: string | null;
+  /** Flattened JWS (RFC 7515 section 7.2.2) as JSON text, ≤ 1 KiB; `null` with `decision_id`. */
+  readonly receipt: string | null;
+  /** As many as were executed: fewer than asked under a short-circuit semantic. */
+  readonly items: readonly ItemAnswer[];
+  readonly consistency: string;
+  readonly continuity: Continuity;
+  readonly t_ms: number;
+  /** Items decided in the same flush, for the batch-size metric. */
+  readonly flush_size: number;
+};
+
+export type DecideRefusal = {
+  readonly ok: false;
+  /** `stale_facts`: verify again under `material`. The others end the request. */
+  readonly code: "stale_facts" | "idempotency_conflict" | "wrong_region" | "unsupported_version";
+};
+
+export type SearchKind = "subject" | "resource" | "action";
+
+export type SearchMessage = {
+  readonly v: 1;
+  readonly kind: SearchKind;
+  /** JCS text of the request; the searched entity has an empty id (or name). */
+  readonly request: string;
+  readonly facts: string;
+  readonly page: { readonly token: string | null; readonly limit: number | null };
+};
+
+export type SearchAnswer =
+  | {
+      readonly ok: true;
+      readonly results: readonly ({ readonly type: string; readonly id: string } | { readonly name: string })[];
+      /** "" where this is the last page; `null` where everything fitted and no page was asked for. */
+      readonly next_token: string | null;
+      readonly total: number;
+      /** Why everything was denied, where it was not a matter of policy (frozen, no lease …). */
+      readonly reason: ReasonCode | null;
+      readonly continuity: Continuity;
+    }
+  | { readonly ok: false; readonly code: "stale_facts" | "bad_page_token" | "unsupported_version" };
+
+export type OpenRunMessage = {
+  readonly v: 1;
+  readonly run: string;
+  readonly principal: { readonly type: string; readonly id: string };
+  readonly members: readonly { readonly type: string; readonly id: string }[];
+  readonly facts: string;
+  readonly traceparent: string | null;
+};
+
+export type RunAnswer =
+  | { readonly ok: true; readonly run: RunDescription; readonly receipt: string | null; readonly decision_id: string | null }
+  | { readonly ok: false; readonly code: "not_found" | "stale_facts" | "denied"; readonly reason: ReasonCode | null };
+
+export type RunDescription = {
+  readonly run: string;
+  readonly kind: "implicit" | "opened";
+  readonly status: "open" | "closed";
+  readonly principal: string | null;
+  readonly members: readonly string[];
+  readonly version: number;
+  readonly opened_at_ms: number;
+};
+
+/** One record as the authorized read it. */
+export type RecordDescription = {
+  readonly decision_id: string;
+  /** base64url leaf bytes: `0x01 ‖ JCS(record)`; hash these, never a re-canonicalized form. */
+  readonly leaf: string;
+  readonly leaf_hash: string;
+  /** The record, parsed from the leaf for convenience. */
+  readonly record: JsonObject;
+  /** The opened payload (request, facts, run id …), or why there is none. */
+  readonly payload: JsonObject | null;
+  readonly payload_status: "opened" | "erased" | "unreadable";
+};
+
+export type LineageAnswer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly code: "not_found" };
+
+export type RunLineage = {
+  readonly run: RunDescription;
+  /** Oldest first. */
+  readonly records: readonly RecordDescription[];
+  readonly next_before_sseq: number | null;
+};
+
+/** Authority → shard: entries and mode as of `revision`; contiguous from `have`. */
+export type ApplyTrustMessage = {
+  readonly v: 1;
+  readonly from_revision: number;
+  readonly revision: number;
+  readonly mode: RegionModeState;
+  readonly entries: readonly TrustEntry[];
+};
+
+/** Sent when the revision is *effective*: applied, and everything decided before it is released or withheld. */
+export type ApplyTrustAnswer = { readonly ok: true; readonly revision: number } | { readonly ok: false; readonly code: "gap"; readonly have: number };
+
+export type ShardStatus = {
+  readonly shard: number;
+  readonly sseq: number;
+  readonly head: string | null;
+  readonly revision: number;
+  readonly lease_remaining_ms: number;
+  readonly last_flush_ms: number;
+  readonly flushes: number;
+  readonly records: number;
+  readonly policy: string;
+  readonly trust_entries: number;
+  readonly halted: string | null;
+};
+
+export interface ShardRpc {
+  decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal>;
+  search(message: SearchMessage): Promise<SearchAnswer>;
+  openRun(message: OpenRunMessage): Promise<RunAnswer>;
+  closeRun(message: { readonly v: 1; readonly run: string; readonly facts: string; readonly traceparent: string | null }): Promise<RunAnswer>;
+  describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
+  readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
+  readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;
+  applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer>;
+  status(): Promise<ShardStatus>;
+}
+
+export type { Facts };
