@@ -4,7 +4,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** UTF-8 bytes of `text`. Lone surrogates become U+FFFD, so refuse them earlier (`base/json`). */
-export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text);
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text) as Uint8Array<ArrayBuffer>;
 
 /** Text of UTF-8 `bytes`; `null` where they are not well-formed UTF-8. */
 export function fromUtf8(bytes: Uint8Array): string | null {
