@@ -67,6 +67,7 @@ export type TrustView = {
   readonly match: (keys: readonly string[]) => readonly TrustMatch[];
 };
 
+/** A step's run, as far as the decision rests on it. */
 export type RunState = {
   readonly id: string;
   readonly kind: "implicit" | "opened";
@@ -106,6 +107,8 @@ export type Determining = { readonly policy: string; readonly reason: string | n
 export type Outcome = {
   readonly core: DecisionCore;
   readonly determining: readonly Determining[];
+  /** The deciding policy's own `@reason`, where one was written. */
+  readonly policy_reason: string | null;
   /** Evaluation errors, for the sealed payload and `explain`; never on the wire unasked. */
   readonly errors: readonly { readonly policy: string; readonly message: string }[];
   /** Canonical keys that the decision rests on; looked at again at release. */

@@ -1,0 +1,165 @@
+import type { ConsistencyToken } from "../trust/consistency.ts";
+import { credentialKey, issuerKey, pepKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
+import { evaluatePolicy, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
+import {
+  callerCurrent,
+  clockSound,
+  consistent,
+  leaseHolds,
+  lineageSound,
+  nothingRevoked,
+  policyCurrent,
+  regionActs,
+  runAdmits,
+  type ShardCondition,
+} from "./checks.ts";
+import type { CanonicalRequest, Facts, FailedCheck, Obligation, Outcome, RunState, TrustMatch, TrustView } from "./types.ts";
+
+export type DecideInput = {
+  readonly request: CanonicalRequest;
+  /** Digest text of the request's JCS. */
+  readonly input_digest: string;
+  readonly facts: Facts;
+  readonly facts_digest: string;
+  readonly policy: LoadedPolicy;
+  readonly trust: TrustView;
+  readonly condition: ShardCondition;
+  /** `null` where the request names a run that this shard does not know. */
+  readonly run: RunState | null;
+  readonly run_digest: string;
+  readonly region: string;
+  readonly at_least: ConsistencyToken | "malformed" | null;
+  /** `t_decide`: read once per turn, Unix milliseconds. */
+  readonly t_ms: number;
+  /** Digest text of the matched trust entries. */
+  readonly trust_digest: (matches: readonly TrustMatch[]) => string;
+};
+
+/**
+ * Decides one step. A pure function: the same input gives the same core, byte for byte, in every region and on every
+ * replay (G6).
+ *
+ * The checks run in the order of the reason registry and the first that fails is the primary reason. Those about the
+ * region itself end the evaluation, since nothing after them could be relied on; those about the step are all looked
+ * at; policy is evaluated only where none failed (G1: an allow needs every check and a permit).
+ */
+export function decide(input: DecideInput): Outcome {
+  const dependencies = dependenciesOf(input);
+  const region = regionChecks(input);
+  if (region !== null) return outcome(input, dependencies, [region], "", []);
+
+  const matches = input.trust.match(dependencies);
+  const trustDigest = input.trust_digest(matches);
+  const failed: FailedCheck[] = [];
+  add(failed, callerCurrent(input.facts, input.t_ms));
+  add(failed, nothingRevoked(matches));
+  const required = runRequirement(input.policy, input.request.action.name) === "required";
+  failed.push(...runAdmits(input.run, input.request.subject, required));
+  if (failed.length > 0 || input.run === null) return outcome(input, dependencies, failed, trustDigest, []);
+
+  const policy = evaluatePolicy(input.policy, input.request, {
+    region: input.region,
+    t_ms: input.t_ms,
+    pep: input.facts.pep.id,
+    run: { id: input.run.kind === "opened" ? input.run.id : "", kind: input.run.kind, version: input.run.version },
+    labels: [],
+  });
+  if (policy.reason !== null) {
+    failed.push(policy.policy_reason === null ? { reason: policy.reason } : { reason: policy.reason, detail: policy.policy_reason });
+  }
+  return {
+    ...outcome(input, dependencies, failed, trustDigest, policy.obligations),
+    determining: policy.determining,
+    errors: policy.errors,
+    policy_reason: policy.policy_reason,
+  };
+}
+
+/** Whether the region may decide at all: the first that fails, or `null`. */
+export function regionChecks(
+  input: Pick<DecideInput, "trust" | "condition" | "policy" | "region" | "at_least" | "t_ms">,
+): FailedCheck | null {
+  return (
+    regionActs(input.trust.mode) ??
+    lineageSound(input.condition) ??
+    leaseHolds(input.trust, input.t_ms) ??
+    policyCurrent(input.policy.digest, input.policy.problem, input.condition) ??
+    clockSound(input.condition) ??
+    consistent(input.at_least, input.region, input.trust.revision)
+  );
+}
+
+/** Everything whose revocation must turn this decision to deny, also between decision and release. */
+function dependenciesOf({ request, facts, run, region }: DecideInput): string[] {
+  const keys = [
+    subjectKey(request.subject.type, request.subject.id),
+    resourceKey(request.resource.type, request.resource.id),
+    pepKey(region, facts.pep.id),
+    credentialKey(facts.pep.issuer, facts.pep.credential),
+    issuerKey(facts.pep.issuer),
+  ];
+  if (run?.kind === "opened") keys.push(runKey(run.id));
+  return keys;
+}
+
+const add = (failed: FailedCheck[], check: FailedCheck | null): void => {
+  if (check !== null) failed.push(check);
+};
+
+function outcome(
+  input: DecideInput,
+  dependencies: readonly string[],
+  failed: readonly FailedCheck[],
+  trust: string,
+  obligations: readonly Obligation[],
+): Outcome {
+  const primary = failed[0]?.reason ?? null;
+  return {
+    core: {
+      decision: primary === null ? "allow" : "deny",
+      facts: input.facts_digest,
+      failed,
+      input: input.input_digest,
+      obligations: primary === null ? obligations : [],
+      policy: input.policy.digest,
+      reason: primary,
+      region: input.region,
+      run: input.run_digest,
+      t_ms: input.t_ms,
+      trust,
+      v: 1,
+    },
+    determining: [],
+    errors: [],
+    policy_reason: null,
+    dependencies,
+    valid_until_ms: primary === null ? Math.min(input.trust.lease_until_ms, input.facts.pep.exp_ms) : 0,
+  };
+}
+
+/**
+ * The decision as it must have been for any exception in it (G1: error is deny). The detail names no internals.
+ */
+export function denyInternal(input: DecideInput): Outcome {
+  return outcome(input, dependenciesOf(input), [{ reason: "internal" }], "", []);
+}
+
+/** Canonical text of a core: members stand in sorted order, so `JSON.stringify` is its JCS. */
+export function coreText(core: Outcome["core"]): string {
+  return JSON.stringify({
+    decision: core.decision,
+    facts: core.facts,
+    failed: core.failed.map((check) =>
+      check.detail === undefined ? { reason: check.reason } : { detail: check.detail, reason: check.reason },
+    ),
+    input: core.input,
+    obligations: core.obligations.map(({ id, type, properties }) => ({ id, properties, type })),
+    policy: core.policy,
+    reason: core.reason,
+    region: core.region,
+    run: core.run,
+    t_ms: core.t_ms,
+    trust: core.trust,
+    v: core.v,
+  });
+}

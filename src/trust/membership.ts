@@ -1,0 +1,116 @@
+import { flattenedVerify, importJWK, type GeneralJWS, type JWK } from "jose";
+import { z } from "zod";
+import { fromUtf8 } from "../base/bytes.ts";
+import { parseJson } from "../base/json.ts";
+import { err, ok, type Result } from "../base/result.ts";
+
+/**
+ * The membership (DESIGN section 5): which regions there are, their keys and endpoints. Signed by a threshold of
+ * offline root keys, versioned, expiring. A region that holds none is `joining` and denies everything.
+ */
+const publicJwk = z.object({ kty: z.string(), kid: z.string().min(1), alg: z.string(), use: z.literal("sig") }).catchall(z.string());
+
+const membershipSchema = z.strictObject({
+  v: z.literal(1),
+  type: z.literal("interlock-membership"),
+  version: z.int().min(1),
+  issued_at_ms: z.int().min(0),
+  expires_ms: z.int().min(0),
+  delta_ms: z.int().min(100).max(60_000),
+  regions: z
+    .array(
+      z.strictObject({
+        region: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/),
+        pdp: z.string().max(512),
+        endpoint: z.string().max(512),
+        log_epoch: z.int().min(1),
+        state: z.enum(["joining", "active", "draining", "removed"]),
+        keys: z.array(publicJwk).min(1).max(64),
+      }),
+    )
+    .min(1)
+    .max(64),
+  domains: z.record(z.string(), z.string()),
+  issuers: z.record(z.string(), z.string()),
+  may_revoke: z.record(z.string(), z.array(z.string())),
+});
+
+export type Membership = z.infer<typeof membershipSchema>;
+
+export type Roots = { readonly threshold: number; readonly keys: readonly JWK[] };
+
+const rootsSchema = z.strictObject({
+  threshold: z.int().min(1).max(64),
+  keys: z.array(z.looseObject({ kty: z.string(), kid: z.string().min(1) })).min(1).max(64),
+});
+
+/** The pinned roots, from the deployment's configuration. */
+export function readRoots(text: string): Result<Roots, string> {
+  const json = parseJson(text === "" ? "null" : text);
+  const parsed = rootsSchema.safeParse(json.ok ? json.value : null);
+  if (!parsed.success) return err('INTERLOCK_ROOTS: JSON {"threshold": n, "keys": [JWK with kid, …]} is required');
+  const roots = parsed.data as Roots;
+  if (new Set(roots.keys.map((key) => key.kid)).size < roots.threshold) {
+    return err("INTERLOCK_ROOTS: fewer distinct keys than the threshold");
+  }
+  return ok(roots);
+}
+
+const generalJws = z.strictObject({
+  payload: z.string().max(1 << 20),
+  signatures: z.array(z.strictObject({ protected: z.string().max(4_096), signature: z.string().max(1_024) })).min(1).max(64),
+});
+
+export const MEMBERSHIP_TYP = "interlock-membership+jws";
+
+/**
+ * Verifies a General JSON JWS (RFC 7515 section 7.2.1) against the roots. Signatures count once per distinct key;
+ * jose's own `generalVerify` is content with any single one, so each is verified by itself (TRUST section 5).
+ */
+export async function verifyMembership(jws: unknown, roots: Roots): Promise<Result<Membership, string>> {
+  const shape = generalJws.safeParse(jws);
+  if (!shape.success) return err("not a JWS in general JSON form with protected headers only (RFC 7515, 7.2.1)");
+  const general: GeneralJWS = shape.data;
+  const signers = new Set<string>();
+  let payload: Uint8Array | null = null;
+  for (const { protected: header, signature } of general.signatures) {
+    const signer = await verifyOne({ payload: general.payload, protected: header!, signature }, roots);
+    if (signer === null) continue;
+    signers.add(signer.kid);
+    payload = signer.payload;
+  }
+  if (payload === null || signers.size < roots.threshold) {
+    return err(`signed by ${signers.size} of the pinned roots, and ${roots.threshold} are required`);
+  }
+  const text = fromUtf8(payload);
+  const json = parseJson(text ?? "");
+  if (!json.ok) return err(`the payload is ${json.error.message}`);
+  const membership = membershipSchema.safeParse(json.value);
+  if (!membership.success) {
+    const issue = membership.error.issues[0]!;
+    return err(`the payload's ${issue.path.join(".") || "top level"}: ${issue.message}`);
+  }
+  return ok(membership.data);
+}
+
+type OneSignature = { readonly payload: string; readonly protected: string; readonly signature: string };
+
+async function verifyOne(one: OneSignature, roots: Roots): Promise<{ kid: string; payload: Uint8Array } | null> {
+  try {
+    let kid = "";
+    const { payload, protectedHeader } = await flattenedVerify(
+      one,
+      async (header) => {
+        const key = roots.keys.find((root) => root.kid === header?.kid);
+        if (key === undefined) throw new Error("not a pinned root");
+        kid = key.kid!;
+        return importJWK(key, "Ed25519");
+      },
+      { algorithms: ["Ed25519", "EdDSA"] },
+    );
+    // The typ keeps a signature made for another role from being shown here.
+    return protectedHeader?.typ === MEMBERSHIP_TYP ? { kid, payload } : null;
+  } catch {
+    return null;
+  }
+}
