@@ -1,0 +1,165 @@
+import type { JWK } from "jose";
+import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PepScope } from "../../src/decision/types.ts";
+import { eventText } from "../../src/trust/event-chain.ts";
+import type { TrustEntry, TrustEvent, TrustState } from "../../src/trust/events.ts";
+import { migrate } from "../migrate.ts";
+
+/** Rows of the trust authority. Every method is one synchronous turn; the caller brackets several in a transaction. */
+
+const STEPS = [
+  `CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE event(seq INTEGER PRIMARY KEY, event TEXT NOT NULL, digest TEXT NOT NULL, set_jws TEXT NOT NULL, actor TEXT NOT NULL, note TEXT NOT NULL) STRICT;
+   CREATE TABLE entry(key TEXT NOT NULL, origin TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL,
+     "from" TEXT NOT NULL, revoked_seq INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(key, origin)) STRICT, WITHOUT ROWID;
+   CREATE INDEX entry_by_seq ON entry(seq);
+   CREATE TABLE certified_key(kid TEXT PRIMARY KEY, jwk TEXT NOT NULL, role TEXT NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE pep(id TEXT PRIMARY KEY, scopes TEXT NOT NULL, jti TEXT NOT NULL, registered_at_ms INTEGER NOT NULL, exp_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
+];
+
+export type EntryRow = {
+  readonly key: string;
+  readonly origin: string;
+  readonly generation: number;
+  readonly state: TrustState;
+  readonly from: "issue" | "beginning";
+  /** Sequence of the event that last revoked the key; a restoration cites it. */
+  readonly revoked_seq: number;
+  readonly seq: number;
+};
+
+export type EventRow = { readonly event: TrustEvent; readonly digest: string; readonly actor: string; readonly note: string };
+
+export type PepRow = {
+  readonly id: string;
+  readonly scopes: readonly PepScope[];
+  readonly jti: string;
+  readonly registered_at_ms: number;
+  readonly exp_ms: number;
+};
+
+export class AuthorityStore {
+  readonly #storage: DurableObjectStorage;
+  readonly #sql: SqlStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    this.#sql = storage.sql;
+    migrate(storage, STEPS);
+  }
+
+  transaction<T>(turn: () => T): T {
+    return this.#storage.transactionSync(turn);
+  }
+
+  meta(key: string): string | null {
+    return this.#sql.exec<{ value: string }>("SELECT value FROM meta WHERE key = ?", key).toArray()[0]?.value ?? null;
+  }
+
+  setMeta(key: string, value: string): void {
+    this.#sql.exec("INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", key, value);
+  }
+
+  signingJwk(): JWK | null {
+    const text = this.meta("signing_jwk");
+    return text === null ? null : (JSON.parse(text) as JWK);
+  }
+
+  /** Sequence and digest of the newest event; the trust revision is that sequence. */
+  head(): { readonly seq: number; readonly digest: string | null } {
+    return (
+      this.#sql.exec<{ seq: number; digest: string }>("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1").toArray()[0] ?? {
+        seq: 0,
+        digest: null,
+      }
+    );
+  }
+
+  addEvent(event: TrustEvent, digest: string, set: string, actor: string, note: string): void {
+    this.#sql.exec(
+      "INSERT INTO event(seq, event, digest, set_jws, actor, note) VALUES (?, ?, ?, ?, ?, ?)",
+      event.seq,
+      eventText(event),
+      digest,
+      set,
+      actor,
+      note,
+    );
+  }
+
+  event(seq: number): EventRow | null {
+    const row = this.#sql
+      .exec<{ event: string; digest: string; actor: string; note: string }>("SELECT event, digest, actor, note FROM event WHERE seq = ?", seq)
+      .toArray()[0];
+    return row === undefined ? null : { ...row, event: JSON.parse(row.event) as TrustEvent };
+  }
+
+  entry(key: string, origin: string): EntryRow | null {
+    return this.#entries("SELECT * FROM entry WHERE key = ? AND origin = ?", key, origin)[0] ?? null;
+  }
+
+  putEntry(entry: EntryRow): void {
+    this.#sql.exec(
+      `INSERT INTO entry(key, origin, generation, state, "from", revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state,
+         "from" = excluded."from", revoked_seq = excluded.revoked_seq, seq = excluded.seq WHERE excluded.generation > entry.generation`,
+      entry.key,
+      entry.origin,
+      entry.generation,
+      entry.state,
+      entry.from,
+      entry.revoked_seq,
+      entry.seq,
+    );
+  }
+
+  /** Entries changed after `revision`, oldest change first. */
+  entriesAfter(revision: number, limit: number): readonly EntryRow[] {
+    return this.#entries("SELECT * FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", revision, limit);
+  }
+
+  /** Entries ever revoked, newest change last, for listing. */
+  revocations(after: number, limit: number): readonly EntryRow[] {
+    return this.entriesAfter(after, limit);
+  }
+
+  countRevoked(): number {
+    return this.#sql.exec<{ n: number }>("SELECT count(*) AS n FROM entry WHERE state = 'revoked'").one().n;
+  }
+
+  certify(jwk: PublicJwk, role: string, seq: number): void {
+    this.#sql.exec("INSERT INTO certified_key(kid, jwk, role, seq) VALUES (?, ?, ?, ?)", jwk.kid, JSON.stringify(jwk), role, seq);
+  }
+
+  certified(): readonly { readonly jwk: PublicJwk; readonly role: string }[] {
+    return this.#sql
+      .exec<{ jwk: string; role: string }>("SELECT jwk, role FROM certified_key ORDER BY seq")
+      .toArray()
+      .map((row) => ({ jwk: JSON.parse(row.jwk) as PublicJwk, role: row.role }));
+  }
+
+  putPep(pep: PepRow): void {
+    this.#sql.exec(
+      `INSERT INTO pep(id, scopes, jti, registered_at_ms, exp_ms) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT(id) DO UPDATE SET scopes = excluded.scopes, jti = excluded.jti, registered_at_ms = excluded.registered_at_ms, exp_ms = excluded.exp_ms`,
+      pep.id,
+      JSON.stringify(pep.scopes),
+      pep.jti,
+      pep.registered_at_ms,
+      pep.exp_ms,
+    );
+  }
+
+  peps(): readonly PepRow[] {
+    return this.#sql
+      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number }>("SELECT * FROM pep ORDER BY id")
+      .toArray()
+      .map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as PepScope[] }));
+  }
+
+  #entries(query: string, ...bindings: (string | number)[]): readonly EntryRow[] {
+    return this.#sql.exec<EntryRow & Record<string, SqlStorageValue>>(query, ...bindings).toArray();
+  }
+}
+
+export const asEntry = ({ key, origin, generation, state, from }: EntryRow): TrustEntry => ({ key, origin, generation, state, from });
