@@ -33,8 +33,12 @@ export type DecisionIdParts = {
 export const decisionId = (region: string, logEpoch: number, shard: number, sseq: number): string =>
   `${region}.${logEpoch}.s${shard}.${sseq}`;
 
+/** `null` for another form; numbers have one spelling (no leading zeros), so that one record has one id. */
 export function parseDecisionId(text: string): DecisionIdParts | null {
-  const match = /^([a-z][a-z0-9-]{0,30})\.([1-9][0-9]{0,8})\.s([0-9]{1,4})\.([1-9][0-9]{0,14})(?:\/([0-9]{1,5}))?$/.exec(text);
+  const match =
+    /^([a-z][a-z0-9-]{0,30})\.([1-9][0-9]{0,8})\.s(0|[1-9][0-9]{0,3})\.([1-9][0-9]{0,14})(?:\/(0|[1-9][0-9]{0,4}))?$/.exec(
+      text,
+    );
   if (match === null) return null;
   return {
     region: match[1]!,

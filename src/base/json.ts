@@ -98,7 +98,7 @@ function visit(value: JsonValue, walk: Walk, path: string): void {
   if (typeof value === "string") {
     if (!value.isWellFormed()) walk.surrogate ??= path === "" ? "the document" : path;
   } else if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) visit(value[i]!, walk, `${path}[${i}]`);
+    for (let i = 0; i < value.length; i++) visit(value[i], walk, `${path}[${i}]`);
   } else if (isObject(value)) {
     for (const name of Object.keys(value)) {
       walk.members++;
