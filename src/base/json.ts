@@ -6,7 +6,7 @@ export type JsonObject = { readonly [member: string]: JsonValue };
 export type JsonLimits = {
   /** Levels of nested arrays and objects; the top level counts as one. */
   readonly max_depth: number;
-  /** Members and elements in the whole document. */
+  /** Commas in the whole document, which is members and elements less one for each container that has any. */
   readonly max_values: number;
 };
 
@@ -22,7 +22,8 @@ export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * Parses I-JSON (RFC 7493): one value, unique member names, no lone surrogates, bounded depth and size.
+ * Parses I-JSON (RFC 7493): one value, unique member names, no lone surrogates, finite numbers, bounded
+ * depth and size.
  *
  * `JSON.parse` does the parsing; it silently keeps the last of two equal names, so one pass over the text counts
  * the members it wrote and one walk over the value counts the members that survived. Fewer survivors mean a
@@ -37,8 +38,11 @@ export function parseJson(text: string, limits: JsonLimits = DEFAULT_JSON_LIMITS
   } catch (cause) {
     return err({ code: "malformed", message: `not valid JSON: ${(cause as Error).message.slice(0, 120)}` });
   }
-  const walk: Walk = { members: 0, surrogate: null };
+  const walk: Walk = { members: 0, surrogate: null, overflow: null };
   visit(value, walk, "");
+  if (walk.overflow !== null) {
+    return err({ code: "malformed", message: `${walk.overflow}: number beyond the range of a double (RFC 7493, 2.2)` });
+  }
   if (walk.surrogate !== null) {
     return err({ code: "lone_surrogate", message: `${walk.surrogate}: text holds a lone surrogate (RFC 7493, 2.1)` });
   }
@@ -92,11 +96,14 @@ function endOfString(text: string, open: number): number {
   return text.length;
 }
 
-type Walk = { members: number; surrogate: string | null };
+type Walk = { members: number; surrogate: string | null; overflow: string | null };
 
 function visit(value: JsonValue, walk: Walk, path: string): void {
   if (typeof value === "string") {
     if (!value.isWellFormed()) walk.surrogate ??= path === "" ? "the document" : path;
+  } else if (typeof value === "number") {
+    // `JSON.parse` reads 1e400 as Infinity, which has no JSON text.
+    if (!Number.isFinite(value)) walk.overflow ??= path === "" ? "the document" : path;
   } else if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) visit(value[i], walk, `${path}[${i}]`);
   } else if (isObject(value)) {
