@@ -132,12 +132,14 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     if (!this.#store.certified().some(({ jwk }) => jwk.kid === request.key.kid && jwk.x === request.key.x)) {
       await this.#certifyShard(request.key);
     }
+    // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
+    // would not wait for this lease.
     const now = Date.now();
     const head = this.#store.head().seq;
     const rows = this.#store.entriesAfter(request.revision, ENTRIES_PER_ANSWER + 1);
     const more = rows.length > ENTRIES_PER_ANSWER;
     const entries = more ? rows.slice(0, ENTRIES_PER_ANSWER) : rows;
-    const material = await this.#currentMaterial();
+    const material = this.#currentMaterial();
     // With entries still to come the shard is not fresh: no lease until it has them all.
     const remaining = more ? 0 : FRESHNESS.lease_ms;
     this.#leases.granted(request.shard, now + remaining, request.revision);
@@ -456,7 +458,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     return this.#store.meta("frozen") === "1" ? "frozen" : "active";
   }
 
-  async #currentMaterial(): Promise<Material> {
+  #currentMaterial(): Material {
     if (this.#material === null) {
       const keys = this.#store
         .certified()

@@ -46,7 +46,7 @@ export type DecideInput = {
 export function decide(input: DecideInput): Outcome {
   const dependencies = dependenciesOf(input);
   const region = regionChecks(input);
-  if (region !== null) return outcome(input, dependencies, [region], "", []);
+  if (region !== null) return outcome(input, dependencies, [region], input.trust_digest([]), []);
 
   const matches = input.trust.match(dependencies);
   const trustDigest = input.trust_digest(matches);
@@ -141,7 +141,7 @@ function outcome(
  * The decision as it must have been for any exception in it (G1: error is deny). The detail names no internals.
  */
 export function denyInternal(input: DecideInput): Outcome {
-  return outcome(input, dependenciesOf(input), [{ reason: "internal" }], "", []);
+  return outcome(input, dependenciesOf(input), [{ reason: "internal" }], input.trust_digest([]), []);
 }
 
 /** Canonical text of a core: members stand in sorted order, so `JSON.stringify` is its JCS. */

@@ -1,0 +1,276 @@
+import { base64url } from "../../src/base/bytes.ts";
+import { digestOf } from "../../src/base/digest.ts";
+import { decisionId } from "../../src/base/ids.ts";
+import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../src/decision/decide.ts";
+import type { ReasonCode } from "../../src/decision/reasons.ts";
+import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/decision/types.ts";
+import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
+import { receiptText } from "../../src/lineage/receipt.ts";
+import type { DecideAnswer, DecideMessage, DecideRefusal, ItemAnswer } from "../../src/objects/shard.ts";
+import { decodeConsistency } from "../../src/trust/consistency.ts";
+import { nodeSha256 } from "../platform.ts";
+import type { Call, Flush } from "./group-commit.ts";
+import { describeRunState } from "./run-state.ts";
+import type { RunRow } from "./store.ts";
+import type { Turn } from "./turn.ts";
+import { callRoot, type Appended } from "./writer.ts";
+
+const IDEMPOTENCY_MS = 600_000;
+
+type Decided = { readonly outcome: Outcome; readonly run: RunRow | null; readonly appended: Appended | null; readonly input: string; readonly run_state: string };
+
+export type ParsedFacts = { readonly facts: Facts; readonly text: string; readonly digest: string };
+
+/** What is kept with an idempotency key: enough to give the same answer again, and to look again at what it rests on. */
+type Kept = { readonly items: readonly ItemAnswer[]; readonly dependencies: readonly (readonly string[])[]; readonly records: number; readonly t_ms: number };
+
+/** One `decide` message on its way through a flush. */
+export class DecideCall implements Call {
+  readonly #turn: Turn;
+  readonly #message: DecideMessage;
+  readonly #facts: ParsedFacts;
+  readonly #deadline: number;
+  readonly #resolve: (answer: DecideAnswer | DecideRefusal) => void;
+  #decided: Decided[] = [];
+  #first = 0;
+  #kept: Kept | null = null;
+  #keptFirst = 0;
+  #key: string | null = null;
+  #refused: DecideRefusal | null = null;
+  #late = false;
+
+  constructor(turn: Turn, message: DecideMessage, facts: ParsedFacts, received_ms: number, resolve: (answer: DecideAnswer | DecideRefusal) => void) {
+    this.#turn = turn;
+    this.#message = message;
+    this.#facts = facts;
+    this.#deadline = received_ms + message.deadline_ms;
+    this.#resolve = resolve;
+  }
+
+  get records(): number {
+    return this.#message.dry_run ? 0 : this.#decided.filter((item) => item.appended !== null).length;
+  }
+
+  get leafHashes(): readonly Uint8Array[] {
+    return this.#decided.flatMap((item) => (item.appended === null ? [] : [item.appended.leaf_hash]));
+  }
+
+  execute(): void {
+    const { items, semantic, idempotency_key } = this.#message;
+    // Nobody waits for it any more; deciding would only put a record nobody asked for.
+    if (this.#turn.t_ms >= this.#deadline) {
+      this.#late = true;
+      return;
+    }
+    const key = idempotency_key === null ? null : base64url(nodeSha256(new TextEncoder().encode(`${this.#facts.facts.pep.id}\0${idempotency_key}`)));
+    const asked = key === null ? "" : digestOf(`${semantic}\0${items.map((item) => item.request).join("\0")}`, nodeSha256);
+    if (key !== null && this.#answeredBefore(key, asked)) return;
+    this.#key = key;
+    this.#first = this.#turn.writer.sseq + 1;
+    // Every item of a call gets the call's id with its index, unless it is alone.
+    const alone = items.length === 1;
+    for (const item of items) {
+      const decided = this.#decideItem(item.request, item.run, alone);
+      this.#decided.push(decided);
+      const allowed = decided.outcome.core.decision === "allow";
+      if ((semantic === "deny_on_first_deny" && !allowed) || (semantic === "permit_on_first_permit" && allowed)) break;
+    }
+    if (key !== null && !this.#message.dry_run) {
+      const kept: Kept = {
+        items: this.#decided.map((item) => this.#answerOf(item, false)),
+        dependencies: this.#decided.map((item) => item.outcome.dependencies),
+        records: this.#decided.length,
+        t_ms: this.#turn.t_ms,
+      };
+      this.#turn.store.putAnswer(key, { input: asked, first_sseq: this.#first, answer: JSON.stringify(kept), expires_ms: this.#turn.t_ms + IDEMPOTENCY_MS });
+    }
+  }
+
+  /** Same key and same question: the stored answer. Same key, other question: a conflict. */
+  #answeredBefore(key: string, asked: string): boolean {
+    const stored = this.#turn.store.storedAnswer(key);
+    if (stored === null || stored.expires_ms <= this.#turn.t_ms) return false;
+    if (stored.input !== asked) {
+      this.#refused = { ok: false, code: "idempotency_conflict" };
+    } else {
+      this.#kept = JSON.parse(stored.answer) as Kept;
+      this.#keptFirst = stored.first_sseq;
+    }
+    return true;
+  }
+
+  #decideItem(requestText: string, runId: string, alone: boolean): Decided {
+    const { turn, facts, message } = { turn: this.#turn, facts: this.#facts, message: this.#message };
+    const request = JSON.parse(requestText) as CanonicalRequest;
+    const implicit = runId === message.implicit_run;
+    // Only a run derived from an idempotency key can have been seen before.
+    let run = turn.writer.run(runId, implicit && message.idempotency_key === null);
+    if (run === null && implicit) run = turn.writer.newRun(runId, "implicit", turn.t_ms, null, []);
+    const state: RunState | null = run === null ? null : { id: run.id, kind: run.kind, status: run.status, members: run.members, version: run.seq };
+    const described = describeRunState(state);
+    const input: DecideInput = {
+      request,
+      input_digest: digestOf(requestText, nodeSha256),
+      facts: facts.facts,
+      facts_digest: facts.digest,
+      policy: turn.policy,
+      trust: turn.trust,
+      condition: turn.condition,
+      run: state,
+      run_digest: described.digest,
+      region: turn.region,
+      at_least: message.at_least === null ? null : (decodeConsistency(message.at_least) ?? "malformed"),
+      t_ms: turn.t_ms,
+      trust_digest: turn.trustDigest,
+    };
+    let outcome: Outcome;
+    try {
+      outcome = decide(input);
+    } catch (cause) {
+      // An exception in the kernel is a bug; the caller gets a deny and the log gets the cause (G1).
+      turn.bug("decide", cause);
+      outcome = denyInternal(input);
+    }
+    if (message.dry_run) return { outcome, run, appended: null, input: requestText, run_state: described.text };
+    // A step of a run that is not known here is recorded in a run of its own: nothing is answered without a record.
+    run ??= turn.writer.newRun(turn.mintRun(), "implicit", turn.t_ms, null, []);
+    const appended = turn.writer.append(
+      {
+        kind: "decision",
+        run,
+        core: coreText(outcome.core),
+        decision: outcome.core.decision,
+        reason: outcome.core.reason,
+        refers: null,
+        input: requestText,
+        facts: facts.text,
+        run_state: described.text,
+        sealed: `"determining":${JSON.stringify(outcome.determining)},"errors":${JSON.stringify(outcome.errors)}`,
+        policy: turn.policy.digest,
+        trust: { digest: outcome.core.trust, revision: turn.trust.revision },
+        traceparent: message.traceparent,
+      },
+      turn.t_ms,
+      this.#first,
+      alone,
+    );
+    return { outcome, run, appended, input: requestText, run_state: described.text };
+  }
+
+  release(flush: Flush | null, index: number): void {
+    if (this.#refused !== null) return this.#resolve(this.#refused);
+    if (this.#late) return this.#denyAll("deadline");
+    if (this.#kept !== null) {
+      void this.#releaseKept(this.#kept);
+      return;
+    }
+    const now = this.#turn.now();
+    // Looked at once for the call: has anything that any decision rests on changed since?
+    const region = this.#regionProblem(now);
+    const items = this.#decided.map((item) => {
+      if (item.outcome.core.decision === "allow" && (region || now >= this.#deadline || this.#turn.revoked(item.outcome.dependencies))) {
+        if (item.appended !== null && item.run !== null) this.#turn.owe({ run: item.run.id, refers: item.appended, input: item.input, facts: this.#facts.text, run_state: item.run_state, core: item.outcome.core, traceparent: this.#message.traceparent, idempotency: this.#key });
+        return denied("withheld");
+      }
+      return this.#answerOf(item, this.#message.explain);
+    });
+    this.#answer(items, flush, index);
+  }
+
+  /** The region itself turned: the lease ended, it was frozen, its policy changed. */
+  #regionProblem(now: number): boolean {
+    return (
+      regionChecks({
+        trust: this.#turn.liveTrust(),
+        condition: this.#turn.liveCondition(),
+        policy: this.#turn.policy,
+        region: this.#turn.region,
+        at_least: null,
+        t_ms: now,
+      }) !== null
+    );
+  }
+
+  #answer(items: readonly ItemAnswer[], flush: Flush | null, index: number): void {
+    const hashes = this.leafHashes;
+    const recorded = flush !== null && hashes.length > 0;
+    const id = recorded ? decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#first) : null;
+    const receipt = recorded
+      ? receiptText(flush.jws, { call: index, items: hashes.length, leaf: base64url(callRoot(hashes)), path: flush.path(index) })
+      : null;
+    let answered = items;
+    if (recorded && this.#message.inline_evidence) {
+      const tree = merkleTree(hashes, nodeSha256);
+      answered = items.map((item, at) => ({
+        ...item,
+        evidence: { leaf: base64url(this.#decided[at]!.appended!.leaf), path: inclusionPath(tree, at).map(base64url) },
+      }));
+    }
+    this.#resolve({
+      ok: true,
+      decision_id: id,
+      receipt,
+      items: answered,
+      consistency: this.#turn.consistency(),
+      continuity: this.#turn.continuity(),
+      t_ms: this.#turn.t_ms,
+      flush_size: flush?.size ?? 0,
+    });
+  }
+
+  /** A repeated answer is looked at again: it may turn to deny, never to allow (DESIGN section 7). */
+  async #releaseKept(kept: Kept): Promise<void> {
+    try {
+      const stored = await this.#turn.receiptOf(this.#keptFirst, kept.records);
+      const now = this.#turn.now();
+      const region = this.#regionProblem(now);
+      const items = kept.items.map((item, at) =>
+        item.decision && (region || this.#turn.revoked(kept.dependencies[at]!)) ? denied("withheld") : item,
+      );
+      this.#resolve({
+        ok: true,
+        decision_id: decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#keptFirst),
+        receipt: stored,
+        items: items.map((item) => (item.decision ? { ...item, valid_until_ms: Math.min(item.valid_until_ms, this.#turn.liveTrust().lease_until_ms) } : item)),
+        consistency: this.#turn.consistency(),
+        continuity: this.#turn.continuity(),
+        t_ms: kept.t_ms,
+        flush_size: 0,
+      });
+    } catch (cause) {
+      this.#turn.bug("repeat", cause);
+      this.#denyAll("lineage_unavailable");
+    }
+  }
+
+  fail(): void {
+    this.#denyAll("lineage_unavailable");
+  }
+
+  #denyAll(reason: ReasonCode): void {
+    this.#resolve({
+      ok: true,
+      decision_id: null,
+      receipt: null,
+      items: this.#message.items.map(() => denied(reason)),
+      consistency: this.#turn.consistency(),
+      continuity: this.#turn.continuity(),
+      t_ms: this.#turn.now(),
+      flush_size: 0,
+    });
+  }
+
+  #answerOf({ outcome }: Decided, explain: boolean): ItemAnswer {
+    const { core } = outcome;
+    return {
+      decision: core.decision === "allow",
+      reason: core.reason,
+      policy_reason: outcome.policy_reason,
+      obligations: core.obligations,
+      ...(explain ? { failed: core.failed, determining: outcome.determining } : {}),
+      valid_until_ms: outcome.valid_until_ms,
+    };
+  }
+}
+
+const denied = (reason: ReasonCode): ItemAnswer => ({ decision: false, reason, policy_reason: null, obligations: [], valid_until_ms: 0 });

@@ -1,0 +1,233 @@
+import { migrate } from "../migrate.ts";
+import type { TrustEntry } from "../../src/trust/events.ts";
+
+/**
+ * Rows of one shard (docs/storage.md). `record` is append-only and keyed by `sseq`; a run is found by its own row and
+ * read backwards through `prev_sseq`, so a decision writes two rows and no index.
+ */
+const STEPS = [
+  `CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE record(sseq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL, run TEXT NOT NULL,
+     prev_sseq INTEGER, t_ms INTEGER NOT NULL, sealed BLOB) STRICT;
+   CREATE TABLE run(id TEXT PRIMARY KEY, salt BLOB NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL, principal TEXT,
+     members TEXT NOT NULL, last_sseq INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL,
+     opened_t_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE flush(first_sseq INTEGER PRIMARY KEY, last_sseq INTEGER NOT NULL, calls TEXT NOT NULL, payload TEXT NOT NULL) STRICT;
+   CREATE TABLE idempotency(key TEXT PRIMARY KEY, input TEXT NOT NULL, first_sseq INTEGER NOT NULL, answer TEXT NOT NULL,
+     expires_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE trust_entry(key TEXT NOT NULL, origin TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL,
+     "from" TEXT NOT NULL, PRIMARY KEY(key, origin)) STRICT, WITHOUT ROWID;`,
+];
+
+export type RunRow = {
+  readonly id: string;
+  readonly salt: Uint8Array;
+  readonly kind: "implicit" | "opened";
+  status: "open" | "closed";
+  readonly principal: string | null;
+  readonly members: readonly string[];
+  /** `sseq` of the run's newest record; 0 for a run that has none yet. */
+  last_sseq: number;
+  /** Number of its records. */
+  seq: number;
+  /** Leaf hash of its newest record. */
+  head: Uint8Array | null;
+  readonly opened_t_ms: number;
+};
+
+export type RecordRow = {
+  readonly sseq: number;
+  readonly leaf: Uint8Array;
+  readonly leaf_hash: Uint8Array;
+  readonly prev_sseq: number | null;
+  readonly sealed: Uint8Array | null;
+};
+
+export type FlushRow = { readonly first_sseq: number; readonly last_sseq: number; readonly calls: readonly number[]; readonly payload: string };
+
+export type StoredAnswer = { readonly input: string; readonly first_sseq: number; readonly answer: string; readonly expires_ms: number };
+
+const bytes = (value: ArrayBuffer): Uint8Array => new Uint8Array(value);
+/** A view's own bytes as SQLite takes them; copies only where the view is part of a larger buffer. */
+const blob = (view: Uint8Array): ArrayBuffer =>
+  (view.byteLength === view.buffer.byteLength ? view.buffer : view.slice().buffer) as ArrayBuffer;
+
+export class ShardStore {
+  readonly #storage: DurableObjectStorage;
+  readonly #sql: SqlStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    this.#sql = storage.sql;
+    migrate(storage, STEPS);
+  }
+
+  transaction<T>(turn: () => T): T {
+    return this.#storage.transactionSync(turn);
+  }
+
+  /** Resolves when everything written so far is on disk (or confirmed by the replicas). */
+  sync(): Promise<void> {
+    return this.#storage.sync();
+  }
+
+  /** Touches storage: a superseded twin of the object fails here instead of answering from memory. */
+  touch(): void {
+    this.#sql.exec("SELECT 1 FROM meta LIMIT 1").toArray();
+  }
+
+  meta(key: string): string | null {
+    return this.#sql.exec<{ value: string }>("SELECT value FROM meta WHERE key = ?", key).toArray()[0]?.value ?? null;
+  }
+
+  setMeta(key: string, value: string): void {
+    this.#sql.exec("INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", key, value);
+  }
+
+  head(): { readonly sseq: number; readonly t_ms: number; readonly leaf_hash: Uint8Array | null } {
+    const row = this.#sql
+      .exec<{ sseq: number; t_ms: number; leaf_hash: ArrayBuffer }>("SELECT sseq, t_ms, leaf_hash FROM record ORDER BY sseq DESC LIMIT 1")
+      .toArray()[0];
+    return row === undefined ? { sseq: 0, t_ms: 0, leaf_hash: null } : { ...row, leaf_hash: bytes(row.leaf_hash) };
+  }
+
+  addRecord(row: RecordRow, run: string, t_ms: number): void {
+    this.#sql.exec(
+      "INSERT INTO record(sseq, leaf, leaf_hash, run, prev_sseq, t_ms, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      row.sseq,
+      blob(row.leaf),
+      blob(row.leaf_hash),
+      run,
+      row.prev_sseq,
+      t_ms,
+      row.sealed === null ? null : blob(row.sealed),
+    );
+  }
+
+  record(sseq: number): (RecordRow & { readonly run: string }) | null {
+    const row = this.#sql
+      .exec<{ sseq: number; leaf: ArrayBuffer; leaf_hash: ArrayBuffer; run: string; prev_sseq: number | null; sealed: ArrayBuffer | null }>(
+        "SELECT sseq, leaf, leaf_hash, run, prev_sseq, sealed FROM record WHERE sseq = ?",
+        sseq,
+      )
+      .toArray()[0];
+    if (row === undefined) return null;
+    return { ...row, leaf: bytes(row.leaf), leaf_hash: bytes(row.leaf_hash), sealed: row.sealed === null ? null : bytes(row.sealed) };
+  }
+
+  leafHashes(first: number, last: number): readonly Uint8Array[] {
+    return this.#sql
+      .exec<{ leaf_hash: ArrayBuffer }>("SELECT leaf_hash FROM record WHERE sseq BETWEEN ? AND ? ORDER BY sseq", first, last)
+      .toArray()
+      .map((row) => bytes(row.leaf_hash));
+  }
+
+  run(id: string): RunRow | null {
+    const row = this.#sql
+      .exec<{
+        id: string;
+        salt: ArrayBuffer;
+        kind: RunRow["kind"];
+        status: RunRow["status"];
+        principal: string | null;
+        members: string;
+        last_sseq: number;
+        seq: number;
+        head: ArrayBuffer;
+        opened_t_ms: number;
+      }>("SELECT * FROM run WHERE id = ?", id)
+      .toArray()[0];
+    if (row === undefined) return null;
+    return { ...row, salt: bytes(row.salt), head: bytes(row.head), members: JSON.parse(row.members) as string[] };
+  }
+
+  putRun(run: RunRow): void {
+    this.#sql.exec(
+      `INSERT INTO run(id, salt, kind, status, principal, members, last_sseq, seq, head, opened_t_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT(id) DO UPDATE SET status = excluded.status, last_sseq = excluded.last_sseq, seq = excluded.seq, head = excluded.head`,
+      run.id,
+      blob(run.salt),
+      run.kind,
+      run.status,
+      run.principal,
+      JSON.stringify(run.members),
+      run.last_sseq,
+      run.seq,
+      blob(run.head!),
+      run.opened_t_ms,
+    );
+  }
+
+  addFlush(flush: FlushRow): void {
+    this.#sql.exec(
+      "INSERT INTO flush(first_sseq, last_sseq, calls, payload) VALUES (?, ?, ?, ?)",
+      flush.first_sseq,
+      flush.last_sseq,
+      JSON.stringify(flush.calls),
+      flush.payload,
+    );
+  }
+
+  /** The flush that holds record `sseq`. */
+  flushOf(sseq: number): FlushRow | null {
+    const row = this.#sql
+      .exec<{ first_sseq: number; last_sseq: number; calls: string; payload: string }>(
+        "SELECT * FROM flush WHERE first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
+        sseq,
+      )
+      .toArray()[0];
+    return row === undefined || row.last_sseq < sseq ? null : { ...row, calls: JSON.parse(row.calls) as number[] };
+  }
+
+  storedAnswer(key: string): StoredAnswer | null {
+    return (
+      this.#sql
+        .exec<StoredAnswer & Record<string, SqlStorageValue>>("SELECT input, first_sseq, answer, expires_ms FROM idempotency WHERE key = ?", key)
+        .toArray()[0] ?? null
+    );
+  }
+
+  putAnswer(key: string, stored: StoredAnswer): void {
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO idempotency(key, input, first_sseq, answer, expires_ms) VALUES (?, ?, ?, ?, ?)",
+      key,
+      stored.input,
+      stored.first_sseq,
+      stored.answer,
+      stored.expires_ms,
+    );
+  }
+
+  /** The allow was withdrawn before it left: a repetition must not give it either. */
+  withholdAnswer(key: string): void {
+    this.#sql.exec("DELETE FROM idempotency WHERE key = ?", key);
+  }
+
+  dropExpiredAnswers(now_ms: number): void {
+    this.#sql.exec("DELETE FROM idempotency WHERE expires_ms <= ?", now_ms);
+  }
+
+  /** Keeps the entry of the higher generation: the merge is a join, whatever the order of arrival. */
+  mergeEntry(entry: TrustEntry): void {
+    this.#sql.exec(
+      `INSERT INTO trust_entry(key, origin, generation, state, "from") VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state, "from" = excluded."from"
+       WHERE excluded.generation > trust_entry.generation`,
+      entry.key,
+      entry.origin,
+      entry.generation,
+      entry.state,
+      entry.from,
+    );
+  }
+
+  entriesOf(key: string): readonly TrustEntry[] {
+    return this.#sql
+      .exec<TrustEntry & Record<string, SqlStorageValue>>('SELECT key, origin, generation, state, "from" FROM trust_entry WHERE key = ? ORDER BY origin', key)
+      .toArray();
+  }
+
+  *entryKeys(): Iterable<string> {
+    for (const row of this.#sql.exec<{ key: string }>("SELECT DISTINCT key FROM trust_entry")) yield row.key;
+  }
+}

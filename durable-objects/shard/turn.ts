@@ -1,0 +1,68 @@
+import { regionChecks } from "../../src/decision/decide.ts";
+import type { ShardCondition } from "../../src/decision/checks.ts";
+import type { DecisionCore, TrustMatch, TrustView } from "../../src/decision/types.ts";
+import type { Continuity } from "../../src/objects/shard.ts";
+import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
+import type { ShardStore } from "./store.ts";
+import type { Appended, SourceWriter } from "./writer.ts";
+
+/** An allow that was recorded and then withdrawn before it left: a `withheld` record must follow. */
+export type Owed = {
+  readonly run: string;
+  readonly refers: Appended;
+  readonly input: string;
+  readonly facts: string;
+  readonly run_state: string;
+  readonly core: DecisionCore;
+  readonly traceparent: string | null;
+  /** Stored answer that must not be repeated as an allow. */
+  readonly idempotency: string | null;
+};
+
+/** What the calls of a shard share: the state of the current turn, and the shard as it is at release. */
+export interface Turn {
+  readonly region: string;
+  readonly log_epoch: number;
+  readonly shard: number;
+  readonly policy: LoadedPolicy;
+  readonly store: ShardStore;
+  readonly writer: SourceWriter;
+  /** The clock of this turn, read once; never behind the newest record. */
+  readonly t_ms: number;
+  readonly trust: TrustView;
+  readonly condition: ShardCondition;
+  readonly trustDigest: (matches: readonly TrustMatch[]) => string;
+  now(): number;
+  liveTrust(): TrustView;
+  liveCondition(): ShardCondition;
+  revoked(dependencies: readonly string[]): boolean;
+  owe(owed: Owed): void;
+  mintRun(): string;
+  consistency(): string;
+  continuity(): Continuity;
+  /** The receipt of an earlier call, made again: Ed25519 is deterministic, so it is the same receipt. */
+  receiptOf(first_sseq: number, records: number): Promise<string | null>;
+  bug(where: string, cause: unknown): void;
+}
+
+/** The words of the continuity block that a shard can vouch for. */
+export function continuityOf(turn: Pick<Turn, "liveTrust" | "liveCondition" | "policy" | "region" | "now">): Continuity {
+  const problem = regionChecks({
+    trust: turn.liveTrust(),
+    condition: turn.liveCondition(),
+    policy: turn.policy,
+    region: turn.region,
+    at_least: null,
+    t_ms: turn.now(),
+  });
+  const reason = problem?.reason ?? null;
+  return {
+    trust: reason === "region_joining" ? "joining" : reason === "region_frozen" ? "frozen" : reason === "trust_lease_expired" ? "stale" : "current",
+    orchestration: reason === "lineage_halted" ? "halted" : "consistent",
+    policy: reason === "policy_stale" ? "stale" : "current",
+    cryptographic: reason === "clock_anomaly" ? "clock_anomaly" : "signed",
+    // Regions do not exchange events yet, and nothing replays decisions yet: say so rather than claim it.
+    synchronization: "region_only",
+    replay: "not_built",
+  };
+}

@@ -1,0 +1,160 @@
+import { base64url } from "../../src/base/bytes.ts";
+import { digestOf } from "../../src/base/digest.ts";
+import { decisionId } from "../../src/base/ids.ts";
+import { ENGINE } from "../../src/decision/engine.ts";
+import { treeHash } from "../../src/lineage/merkle.ts";
+import { commitment, encodeRecord, leafHash, RUN_SALT_BYTES, saltedRunHash, type RecordKind } from "../../src/lineage/record.ts";
+import { SEAL_RANDOM_BYTES, saltsOf, sealPayload, type RegionKey } from "../../src/lineage/seal.ts";
+import { aesGcm, nodeSha256 } from "../platform.ts";
+import type { RunRow, ShardStore } from "./store.ts";
+
+/** What one record says and seals; the writer adds place, order and time. */
+export type RecordDraft = {
+  readonly kind: RecordKind;
+  readonly run: RunRow;
+  /** Canonical text of the core. */
+  readonly core: string;
+  readonly decision: "allow" | "deny" | null;
+  readonly reason: string | null;
+  readonly refers: Uint8Array | null;
+  /** JCS texts that the record commits to. */
+  readonly input: string;
+  readonly facts: string;
+  readonly run_state: string;
+  /** JSON text of what else replay needs, without the surrounding braces. */
+  readonly sealed: string;
+  readonly policy: string;
+  readonly trust: { readonly digest: string; readonly revision: number };
+  readonly traceparent: string | null;
+};
+
+export type SourceIdentity = {
+  readonly region: string;
+  readonly log_epoch: number;
+  readonly shard: number;
+  readonly region_key: RegionKey;
+};
+
+export type Appended = { readonly sseq: number; readonly leaf: Uint8Array; readonly leaf_hash: Uint8Array };
+
+/**
+ * The source's one writer: gapless `sseq`, a chain per run. Lives for the object's life; a turn that fails must be
+ * followed by `reload`, since memory is then ahead of storage.
+ */
+export class SourceWriter {
+  readonly #store: ShardStore;
+  readonly #id: SourceIdentity;
+  readonly #random = new RandomPool();
+  #sseq = 0;
+  #lastT = 0;
+  /** Runs touched in the current turn; written back once each at its end. */
+  #runs = new Map<string, RunRow>();
+
+  constructor(store: ShardStore, id: SourceIdentity) {
+    this.#store = store;
+    this.#id = id;
+    this.reload();
+  }
+
+  get sseq(): number {
+    return this.#sseq;
+  }
+  /** Time of the newest record, Unix milliseconds: the persisted high-water mark of the clock. */
+  get lastT(): number {
+    return this.#lastT;
+  }
+
+  reload(): void {
+    const head = this.#store.head();
+    this.#sseq = head.sseq;
+    this.#lastT = head.t_ms;
+    this.#runs = new Map();
+  }
+
+  /** The run as this turn sees it, or `null`. `fresh`: the id was minted for this call, so storage cannot know it. */
+  run(id: string, fresh: boolean): RunRow | null {
+    const seen = this.#runs.get(id);
+    if (seen !== undefined) return seen;
+    return fresh ? null : this.#store.run(id);
+  }
+
+  newRun(id: string, kind: RunRow["kind"], t_ms: number, principal: string | null, members: readonly string[]): RunRow {
+    return { id, salt: this.#random.take(RUN_SALT_BYTES).slice(), kind, status: "open", principal, members, last_sseq: 0, seq: 0, head: null, opened_t_ms: t_ms };
+  }
+
+  /**
+   * Appends one record to the source and to its run's chain. `first` is the `sseq` of the call's first record and
+   * `alone` says whether the call has only this one: together they name the record.
+   */
+  append(draft: RecordDraft, t_ms: number, first: number, alone: boolean): Appended {
+    const { region, log_epoch, shard } = this.#id;
+    const sseq = ++this.#sseq;
+    this.#lastT = t_ms;
+    const run = draft.run;
+    const random = this.#random.take(SEAL_RANDOM_BYTES);
+    const salts = saltsOf(random);
+    const source = `shard/${shard}`;
+    const id = decisionId(region, log_epoch, shard, first);
+    const leaf = encodeRecord({
+      commit: {
+        facts: commitment("facts", salts.facts, draft.facts, nodeSha256),
+        input: commitment("input", salts.input, draft.input, nodeSha256),
+        run: commitment("run", salts.run, draft.run_state, nodeSha256),
+      },
+      core: digestOf(draft.core, nodeSha256),
+      decision: draft.decision,
+      decision_id: alone ? id : `${id}/${sseq - first}`,
+      engine: ENGINE,
+      kind: draft.kind,
+      log_epoch,
+      parents: [],
+      policy: draft.policy,
+      prev: run.head === null ? null : base64url(run.head),
+      reason: draft.reason,
+      refers: draft.refers === null ? null : base64url(draft.refers),
+      region,
+      run: saltedRunHash(run.salt, run.id, nodeSha256),
+      seq: run.seq + 1,
+      source,
+      sseq,
+      t: t_ms,
+      traceparent: draft.traceparent,
+      trust: draft.trust,
+      v: 1,
+    });
+    const leaf_hash = leafHash(leaf, nodeSha256);
+    const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
+    const sealed = sealPayload(aesGcm, this.#id.region_key, { region, log_epoch, source, sseq }, payload, random);
+    this.#store.addRecord({ sseq, leaf, leaf_hash, prev_sseq: run.last_sseq === 0 ? null : run.last_sseq, sealed }, run.id, t_ms);
+    run.head = leaf_hash;
+    run.seq += 1;
+    run.last_sseq = sseq;
+    this.#runs.set(run.id, run);
+    return { sseq, leaf, leaf_hash };
+  }
+
+  /** Ends the turn: each run that moved is written once. */
+  finish(): void {
+    for (const run of this.#runs.values()) this.#store.putRun(run);
+    this.#runs = new Map();
+  }
+}
+
+/** Root over a call's leaf hashes: what its receipt promises. */
+export const callRoot = (leafHashes: readonly Uint8Array[]): Uint8Array =>
+  leafHashes.length === 1 ? leafHashes[0]! : treeHash(leafHashes, nodeSha256);
+
+/** Random bytes drawn 16 KiB at a time; each byte is handed out once. */
+class RandomPool {
+  readonly #pool = new Uint8Array(16_384);
+  #at = this.#pool.length;
+
+  take(length: number): Uint8Array {
+    if (this.#at + length > this.#pool.length) {
+      crypto.getRandomValues(this.#pool);
+      this.#at = 0;
+    }
+    this.#at += length;
+    return this.#pool.subarray(this.#at - length, this.#at);
+  }
+}
