@@ -1,0 +1,87 @@
+import type { Enrolment, PepView, RevocationView } from "../../src/objects/authority.ts";
+import type { PepScope } from "../../src/decision/types.ts";
+import { messageOf, Problem } from "../problem.ts";
+
+/** What `GET /admin/v1/status` and the other calls below give back is what the authority gives: `src/objects`. */
+export type Registered = PepView & { readonly credential: string };
+
+/**
+ * The admin routes of one region over HTTP (docs/routes.md). Every refusal becomes a `Problem` that says which
+ * region, what it answered, and what to do.
+ */
+export class AdminClient {
+  readonly #url: string;
+  readonly #token: string;
+
+  constructor(url: string, token: string) {
+    this.#url = url.replace(/\/+$/, "");
+    this.#token = token;
+  }
+
+  status = (): Promise<Record<string, unknown>> => this.#call("GET", "status");
+  enrolment = (): Promise<Enrolment> => this.#call("GET", "enrolment");
+  putMembership = (jws: unknown): Promise<Enrolment> => this.#call("PUT", "membership", jws);
+  registerPep = (pep: { id: string; scopes: readonly PepScope[]; ttl_s: number }): Promise<Registered> =>
+    this.#call("POST", "peps", pep);
+  listPeps = (): Promise<unknown> => this.#call("GET", "peps");
+  revoke = (body: { key: string; from: string; reason: string; wait: string }): Promise<RevocationView> =>
+    this.#call("POST", "revocations", body);
+  revocations = (query: string): Promise<unknown> => this.#call("GET", `revocations${query}`);
+  restore = (id: string, reason: string): Promise<RevocationView> =>
+    this.#call("POST", `revocations/${encodeURIComponent(id)}/restore`, { reason });
+  freeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "freeze", { reason });
+  unfreeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "unfreeze", { reason });
+
+  async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const url = `${this.#url}/admin/v1/${path}`;
+    let answer: Response;
+    let text: string;
+    try {
+      answer = await fetch(url, {
+        method,
+        headers: {
+          authorization: `Bearer ${this.#token}`,
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(15_000),
+        redirect: "error",
+      });
+      text = await answer.text();
+    } catch (cause) {
+      const inner = cause instanceof Error && cause.cause !== undefined ? messageOf(cause.cause) : messageOf(cause);
+      throw new Problem(
+        `${this.#url} cannot be reached (${inner})`,
+        "Is the region running? Name it with --region or --region-url.",
+      );
+    }
+    if (!answer.ok) throw refusal(method, url, answer.status, text);
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw new Problem(`${method} ${url} answered something that is not JSON`, "Is this address an Interlock region?");
+    }
+  }
+}
+
+const TODO: Readonly<Record<number, string>> = {
+  400: "Correct what the message names.",
+  401: "Give a valid admin credential of this region: --token, INTERLOCK_ADMIN_TOKEN, or --region with its data directory.",
+  403: "Use a credential with the scope that this needs (docs/routes.md).",
+  404: "Look at what there is: `interlock revocations`, `interlock pep list`.",
+  409: "It is not as expected any more: look at `interlock status`, then try again.",
+};
+
+function refusal(method: string, url: string, status: number, text: string): Problem {
+  let detail = text.slice(0, 300);
+  try {
+    const problem = JSON.parse(text) as { code?: string; title?: string; detail?: string };
+    detail = [problem.code, problem.detail ?? problem.title].filter((part) => part !== undefined).join(": ");
+  } catch {
+    // Text as it came.
+  }
+  return new Problem(
+    `${method} ${url} answered ${status}: ${detail}`,
+    TODO[status] ?? "Look at the region's log and /health.",
+  );
+}

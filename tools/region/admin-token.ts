@@ -1,0 +1,62 @@
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { decodeJwt, SignJWT } from "jose";
+import { readSecret, writeSecret, type DataDir } from "../workerd/data-dir.ts";
+import { adminKey, type SigningKey } from "./keys.ts";
+
+/** Every admin scope of docs/routes.md, and reading the lineage. */
+export const ADMIN_SCOPES = [
+  "status:read",
+  "membership:write",
+  "peps:write",
+  "revocations:read",
+  "revocations:write",
+  "freeze:write",
+  "lineage:read",
+] as const;
+
+const LIFETIME_S = 30 * 86_400;
+
+/**
+ * An admin credential (RFC 9068 access token) of one region: audience and issuer name the region, so that another
+ * region refuses it.
+ */
+export async function signAdminToken(
+  key: SigningKey,
+  {
+    pdp,
+    admin,
+    scopes,
+    now_s,
+    lifetime_s = LIFETIME_S,
+  }: { pdp: string; admin: string; scopes: readonly string[]; now_s: number; lifetime_s?: number },
+): Promise<string> {
+  return new SignJWT({ scope: scopes.join(" ") })
+    .setProtectedHeader({ typ: "at+jwt", alg: "Ed25519", kid: key.kid })
+    .setIssuer(`${pdp}/admin`)
+    .setAudience(pdp)
+    .setSubject(admin)
+    .setJti(randomUUID())
+    .setIssuedAt(now_s)
+    .setExpirationTime(now_s + lifetime_s)
+    .sign(key.key);
+}
+
+/** The credential kept in the data directory, or a new one where it is for another region, or ends within a day. */
+export async function localAdminToken(dir: DataDir, region: string, pdp: string): Promise<string> {
+  const path = join(dir.keys, "admin.jwt");
+  const now_s = Math.floor(Date.now() / 1000);
+  const kept = readSecret(path)?.trim();
+  if (kept !== undefined) {
+    const { aud, exp, scope } = decodeJwt(kept);
+    if (aud === pdp && exp !== undefined && exp - now_s > 86_400 && scope === ADMIN_SCOPES.join(" ")) return kept;
+  }
+  const token = await signAdminToken(await adminKey(dir, region), {
+    pdp,
+    admin: "local-admin",
+    scopes: ADMIN_SCOPES,
+    now_s,
+  });
+  writeSecret(path, token + "\n");
+  return token;
+}

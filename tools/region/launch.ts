@@ -1,0 +1,160 @@
+import { join } from "node:path";
+import { readRegion, type RegionVars } from "../../src/region/config.ts";
+import { Problem } from "../problem.ts";
+import { socketAddress, workerdConfig } from "../workerd/config.ts";
+import { dataDirOf, makeDataDir, readSecretJson, writeSecret, type DataDir } from "../workerd/data-dir.ts";
+import { takeLock } from "../workerd/lock.ts";
+import type { LineSink } from "../workerd/log.ts";
+import { assurePortFree } from "../workerd/port.ts";
+import { startWorkerd, untilItAnswers, type Exit } from "../workerd/process.ts";
+import { AdminClient } from "./admin-client.ts";
+import { localAdminToken } from "./admin-token.ts";
+import { adminKey, regionKey } from "./keys.ts";
+
+export type LaunchOptions = {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** Base directory: the region keeps its data in `<base>/<name>`. */
+  readonly base: string;
+  /** Empty: what `policies/regions.json` lists for the region. */
+  readonly packs: readonly string[];
+  readonly open: boolean;
+  /** `null`: as the data directory has it, 1 in a new one. */
+  readonly shards: number | null;
+  /** https origin; `null`: as the data directory has it, `https://<name>.interlock.localhost` in a new one. */
+  readonly pdp: string | null;
+  /** `INTERLOCK_ROOTS` */
+  readonly roots: string;
+  readonly v8_flags: readonly string[];
+  /** Text of the bundled Worker. */
+  readonly bundle: string;
+  readonly onLine: LineSink;
+};
+
+export type RunningRegion = {
+  readonly name: string;
+  readonly url: string;
+  readonly pdp: string;
+  readonly dir: DataDir;
+  readonly admin: string;
+  readonly client: AdminClient;
+  readonly workerdPid: number;
+  readonly exited: Promise<Exit>;
+  kill(signal: NodeJS.Signals): void;
+  /** Ends the process in order and frees the data directory. */
+  stop(): Promise<void>;
+};
+
+/** What a data directory was made with, and must stay as it is for as long as its log lives. */
+type Fixed = {
+  readonly v: 1;
+  readonly region: string;
+  readonly log_epoch: number;
+  readonly shards: number;
+  readonly pdp: string;
+};
+
+/** Starts the workerd process of one region on its data directory and waits until it answers. */
+export async function launchRegion(options: LaunchOptions): Promise<RunningRegion> {
+  const { name, host, port, base } = options;
+  const dir = dataDirOf(base, name);
+  makeDataDir(dir);
+  const lock = takeLock(dir.path);
+  try {
+    await assurePortFree(host, port, name);
+    const fixed = settle(dir, options);
+    const vars = await regionVars(dir, fixed, options);
+    const config = join(dir.run, "config.capnp");
+    writeSecret(join(dir.run, "worker.js"), options.bundle);
+    writeSecret(config, workerdConfig({ vars, host, port, objects: dir.objects, v8_flags: options.v8_flags }));
+    const workerd = startWorkerd({
+      config,
+      cwd: dir.run,
+      env: { INTERLOCK_REGION_KEY: vars.INTERLOCK_REGION_KEY, TZ: "UTC" },
+      onLine: (line) => options.onLine(name, line),
+    });
+    lock.holdFor(workerd.pid);
+    const url = `http://${socketAddress(host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host, port)}`;
+    try {
+      await untilItAnswers(`${url}/health`, workerd, name);
+    } catch (cause) {
+      await workerd.stop(500);
+      throw cause;
+    }
+    // For the admin commands of this machine (`--region NAME`).
+    writeSecret(join(dir.run, "address.json"), JSON.stringify({ url }) + "\n");
+    const exited = workerd.exited.finally(() => lock.release());
+    const admin = await localAdminToken(dir, name, fixed.pdp);
+    return {
+      name,
+      url,
+      pdp: fixed.pdp,
+      dir,
+      admin,
+      client: new AdminClient(url, admin),
+      workerdPid: workerd.pid,
+      exited,
+      kill: (signal) => workerd.kill(signal),
+      async stop() {
+        await workerd.stop();
+        await exited;
+      },
+    };
+  } catch (cause) {
+    lock.release();
+    throw cause;
+  }
+}
+
+function settle(dir: DataDir, { name, shards, pdp }: LaunchOptions): Fixed {
+  const path = join(dir.path, "region.json");
+  const before = readSecretJson(path) as Fixed | null;
+  if (before !== null && before.region !== name) {
+    throw new Problem(
+      `${dir.path} holds the data of region ${before.region}, not ${name}`,
+      "Name the other region, or choose another --data.",
+      2,
+    );
+  }
+  if (before !== null && shards !== null && shards !== before.shards) {
+    throw new Problem(
+      `${dir.path} holds a log with ${before.shards} shard${before.shards === 1 ? "" : "s"}, and --shards asks for ${shards}`,
+      "The number of shards is fixed while a log lives: leave --shards out, or start anew with --clean.",
+      2,
+    );
+  }
+  const fixed: Fixed = {
+    v: 1,
+    region: name,
+    log_epoch: before?.log_epoch ?? 1,
+    shards: before?.shards ?? shards ?? 1,
+    pdp: pdp ?? before?.pdp ?? `https://${name}.interlock.localhost`,
+  };
+  writeSecret(path, JSON.stringify(fixed, null, 2) + "\n");
+  return fixed;
+}
+
+async function regionVars(dir: DataDir, fixed: Fixed, { packs, open, roots }: LaunchOptions): Promise<RegionVars> {
+  const admin = await adminKey(dir, fixed.region);
+  const vars: RegionVars = {
+    INTERLOCK_REGION: fixed.region,
+    INTERLOCK_PDP: fixed.pdp,
+    INTERLOCK_LOG_EPOCH: String(fixed.log_epoch),
+    INTERLOCK_SHARDS: String(fixed.shards),
+    INTERLOCK_JURISDICTION: "",
+    INTERLOCK_PACKS: packs.join(","),
+    INTERLOCK_OPEN: open ? "1" : "",
+    INTERLOCK_ROOTS: roots,
+    INTERLOCK_ADMIN_JWKS: JSON.stringify({ keys: [admin.publicJwk] }),
+    INTERLOCK_REGION_KEY: regionKey(dir),
+  };
+  const region = readRegion(vars);
+  if (!region.ok)
+    throw new Problem(
+      `Region ${fixed.region}: ${region.error}`,
+      "Correct the option that sets it (`interlock serve --help`).",
+      2,
+    );
+  return vars;
+}
