@@ -1,0 +1,71 @@
+import { isObject, parseJson, type JsonValue } from "../base/json.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import type { Effect } from "../cedar/index.ts";
+import type { Obligation } from "../decision/types.ts";
+import { jcs } from "../base/jcs.ts";
+
+/** What a policy's annotations mean. `@id` is read by the builder; annotations with other names mean nothing here. */
+export type Annotated = {
+  /** `@reason`: a short machine-readable word or sentence, given out as `policy_reason`. */
+  readonly reason: string | null;
+  /** `@step_up("approval")`, on a forbid: the denial can be lifted by an approval. */
+  readonly step_up: "approval" | null;
+  /** `@obligation`, on a permit: attached to an allow that rests on it. */
+  readonly obligations: readonly Obligation[];
+};
+
+const NO_OBLIGATIONS: readonly Obligation[] = [];
+
+/** Reads the annotations of one policy; the message says what is wrong with one. */
+export function readAnnotations(effect: Effect, annotations: ReadonlyMap<string, string>): Result<Annotated, string> {
+  const reason = annotations.get("reason") ?? null;
+  if (reason !== null && (reason.length === 0 || reason.length > 200)) {
+    return err("@reason: 1 to 200 characters are required");
+  }
+  const step_up = annotations.get("step_up") ?? null;
+  if (step_up !== null) {
+    if (step_up !== "approval") return err('@step_up: only "approval" is known');
+    if (effect !== "forbid") return err("@step_up: only a forbid can be lifted by an approval");
+  }
+  const written = annotations.get("obligation");
+  if (written === undefined) return ok({ reason, step_up, obligations: NO_OBLIGATIONS });
+  if (effect !== "permit") return err("@obligation: only a permit carries obligations");
+  const obligations = readObligations(written);
+  return obligations.ok ? ok({ reason, step_up, obligations: obligations.value }) : obligations;
+}
+
+const WORD = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+
+/** `type:id`, or a JSON object `{id, type, properties?}`, or an array of such objects. */
+function readObligations(text: string): Result<readonly Obligation[], string> {
+  const shorthand = /^([^:{[\s]+):([^:\s]+)$/.exec(text);
+  if (shorthand !== null) return obligation({ type: shorthand[1]!, id: shorthand[2]! }, (one) => [one]);
+  const json = parseJson(text);
+  if (!json.ok) return err('@obligation: expected "type:id" or JSON {"id", "type", "properties"?}');
+  const entries: readonly JsonValue[] = Array.isArray(json.value) ? (json.value as readonly JsonValue[]) : [json.value];
+  const obligations: Obligation[] = [];
+  for (const entry of entries) {
+    const read = obligation(entry, (one) => one);
+    if (!read.ok) return read;
+    obligations.push(read.value);
+  }
+  return ok(sortObligations(obligations));
+}
+
+function obligation<T>(json: JsonValue, then: (one: Obligation) => T): Result<T, string> {
+  if (!isObject(json)) return err("@obligation: expected an object");
+  const unknown = Object.keys(json).find((name) => !["id", "type", "properties"].includes(name));
+  if (unknown !== undefined) return err(`@obligation: unknown member ${unknown}`);
+  const { id, type, properties = {} } = json;
+  if (typeof id !== "string" || !WORD.test(id)) return err("@obligation: id must be a word");
+  if (typeof type !== "string" || !WORD.test(type)) return err("@obligation: type must be a word");
+  if (!isObject(properties)) return err("@obligation: properties must be an object");
+  return ok(then({ id, type, properties }));
+}
+
+/** By type, then id, then properties; equal ones once. The order in which policies were written does not show. */
+export function sortObligations(obligations: readonly Obligation[]): readonly Obligation[] {
+  const keyed = obligations.map((one): [string, Obligation] => [jcs([one.type, one.id, one.properties]), one]);
+  const unique = new Map(keyed.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+  return [...unique.values()];
+}

@@ -1,0 +1,265 @@
+import type { JsonObject } from "../base/json.ts";
+import {
+  CedarRecord,
+  CedarSet,
+  EntityRef,
+  overlay,
+  uidKey,
+  type Entity,
+  type EntityStore,
+  type Request,
+  type Value,
+} from "../cedar/index.ts";
+import { Datetime } from "../cedar/extensions/datetime.ts";
+import type { CanonicalRequest } from "../decision/types.ts";
+import { Misfit, readRecord } from "./json-value.ts";
+import type { ApplicationManifest } from "./manifest.ts";
+import type { EntityShape, RecordShape, SchemaShapes } from "./schema.ts";
+
+/** What surrounds a request, from the kernel: part of every decision, never taken from the caller. */
+export type PolicyEnv = {
+  readonly region: string;
+  /** `t_decide`, Unix milliseconds. */
+  readonly t_ms: number;
+  readonly pep: string;
+  readonly run: { readonly id: string; readonly kind: "implicit" | "opened"; readonly version: number };
+  /** Data labels of the run, `<class>` or `<class>:<region>`. */
+  readonly labels: readonly string[];
+};
+
+type TypeRule = {
+  readonly type: string;
+  readonly attributes: "request" | "pack";
+  readonly shape: EntityShape;
+};
+
+type ActionRule = {
+  readonly ref: EntityRef;
+  readonly principals: ReadonlySet<string>;
+  readonly resources: ReadonlySet<string>;
+  /** Declared type of `context.action` and `context.request`; `null` where the schema does not declare it. */
+  readonly action: RecordShape | null;
+  readonly request: RecordShape | null;
+};
+
+/** How one application pack reads requests. Maps, so that a type named `__proto__` is a type that no pack lists. */
+export type PackTypes = {
+  readonly subjects: ReadonlyMap<string, TypeRule>;
+  readonly resources: ReadonlyMap<string, TypeRule>;
+  readonly actions: ReadonlyMap<string, ActionRule>;
+};
+
+/** Throws a TypeError where manifest and schema disagree; the builder has checked that they do not. */
+export function packTypes(manifest: ApplicationManifest, schema: SchemaShapes): PackTypes {
+  const typeRule = ({ type, attributes }: { type: string; attributes: "request" | "pack" }): TypeRule => {
+    const shape = schema.entities.get(type);
+    if (shape === undefined) throw new TypeError(`the schema has no entity type ${type}`);
+    return { type, attributes, shape };
+  };
+  const actions = Object.entries(manifest.actions).map(([name, { cedar }]): [string, ActionRule] => {
+    const id = cedar ?? name;
+    const found = schema.actions.filter((action) => action.id === id);
+    if (found.length !== 1) throw new TypeError(`the schema has ${found.length} actions with the id ${id}`);
+    const { type, shape } = found[0]!;
+    return [
+      name,
+      {
+        ref: new EntityRef(type, id),
+        principals: shape.principals,
+        resources: shape.resources,
+        action: recordIn(shape.context, "action"),
+        request: recordIn(shape.context, "request"),
+      },
+    ];
+  });
+  return {
+    subjects: new Map(Object.entries(manifest.subjects).map(([name, entry]) => [name, typeRule(entry)])),
+    resources: new Map(Object.entries(manifest.resources).map(([name, entry]) => [name, typeRule(entry)])),
+    actions: new Map(actions),
+  };
+}
+
+function recordIn(shape: RecordShape, name: string): RecordShape | null {
+  const declared = shape.attributes.get(name)?.shape;
+  return declared?.kind === "record" ? declared : null;
+}
+
+/** A pack covers a request when it lists its subject type, action name and resource type. */
+export const covers = (types: PackTypes, { subject, action, resource }: CanonicalRequest): boolean =>
+  types.subjects.has(subject.type) && types.actions.has(action.name) && types.resources.has(resource.type);
+
+/** Which side a search looks for: that entity is described by the pack's directory, whatever the mode of its type. */
+export type Searched = "subject" | "resource" | null;
+
+export type CedarCall = { readonly request: Request; readonly store: EntityStore };
+
+/**
+ * Why a covered request cannot be put to the pack. `denied`: it is a clear no (nobody of that name, or an action that
+ * does not apply to that resource); `misfit`: attributes or context depart from the schema under which the policies
+ * were validated, so evaluating them would prove nothing.
+ */
+export type Unmapped = { readonly kind: "denied" | "misfit"; readonly reason: string };
+
+/**
+ * Request → Cedar (docs/request-to-cedar.md). Pure; the caller has checked `covers`.
+ *
+ * What comes back conforms to the pack's schema, so strict validation at build time holds at run time: no policy can
+ * meet a missing attribute or one of another type.
+ */
+export function mapRequest(
+  types: PackTypes,
+  directory: EntityStore,
+  request: CanonicalRequest,
+  context: CedarRecord,
+  searched: Searched,
+): CedarCall | Unmapped {
+  const subject = types.subjects.get(request.subject.type)!;
+  const resource = types.resources.get(request.resource.type)!;
+  const action = types.actions.get(request.action.name)!;
+  if (!action.principals.has(subject.type) || !action.resources.has(resource.type)) return NOT_APPLICABLE;
+
+  const action_properties = readRecord(request.action.properties ?? NOTHING, action.action);
+  if (action_properties instanceof Misfit) return misfit("action.properties", action_properties);
+  const request_context = readRecord(request.context ?? NOTHING, action.request);
+  if (request_context instanceof Misfit) return misfit("context", request_context);
+
+  const principal_ref = new EntityRef(subject.type, request.subject.id);
+  const resource_ref = new EntityRef(resource.type, request.resource.id);
+  const described: Entity[] = [];
+  const unknown_subject = describe(subject, principal_ref, request.subject.properties, searched === "subject");
+  const unknown_resource = describe(resource, resource_ref, request.resource.properties, searched === "resource");
+
+  function describe(rule: TypeRule, ref: EntityRef, properties: JsonObject | undefined, is_searched: boolean) {
+    if (rule.shape.ids !== null && !rule.shape.ids.has(ref.id)) return "unknown";
+    if (rule.attributes === "pack" || is_searched) {
+      return rule.shape.has_required && directory.get(ref.key) === undefined ? "unknown" : null;
+    }
+    const attributes = readRecord(properties ?? NOTHING, rule.shape.attributes);
+    if (attributes instanceof Misfit) return attributes;
+    described.push({ uid: ref, attributes, parents: directory.get(ref.key)?.parents ?? [] });
+    return null;
+  }
+
+  if (unknown_subject !== null) {
+    return unknown_subject === "unknown" ? UNKNOWN_SUBJECT : misfit("subject.properties", unknown_subject);
+  }
+  if (unknown_resource !== null) {
+    return unknown_resource === "unknown" ? UNKNOWN_RESOURCE : misfit("resource.properties", unknown_resource);
+  }
+  let store = directory;
+  if (described.length > 0) {
+    const overlaid = overlay(directory, described);
+    if (!overlaid.ok) return TWO_DESCRIPTIONS;
+    store = overlaid.value;
+  }
+  return {
+    store,
+    request: {
+      principal: principal_ref,
+      action: action.ref,
+      resource: resource_ref,
+      context: new CedarRecord(
+        new Map<string, Value>([
+          ["action", action_properties],
+          ["interlock", context],
+          ["request", request_context],
+        ]),
+      ),
+    },
+  };
+}
+
+const NOTHING: JsonObject = Object.freeze({});
+const NOT_APPLICABLE: Unmapped = { kind: "denied", reason: "not_applicable" };
+const UNKNOWN_SUBJECT: Unmapped = { kind: "denied", reason: "unknown_subject" };
+const UNKNOWN_RESOURCE: Unmapped = { kind: "denied", reason: "unknown_resource" };
+/** Subject and resource are one entity, and the request describes it in two ways. */
+const TWO_DESCRIPTIONS: Unmapped = { kind: "misfit", reason: "subject.properties and resource.properties differ" };
+
+const misfit = (where: string, found: Misfit): Unmapped => ({
+  kind: "misfit",
+  reason: `${where}.${found.message}`,
+});
+
+/** `context.interlock`: what the region itself says about the request. */
+export function interlockContext(env: PolicyEnv): CedarRecord {
+  return new CedarRecord(
+    new Map<string, Value>([
+      ["labels", new CedarSet(env.labels)],
+      ["now", new Datetime(env.t_ms)],
+      ["pep", env.pep],
+      ["region", env.region],
+      [
+        "run",
+        new CedarRecord(
+          new Map<string, Value>([
+            ["id", env.run.id],
+            ["kind", env.run.kind],
+            ["version", env.run.version],
+          ]),
+        ),
+      ],
+      ["t_ms", env.t_ms],
+    ]),
+  );
+}
+
+const SOVEREIGN_ACTION = new EntityRef("Interlock::Action", "transition");
+/** `region:<name>:…` or `region:<name>/…` in front of an id says where its bearer is at home. */
+const HOME = /^region:([a-z][a-z0-9-]{0,30})[:/]/;
+
+/**
+ * The uniform form in which sovereign packs see every request, whatever its types: no attribute that a caller could
+ * leave out or mistype, so nothing here can fail.
+ */
+export function mapSovereign({ subject, action, resource }: CanonicalRequest, env: PolicyEnv): SovereignCall {
+  return {
+    entities: [
+      sovereignEntity("Interlock::Subject", subject.type, subject.id),
+      sovereignEntity("Interlock::Resource", resource.type, resource.id),
+    ],
+    request: {
+      principal: { type: "Interlock::Subject", id: `${subject.type}/${subject.id}` },
+      action: SOVEREIGN_ACTION,
+      resource: { type: "Interlock::Resource", id: `${resource.type}/${resource.id}` },
+      context: new CedarRecord(
+        new Map<string, Value>([
+          ["action_name", action.name],
+          ["label_regions", new CedarSet(labelRegions(env.labels))],
+          ["labels", new CedarSet(env.labels)],
+          ["now", new Datetime(env.t_ms)],
+          ["pep", env.pep],
+          ["region", env.region],
+          ["run_kind", env.run.kind],
+          ["t_ms", env.t_ms],
+        ]),
+      ),
+    },
+  };
+}
+
+export type SovereignCall = { readonly request: Request; readonly entities: readonly Entity[] };
+
+function sovereignEntity(cedar_type: string, type: string, id: string): Entity {
+  const attributes = new Map<string, Value>([
+    ["id", id],
+    ["type", type],
+  ]);
+  const home = HOME.exec(id)?.[1];
+  if (home !== undefined) attributes.set("home", home);
+  return { uid: { type: cedar_type, id: `${type}/${id}` }, attributes: new CedarRecord(attributes), parents: [] };
+}
+
+/** Regions to which labels of the form `<class>:<region>` bind the data. */
+function labelRegions(labels: readonly string[]): string[] {
+  const regions: string[] = [];
+  for (const label of labels) {
+    const at = label.lastIndexOf(":");
+    if (at !== -1) regions.push(label.slice(at + 1));
+  }
+  return regions;
+}
+
+/** The directory's entry for an AuthZEN entity, if it has one. */
+export const isInDirectory = (directory: EntityStore, type: string, id: string): boolean =>
+  directory.get(uidKey({ type, id })) !== undefined;

@@ -1,0 +1,162 @@
+import { digestOf } from "../base/digest.ts";
+import { jcs } from "../base/jcs.ts";
+import { buildEntityStore, compilePolicySet, type EntityStore, type Policy, type PolicySet } from "../cedar/index.ts";
+import type { Determining, Obligation } from "../decision/types.ts";
+import { readAnnotations } from "./annotations.ts";
+import { describeProblem, packDigest, type Bundle, type ValidPack } from "./bundle.ts";
+import { packTypes, type PackTypes } from "./cedar-request.ts";
+import { readSchema } from "./schema.ts";
+
+/** What a determining policy contributes, made once. */
+export type PolicyFacts = {
+  readonly determining: Determining;
+  readonly step_up: "approval" | null;
+  readonly obligations: readonly Obligation[];
+};
+
+export type LoadedPack = {
+  readonly name: string;
+  readonly policies: PolicySet;
+  /** By policy id. */
+  readonly facts: ReadonlyMap<string, PolicyFacts>;
+  readonly directory: EntityStore;
+};
+
+export type ApplicationPack = LoadedPack & {
+  readonly types: PackTypes;
+  /** The permits alone, for a pack with `@step_up`: whether one matches beside the forbid. */
+  readonly permits: PolicySet | null;
+  /** Ids of the directory by Cedar type, sorted; empty where the pack is not searchable. */
+  readonly ids: ReadonlyMap<string, readonly string[]>;
+  /** AuthZEN action names, sorted. */
+  readonly action_names: readonly string[];
+};
+
+export type PackStatus = {
+  readonly name: string;
+  readonly status: "active" | "invalid";
+  readonly problem: string | null;
+};
+
+/** A region's packs, compiled. Immutable; an isolate makes one and keeps it. */
+export type LoadedPolicy = {
+  /** Digest text over the names and digests of all packs: what a decision names as its policy. */
+  readonly digest: string;
+  readonly packs: readonly PackStatus[];
+  /** Why the region cannot decide; `null` where every pack is active. Non-null denies everything, `policy_stale`. */
+  readonly problem: string | null;
+  /** Whether an action needs a run, by AuthZEN name, over all packs that list it: one that requires it wins. */
+  readonly actions: ReadonlyMap<string, "optional" | "required">;
+  readonly sovereign: readonly LoadedPack[];
+  /** In name order, which is the order of evaluation. */
+  readonly application: readonly ApplicationPack[];
+};
+
+/**
+ * Compiles the named packs of a bundle, once per isolate.
+ *
+ * A pack that is missing, invalid or changed since it was built leaves the region without any policy rather than with
+ * the other packs: a missing pack may be the one that forbids. Never throws.
+ */
+export function loadPolicy(bundle: Bundle, packs: readonly string[]): LoadedPolicy {
+  const names = [...new Set(packs)].sort();
+  const loaded = names.map((name) => loadPack(bundle, name));
+  const digest = digestOf(jcs(loaded.map(({ name, digest }) => [name, digest])));
+  const statuses = loaded.map(({ name, problem }): PackStatus => ({
+    name,
+    status: problem === null ? "active" : "invalid",
+    problem,
+  }));
+  const problem =
+    names.length === 0 ? "no pack is configured" : (statuses.find((pack) => pack.problem !== null)?.problem ?? null);
+  const layers = problem === null ? loaded.flatMap(({ pack }) => pack ?? []) : [];
+  const application = layers.filter(isApplication);
+  const sovereign = layers.filter((pack) => !isApplication(pack));
+  const actions = new Map<string, "optional" | "required">();
+  if (problem === null) {
+    for (const { manifest } of loaded.flatMap(({ source }) => source ?? [])) {
+      if (manifest.layer !== "application") continue;
+      for (const [name, { run }] of Object.entries(manifest.actions)) {
+        if (actions.get(name) !== "required") actions.set(name, run ?? "optional");
+      }
+    }
+  }
+  return { digest, packs: statuses, problem, actions, sovereign, application };
+}
+
+const isApplication = (pack: LoadedPack | ApplicationPack): pack is ApplicationPack => "types" in pack;
+
+type Loading = {
+  readonly name: string;
+  readonly digest: string;
+  readonly problem: string | null;
+  readonly source: ValidPack | null;
+  readonly pack: LoadedPack | ApplicationPack | null;
+};
+
+function loadPack(bundle: Bundle, name: string): Loading {
+  const refuse = (digest: string, why: string): Loading => ({
+    name,
+    digest,
+    problem: `pack ${name}: ${why}`,
+    source: null,
+    pack: null,
+  });
+  const built = bundle.packs.find((pack) => pack.name === name);
+  if (built === undefined) return refuse("", "not in the bundle");
+  if (built.status === "invalid") {
+    const [first, ...others] = built.errors;
+    const more = others.length > 0 ? ` (and ${others.length} more)` : "";
+    return refuse(built.digest, first === undefined ? "invalid" : describeProblem(first) + more);
+  }
+  try {
+    if (packDigest(built) !== built.digest) return refuse(built.digest, "its content does not match its digest");
+    return { name, digest: built.digest, problem: null, source: built, pack: compilePack(built) };
+  } catch (cause) {
+    return refuse(built.digest, cause instanceof Error ? cause.message : "does not compile");
+  }
+}
+
+/** Throws an Error that says what does not compile: the builder has checked that nothing does. */
+function compilePack(pack: ValidPack): LoadedPack | ApplicationPack {
+  const policies = compile(pack.policies);
+  const directory = buildEntityStore(pack.entities);
+  if (!directory.ok) throw new TypeError(directory.error);
+  const facts = new Map(policies.policies.map((policy) => [policy.id, policyFacts(pack.name, policy)]));
+  const loaded: LoadedPack = { name: pack.name, policies, facts, directory: directory.value };
+  const { manifest } = pack;
+  if (manifest.layer === "sovereign") return loaded;
+  const steps_up = [...facts.values()].some(({ step_up }) => step_up !== null);
+  return {
+    ...loaded,
+    types: packTypes(manifest, readSchema(pack.schema.json)),
+    permits: steps_up ? compile(pack.policies.filter(({ json }) => json.effect === "permit")) : null,
+    ids: manifest.searchable === false ? new Map() : idsByType(pack),
+    action_names: Object.keys(manifest.actions).sort(),
+  };
+}
+
+function compile(policies: ValidPack["policies"]): PolicySet {
+  const compiled = compilePolicySet(policies);
+  if (!compiled.ok) throw new TypeError(`policy ${compiled.error.policyId}: ${compiled.error.message}`);
+  return compiled.value;
+}
+
+function policyFacts(pack: string, { id, effect, annotations }: Policy): PolicyFacts {
+  const read = readAnnotations(effect, annotations);
+  if (!read.ok) throw new TypeError(`policy ${id}: ${read.error}`);
+  const { reason, step_up, obligations } = read.value;
+  return { determining: { policy: `${pack}/${id}`, reason }, step_up, obligations };
+}
+
+function idsByType({ entities }: ValidPack): Map<string, readonly string[]> {
+  const ids = new Map<string, string[]>();
+  for (const { uid } of entities) {
+    const { type, id } = "__entity" in uid ? uid.__entity : uid;
+    const known = ids.get(type);
+    if (known === undefined) ids.set(type, [id]);
+    else known.push(id);
+  }
+  for (const list of ids.values()) list.sort();
+  return ids;
+}

@@ -1,0 +1,61 @@
+import type { CanonicalRequest } from "../decision/types.ts";
+import type { PackTypes, PolicyEnv } from "./cedar-request.ts";
+import { evaluateAs, type PolicyOutcome } from "./evaluate.ts";
+import type { ApplicationPack, LoadedPolicy } from "./load.ts";
+
+export type SearchKind = "subject" | "resource" | "action";
+
+/**
+ * What a search may find, in the order in which it is answered: ids of the searched type from the directories of the
+ * packs that cover the question, or action names from their manifests. Sorted by UTF-16 code unit, each once; empty
+ * for a type, action or resource that no pack lists. The searched entity's own id (or name) in `request` is ignored.
+ */
+export function searchCandidates(policy: LoadedPolicy, kind: SearchKind, request: CanonicalRequest): readonly string[] {
+  const found = new Set<string>();
+  for (const pack of policy.application) {
+    if (!asks(pack.types, kind, request)) continue;
+    for (const candidate of candidatesOf(pack, kind, request)) found.add(candidate);
+  }
+  return [...found].sort();
+}
+
+const asks = (types: PackTypes, kind: SearchKind, { subject, action, resource }: CanonicalRequest): boolean =>
+  types.subjects.has(subject.type) &&
+  types.resources.has(resource.type) &&
+  (kind === "action" || types.actions.has(action.name));
+
+function candidatesOf(pack: ApplicationPack, kind: SearchKind, request: CanonicalRequest): readonly string[] {
+  switch (kind) {
+    case "subject":
+      return pack.ids.get(pack.types.subjects.get(request.subject.type)!.type) ?? [];
+    case "resource":
+      return pack.ids.get(pack.types.resources.get(request.resource.type)!.type) ?? [];
+    case "action":
+      return pack.action_names;
+  }
+}
+
+/** The request that asks about one candidate: what the kernel decides, and what a PEP would ask afterwards. */
+export function candidateRequest(kind: SearchKind, request: CanonicalRequest, candidate: string): CanonicalRequest {
+  switch (kind) {
+    case "subject":
+      return { ...request, subject: { type: request.subject.type, id: candidate } };
+    case "resource":
+      return { ...request, resource: { type: request.resource.type, id: candidate } };
+    case "action":
+      return { ...request, action: { name: candidate } };
+  }
+}
+
+/**
+ * Decides one candidate. The searched entity is not described by the request, so its attributes come from the pack's
+ * directory, also where its type takes them from the request otherwise.
+ */
+export const evaluateCandidate = (
+  policy: LoadedPolicy,
+  kind: SearchKind,
+  request: CanonicalRequest,
+  candidate: string,
+  env: PolicyEnv,
+): PolicyOutcome =>
+  evaluateAs(policy, candidateRequest(kind, request, candidate), env, kind === "action" ? null : kind);
