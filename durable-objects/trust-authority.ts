@@ -79,9 +79,21 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     }
     this.#signing = await importSigningKey(jwk);
     if (this.#store.certified().length === 0) {
-      await this.#append({ kind: "key", key: regionKey(this.#region.name), generation: 1, from: "issue", cites: null, reason_code: "certified", actor: "region", note: this.#signing.kid }, (seq) => {
-        this.#store.certify(this.#signing.publicJwk, "authority", seq);
-      });
+      await this.#append(
+        {
+          kind: "key",
+          key: regionKey(this.#region.name),
+          generation: 1,
+          from: "issue",
+          cites: null,
+          reason_code: "certified",
+          actor: "region",
+          note: this.#signing.kid,
+        },
+        (seq) => {
+          this.#store.certify(this.#signing.publicJwk, "authority", seq);
+        },
+      );
     }
     const membership = this.#store.meta("membership");
     if (membership !== null) this.#membership = JSON.parse(membership) as Membership;
@@ -114,7 +126,10 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
 
   async signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string> {
-    return this.#sign(JSON.stringify({ ...metadata, iss: this.#region.pdp, iat: Math.floor(Date.now() / 1_000) }), "JWT");
+    return this.#sign(
+      JSON.stringify({ ...metadata, iss: this.#region.pdp, iat: Math.floor(Date.now() / 1_000) }),
+      "JWT",
+    );
   }
 
   // ── shards ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -159,7 +174,16 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
 
   async #certifyShard(key: PublicJwk): Promise<void> {
     await this.#append(
-      { kind: "key", key: regionKey(this.#region.name), generation: 1, from: "issue", cites: null, reason_code: "certified", actor: "region", note: key.kid },
+      {
+        kind: "key",
+        key: regionKey(this.#region.name),
+        generation: 1,
+        from: "issue",
+        cites: null,
+        reason_code: "certified",
+        actor: "region",
+        note: key.kid,
+      },
       (seq) => {
         if (this.#store.certified().some(({ jwk }) => jwk.kid === key.kid)) return;
         this.#store.certify(key, "shard", seq);
@@ -227,9 +251,19 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     const verified = await this.#acceptable(jws);
     if (!verified.ok) return verified.error;
     const membership = verified.value;
-    if (this.#membership !== null && jcs(this.#membership) === jcs(membership)) return { ok: true, value: await this.enrolment() };
+    if (this.#membership !== null && jcs(this.#membership) === jcs(membership))
+      return { ok: true, value: await this.enrolment() };
     const stored = await this.#append(
-      { kind: "membership", key: regionKey(this.#region.name), generation: membership.version, from: "issue", cites: null, reason_code: "membership", actor, note: `version ${membership.version}` },
+      {
+        kind: "membership",
+        key: regionKey(this.#region.name),
+        generation: membership.version,
+        from: "issue",
+        cites: null,
+        reason_code: "membership",
+        actor,
+        note: `version ${membership.version}`,
+      },
       () => {
         if (this.#membership !== null && membership.version <= this.#membership.version) return false;
         this.#store.setMeta("membership", JSON.stringify(membership));
@@ -238,7 +272,11 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       },
     );
     if (!stored.result) {
-      return { ok: false, code: "conflict", message: `version ${membership.version} does not rise above version ${this.#membership!.version}` };
+      return {
+        ok: false,
+        code: "conflict",
+        message: `version ${membership.version} does not rise above version ${this.#membership!.version}`,
+      };
     }
     await this.#effective(stored.seq);
     return { ok: true, value: await this.enrolment() };
@@ -253,7 +291,8 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     const membership = verified.value;
     const self = membership.regions.find(({ region }) => region === this.#region.name);
     if (self === undefined) return refuse(`the membership does not list region ${this.#region.name}`);
-    if (self.pdp !== this.#region.pdp) return refuse(`the membership lists ${self.pdp} for this region, which is ${this.#region.pdp}`);
+    if (self.pdp !== this.#region.pdp)
+      return refuse(`the membership lists ${self.pdp} for this region, which is ${this.#region.pdp}`);
     if (!self.keys.some((key) => key.kid === this.#signing.kid && key["x"] === this.#signing.publicJwk.x)) {
       return refuse("the membership does not list this region's own key; enrol again");
     }
@@ -266,7 +305,13 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     const parsed = parseKey(key);
     if (!parsed.ok) return { ok: false, code: "invalid", message: `id: ${parsed.error}` };
     const now = Date.now();
-    const row = { id: message.id, scopes: message.scopes, jti: base64url(randomBytes(16)), registered_at_ms: now, exp_ms: now + message.ttl_s * 1_000 };
+    const row = {
+      id: message.id,
+      scopes: message.scopes,
+      jti: base64url(randomBytes(16)),
+      registered_at_ms: now,
+      exp_ms: now + message.ttl_s * 1_000,
+    };
     const claims = {
       aud: this.#region.pdp,
       client_id: `pep:${this.#region.name}/${row.id}`,
@@ -279,17 +324,35 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     };
     const credential = await this.#sign(JSON.stringify(claims), "at+jwt");
     const stored = await this.#append(
-      { kind: "pep", key, generation: 1, from: "issue", cites: null, reason_code: "registered", actor: message.actor, note: row.scopes.join(" ") },
+      {
+        kind: "pep",
+        key,
+        generation: 1,
+        from: "issue",
+        cites: null,
+        reason_code: "registered",
+        actor: message.actor,
+        note: row.scopes.join(" "),
+      },
       () => {
         const before = this.#store.peps().find(({ id }) => id === row.id);
-        if (before !== undefined && before.exp_ms > now && this.#store.entry(key, this.#region.name)?.state !== "revoked") return "registered";
+        if (
+          before !== undefined &&
+          before.exp_ms > now &&
+          this.#store.entry(key, this.#region.name)?.state !== "revoked"
+        )
+          return "registered";
         if (this.#store.entry(key, this.#region.name)?.state === "revoked") return "revoked";
         this.#store.putPep(row);
         return null;
       },
     );
     if (stored.result !== null) {
-      return { ok: false, code: "conflict", message: `PEP ${row.id} is ${stored.result}; choose another id, or ${stored.result === "revoked" ? "restore" : "revoke"} it first` };
+      return {
+        ok: false,
+        code: "conflict",
+        message: `PEP ${row.id} is ${stored.result}; choose another id, or ${stored.result === "revoked" ? "restore" : "revoke"} it first`,
+      };
     }
     return { ok: true, value: { ...this.#describePep(row, now), credential } };
   }
@@ -299,10 +362,20 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     return this.#store.peps().map((row) => this.#describePep(row, now));
   }
 
-  #describePep(row: { id: string; scopes: PepView["scopes"]; registered_at_ms: number; exp_ms: number }, now: number): PepView {
+  #describePep(
+    row: { id: string; scopes: PepView["scopes"]; registered_at_ms: number; exp_ms: number },
+    now: number,
+  ): PepView {
     const key = pepKey(this.#region.name, row.id);
     const revoked = this.#store.entry(key, this.#region.name)?.state === "revoked";
-    return { id: row.id, key, scopes: row.scopes, registered_at_ms: row.registered_at_ms, exp_ms: row.exp_ms, status: revoked ? "revoked" : row.exp_ms <= now ? "expired" : "active" };
+    return {
+      id: row.id,
+      key,
+      scopes: row.scopes,
+      registered_at_ms: row.registered_at_ms,
+      exp_ms: row.exp_ms,
+      status: revoked ? "revoked" : row.exp_ms <= now ? "expired" : "active",
+    };
   }
 
   /** Deny-ward writes are always accepted, also while the region is joining or frozen. */
@@ -317,9 +390,26 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       return { ok: true, value: this.#describe(before) };
     }
     const { seq } = await this.#append(
-      (head) => ({ kind: "revoke", key: message.key, generation: head.generation + 1, from: message.from, cites: null, reason_code: "admin", actor: message.actor, note: message.reason }),
+      (head) => ({
+        kind: "revoke",
+        key: message.key,
+        generation: head.generation + 1,
+        from: message.from,
+        cites: null,
+        reason_code: "admin",
+        actor: message.actor,
+        note: message.reason,
+      }),
       (seq, event) => {
-        this.#store.putEntry({ key: message.key, origin, generation: event.generation, state: "revoked", from: message.from, revoked_seq: seq, seq });
+        this.#store.putEntry({
+          key: message.key,
+          origin,
+          generation: event.generation,
+          state: "revoked",
+          from: message.from,
+          revoked_seq: seq,
+          seq,
+        });
       },
       message.key,
     );
@@ -333,7 +423,16 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     const entry = found.value;
     if (entry.state === "restored") return { ok: true, value: this.#describe(entry) };
     const { seq, result } = await this.#append(
-      (head) => ({ kind: "restore", key: entry.key, generation: head.generation + 1, from: entry.from, cites: entry.revoked_seq, reason_code: "admin", actor, note: reason }),
+      (head) => ({
+        kind: "restore",
+        key: entry.key,
+        generation: head.generation + 1,
+        from: entry.from,
+        cites: entry.revoked_seq,
+        reason_code: "admin",
+        actor,
+        note: reason,
+      }),
       (seq, event) => {
         const current = this.#store.entry(entry.key, entry.origin);
         // Revoked again meanwhile: this restoration cites an event that no longer stands.
@@ -343,7 +442,8 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       },
       entry.key,
     );
-    if (!result) return { ok: false, code: "conflict", message: "the key was revoked again; restore the newer revocation" };
+    if (!result)
+      return { ok: false, code: "conflict", message: "the key was revoked again; restore the newer revocation" };
     await this.#effective(seq);
     return { ok: true, value: this.#describe(this.#store.entry(entry.key, entry.origin)!) };
   }
@@ -353,7 +453,10 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     return found.ok ? { ok: true, value: this.#describe(found.value) } : found;
   }
 
-  async listRevocations(after: number, limit: number): Promise<{ readonly revocations: readonly RevocationView[]; readonly next: number | null }> {
+  async listRevocations(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly revocations: readonly RevocationView[]; readonly next: number | null }> {
     const rows = this.#store.revocations(after, limit + 1);
     const page = rows.slice(0, limit);
     return { revocations: page.map((row) => this.#describe(row)), next: rows.length > limit ? page.at(-1)!.seq : null };
@@ -367,7 +470,11 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     }
     const entry = this.#store.entry(row.event.key, row.event.origin)!;
     if (entry.revoked_seq !== row.event.seq) {
-      return { ok: false, code: "conflict", message: `revocation ${id} was superseded by ${this.#region.name}.1.${entry.revoked_seq}` };
+      return {
+        ok: false,
+        code: "conflict",
+        message: `revocation ${id} was superseded by ${this.#region.name}.1.${entry.revoked_seq}`,
+      };
     }
     return { ok: true, value: entry };
   }
@@ -385,7 +492,13 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       reason: made.note,
       issued_at_ms: made.event.issued_at_ms,
       revision: entry.seq,
-      status: { [this.#region.name]: this.#leases.allConfirmed(entry.seq) ? "confirmed" : expired ? "lease_expired" : "unconfirmed" },
+      status: {
+        [this.#region.name]: this.#leases.allConfirmed(entry.seq)
+          ? "confirmed"
+          : expired
+            ? "lease_expired"
+            : "unconfirmed",
+      },
       consistency: encodeConsistency({ region: this.#region.name, revision: entry.seq }),
     };
   }
@@ -401,7 +514,16 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   async #setFrozen(frozen: boolean, reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
     if ((this.#store.meta("frozen") === "1") !== frozen) {
       await this.#append(
-        { kind: frozen ? "freeze" : "unfreeze", key: regionKey(this.#region.name), generation: this.#store.head().seq + 1, from: "issue", cites: null, reason_code: "admin", actor, note: reason },
+        {
+          kind: frozen ? "freeze" : "unfreeze",
+          key: regionKey(this.#region.name),
+          generation: this.#store.head().seq + 1,
+          from: "issue",
+          cites: null,
+          reason_code: "admin",
+          actor,
+          note: reason,
+        },
         () => this.#store.setMeta("frozen", frozen ? "1" : "0"),
       );
     }
@@ -470,7 +592,9 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
 
   #sign(payload: string, typ: string): Promise<string> {
-    return new CompactSign(utf8(payload)).setProtectedHeader({ alg: "Ed25519", kid: this.#signing.kid, typ }).sign(this.#signing.key);
+    return new CompactSign(utf8(payload))
+      .setProtectedHeader({ alg: "Ed25519", kid: this.#signing.kid, typ })
+      .sign(this.#signing.key);
   }
 }
 

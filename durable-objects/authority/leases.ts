@@ -46,7 +46,13 @@ export class ShardLeases {
     return this.#revision.every((have, shard) => have >= revision || this.#until[shard]! < now_ms);
   }
 
-  describe(now_ms: number): readonly { readonly shard: number; readonly revision: number; readonly leased_for_ms: number }[] {
-    return this.#until.map((until, shard) => ({ shard, revision: this.#revision[shard]!, leased_for_ms: Math.max(0, until - now_ms) }));
+  describe(
+    now_ms: number,
+  ): readonly { readonly shard: number; readonly revision: number; readonly leased_for_ms: number }[] {
+    return this.#until.map((until, shard) => ({
+      shard,
+      revision: this.#revision[shard]!,
+      leased_for_ms: Math.max(0, until - now_ms),
+    }));
   }
 }

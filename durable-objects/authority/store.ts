@@ -28,7 +28,12 @@ export type EntryRow = {
   readonly seq: number;
 };
 
-export type EventRow = { readonly event: TrustEvent; readonly digest: string; readonly actor: string; readonly note: string };
+export type EventRow = {
+  readonly event: TrustEvent;
+  readonly digest: string;
+  readonly actor: string;
+  readonly note: string;
+};
 
 export type PepRow = {
   readonly id: string;
@@ -57,7 +62,11 @@ export class AuthorityStore {
   }
 
   setMeta(key: string, value: string): void {
-    this.#sql.exec("INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", key, value);
+    this.#sql.exec(
+      "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+      key,
+      value,
+    );
   }
 
   signingJwk(): JWK | null {
@@ -68,7 +77,9 @@ export class AuthorityStore {
   /** Sequence and digest of the newest event; the trust revision is that sequence. */
   head(): { readonly seq: number; readonly digest: string | null } {
     return (
-      this.#sql.exec<{ seq: number; digest: string }>("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1").toArray()[0] ?? {
+      this.#sql
+        .exec<{ seq: number; digest: string }>("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
+        .toArray()[0] ?? {
         seq: 0,
         digest: null,
       }
@@ -89,7 +100,10 @@ export class AuthorityStore {
 
   event(seq: number): EventRow | null {
     const row = this.#sql
-      .exec<{ event: string; digest: string; actor: string; note: string }>("SELECT event, digest, actor, note FROM event WHERE seq = ?", seq)
+      .exec<{ event: string; digest: string; actor: string; note: string }>(
+        "SELECT event, digest, actor, note FROM event WHERE seq = ?",
+        seq,
+      )
       .toArray()[0];
     return row === undefined ? null : { ...row, event: JSON.parse(row.event) as TrustEvent };
   }
@@ -128,7 +142,13 @@ export class AuthorityStore {
   }
 
   certify(jwk: PublicJwk, role: string, seq: number): void {
-    this.#sql.exec("INSERT INTO certified_key(kid, jwk, role, seq) VALUES (?, ?, ?, ?)", jwk.kid, JSON.stringify(jwk), role, seq);
+    this.#sql.exec(
+      "INSERT INTO certified_key(kid, jwk, role, seq) VALUES (?, ?, ?, ?)",
+      jwk.kid,
+      JSON.stringify(jwk),
+      role,
+      seq,
+    );
   }
 
   certified(): readonly { readonly jwk: PublicJwk; readonly role: string }[] {
@@ -152,7 +172,9 @@ export class AuthorityStore {
 
   peps(): readonly PepRow[] {
     return this.#sql
-      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number }>("SELECT * FROM pep ORDER BY id")
+      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number }>(
+        "SELECT * FROM pep ORDER BY id",
+      )
       .toArray()
       .map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as PepScope[] }));
   }
@@ -162,4 +184,10 @@ export class AuthorityStore {
   }
 }
 
-export const asEntry = ({ key, origin, generation, state, from }: EntryRow): TrustEntry => ({ key, origin, generation, state, from });
+export const asEntry = ({ key, origin, generation, state, from }: EntryRow): TrustEntry => ({
+  key,
+  origin,
+  generation,
+  state,
+  from,
+});

@@ -11,18 +11,29 @@ import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { Call, Flush } from "./group-commit.ts";
 import { describeRunState } from "./run-state.ts";
-import type { RunRow } from "./store.ts";
+import type { RunRow, ShardStore } from "./store.ts";
 import type { Turn } from "./turn.ts";
 import { callRoot, type Appended } from "./writer.ts";
 
 const IDEMPOTENCY_MS = 600_000;
 
-type Decided = { readonly outcome: Outcome; readonly run: RunRow | null; readonly appended: Appended | null; readonly input: string; readonly run_state: string };
+type Decided = {
+  readonly outcome: Outcome;
+  readonly run: RunRow | null;
+  readonly appended: Appended | null;
+  readonly input: string;
+  readonly run_state: string;
+};
 
 export type ParsedFacts = { readonly facts: Facts; readonly text: string; readonly digest: string };
 
 /** What is kept with an idempotency key: enough to give the same answer again, and to look again at what it rests on. */
-type Kept = { readonly items: readonly ItemAnswer[]; readonly dependencies: readonly (readonly string[])[]; readonly records: number; readonly t_ms: number };
+type Kept = {
+  readonly items: readonly ItemAnswer[];
+  readonly dependencies: readonly (readonly string[])[];
+  readonly records: number;
+  readonly t_ms: number;
+};
 
 /** One `decide` message on its way through a flush. */
 export class DecideCall implements Call {
@@ -39,7 +50,13 @@ export class DecideCall implements Call {
   #refused: DecideRefusal | null = null;
   #late = false;
 
-  constructor(turn: Turn, message: DecideMessage, facts: ParsedFacts, received_ms: number, resolve: (answer: DecideAnswer | DecideRefusal) => void) {
+  constructor(
+    turn: Turn,
+    message: DecideMessage,
+    facts: ParsedFacts,
+    received_ms: number,
+    resolve: (answer: DecideAnswer | DecideRefusal) => void,
+  ) {
     this.#turn = turn;
     this.#message = message;
     this.#facts = facts;
@@ -62,8 +79,12 @@ export class DecideCall implements Call {
       this.#late = true;
       return;
     }
-    const key = idempotency_key === null ? null : base64url(nodeSha256(new TextEncoder().encode(`${this.#facts.facts.pep.id}\0${idempotency_key}`)));
-    const asked = key === null ? "" : digestOf(`${semantic}\0${items.map((item) => item.request).join("\0")}`, nodeSha256);
+    const key =
+      idempotency_key === null
+        ? null
+        : base64url(nodeSha256(new TextEncoder().encode(`${this.#facts.facts.pep.id}\0${idempotency_key}`)));
+    const asked =
+      key === null ? "" : digestOf(`${semantic}\0${items.map((item) => item.request).join("\0")}`, nodeSha256);
     if (key !== null && this.#answeredBefore(key, asked)) return;
     this.#key = key;
     this.#first = this.#turn.writer.sseq + 1;
@@ -82,7 +103,12 @@ export class DecideCall implements Call {
         records: this.#decided.length,
         t_ms: this.#turn.t_ms,
       };
-      this.#turn.store.putAnswer(key, { input: asked, first_sseq: this.#first, answer: JSON.stringify(kept), expires_ms: this.#turn.t_ms + IDEMPOTENCY_MS });
+      this.#turn.store.putAnswer(key, {
+        input: asked,
+        first_sseq: this.#first,
+        answer: JSON.stringify(kept),
+        expires_ms: this.#turn.t_ms + IDEMPOTENCY_MS,
+      });
     }
   }
 
@@ -106,7 +132,8 @@ export class DecideCall implements Call {
     // Only a run derived from an idempotency key can have been seen before.
     let run = turn.writer.run(runId, implicit && message.idempotency_key === null);
     if (run === null && implicit) run = turn.writer.newRun(runId, "implicit", turn.t_ms, null, []);
-    const state: RunState | null = run === null ? null : { id: run.id, kind: run.kind, status: run.status, members: run.members, version: run.seq };
+    const state: RunState | null =
+      run === null ? null : { id: run.id, kind: run.kind, status: run.status, members: run.members, version: run.seq };
     const described = describeRunState(state);
     const input: DecideInput = {
       request,
@@ -167,9 +194,23 @@ export class DecideCall implements Call {
     const now = this.#turn.now();
     // Looked at once for the call: has anything that any decision rests on changed since?
     const region = this.#regionProblem(now);
-    const items = this.#decided.map((item) => {
-      if (item.outcome.core.decision === "allow" && (region || now >= this.#deadline || this.#turn.revoked(item.outcome.dependencies))) {
-        if (item.appended !== null && item.run !== null) this.#turn.owe({ run: item.run.id, refers: item.appended, input: item.input, facts: this.#facts.text, run_state: item.run_state, core: item.outcome.core, traceparent: this.#message.traceparent, idempotency: this.#key });
+    const items = this.#decided.map((item, at) => {
+      if (
+        item.outcome.core.decision === "allow" &&
+        (region || now >= this.#deadline || this.#turn.revoked(item.outcome.dependencies))
+      ) {
+        if (item.appended !== null && item.run !== null)
+          this.#turn.owe({
+            run: item.run.id,
+            refers: item.appended,
+            input: item.input,
+            facts: this.#facts.text,
+            run_state: item.run_state,
+            core: item.outcome.core,
+            traceparent: this.#message.traceparent,
+            idempotency: this.#key,
+            index: at,
+          });
         return denied("withheld");
       }
       return this.#answerOf(item, this.#message.explain);
@@ -196,7 +237,12 @@ export class DecideCall implements Call {
     const recorded = flush !== null && hashes.length > 0;
     const id = recorded ? decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#first) : null;
     const receipt = recorded
-      ? receiptText(flush.jws, { call: index, items: hashes.length, leaf: base64url(callRoot(hashes)), path: flush.path(index) })
+      ? receiptText(flush.jws, {
+          call: index,
+          items: hashes.length,
+          leaf: base64url(callRoot(hashes)),
+          path: flush.path(index),
+        })
       : null;
     let answered = items;
     if (recorded && this.#message.inline_evidence) {
@@ -231,7 +277,11 @@ export class DecideCall implements Call {
         ok: true,
         decision_id: decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#keptFirst),
         receipt: stored,
-        items: items.map((item) => (item.decision ? { ...item, valid_until_ms: Math.min(item.valid_until_ms, this.#turn.liveTrust().lease_until_ms) } : item)),
+        items: items.map((item) =>
+          item.decision
+            ? { ...item, valid_until_ms: Math.min(item.valid_until_ms, this.#turn.liveTrust().lease_until_ms) }
+            : item,
+        ),
         consistency: this.#turn.consistency(),
         continuity: this.#turn.continuity(),
         t_ms: kept.t_ms,
@@ -273,4 +323,19 @@ export class DecideCall implements Call {
   }
 }
 
-const denied = (reason: ReasonCode): ItemAnswer => ({ decision: false, reason, policy_reason: null, obligations: [], valid_until_ms: 0 });
+const denied = (reason: ReasonCode): ItemAnswer => ({
+  decision: false,
+  reason,
+  policy_reason: null,
+  obligations: [],
+  valid_until_ms: 0,
+});
+
+/** The allow was withdrawn before it left: a repetition must not give it either. */
+export function withholdAnswer(store: ShardStore, key: string, index: number): void {
+  const stored = store.storedAnswer(key);
+  if (stored === null) return;
+  const kept = JSON.parse(stored.answer) as Kept;
+  const items = kept.items.map((item, at) => (at === index ? denied("withheld") : item));
+  store.putAnswer(key, { ...stored, answer: JSON.stringify({ ...kept, items }) });
+}

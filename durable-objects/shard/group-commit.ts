@@ -8,6 +8,8 @@
 export interface Call {
   /** Runs in the turn, synchronously: decides and appends. Must not throw for expected outcomes. */
   execute(): void;
+  /** Leaf hashes of its records, in order. */
+  readonly leafHashes: readonly Uint8Array[];
   /** How many records it appended. */
   readonly records: number;
   /** After commit and signature. `index`: place among the calls with records. */
@@ -17,7 +19,11 @@ export interface Call {
 }
 
 /** What a flush was signed with. */
-export type Flush = { readonly jws: string; readonly path: (index: number) => readonly string[]; readonly size: number };
+export type Flush = {
+  readonly jws: string;
+  readonly path: (index: number) => readonly string[];
+  readonly size: number;
+};
 
 export type FlushSteps = {
   readonly maxCalls: number;
@@ -91,7 +97,14 @@ export class GroupCommit {
       let index = 0;
       for (const call of calls) call.release(flush, call.records > 0 ? index++ : -1);
     } catch (cause) {
-      console.error(JSON.stringify({ level: "error", event: "flush_failed", message: cause instanceof Error ? cause.message : "unknown", calls: calls.length }));
+      console.error(
+        JSON.stringify({
+          level: "error",
+          event: "flush_failed",
+          message: cause instanceof Error ? cause.message : "unknown",
+          calls: calls.length,
+        }),
+      );
       steps.recover();
       for (const call of calls) call.fail();
     }

@@ -53,10 +53,18 @@ abstract class RunCall implements Call {
   /** Whether the region acts and nothing that this rests on is revoked; the refusal is noted otherwise. */
   protected admitted(keys: readonly string[]): boolean {
     const { turn } = this;
-    const problem = regionChecks({ trust: turn.trust, condition: turn.condition, policy: turn.policy, region: turn.region, at_least: null, t_ms: turn.t_ms });
+    const problem = regionChecks({
+      trust: turn.trust,
+      condition: turn.condition,
+      policy: turn.policy,
+      region: turn.region,
+      at_least: null,
+      t_ms: turn.t_ms,
+    });
     if (problem !== null) this.refuse("denied", problem.reason);
     else if (turn.t_ms >= this.facts.facts.pep.exp_ms) this.refuse("denied", "identity_expired");
-    else if (turn.trust.match([...keys, pepKey(turn.region, this.facts.facts.pep.id)]).length > 0) this.refuse("denied", "revoked");
+    else if (turn.trust.match([...keys, pepKey(turn.region, this.facts.facts.pep.id)]).length > 0)
+      this.refuse("denied", "revoked");
     return this.#refused === null;
   }
 
@@ -66,7 +74,13 @@ abstract class RunCall implements Call {
 
   protected record(kind: "run.open" | "run.close", run: RunRow): void {
     const { turn, facts } = this;
-    const state = describeRunState({ id: run.id, kind: run.kind, status: run.status, members: run.members, version: run.seq });
+    const state = describeRunState({
+      id: run.id,
+      kind: run.kind,
+      status: run.status,
+      members: run.members,
+      version: run.seq,
+    });
     this.run = run;
     this.appended = turn.writer.append(
       {
@@ -91,7 +105,8 @@ abstract class RunCall implements Call {
   }
 
   release(flush: Flush | null, index: number): void {
-    if (this.#refused !== null || this.run === null) return this.#resolve(this.#refused ?? { ok: false, code: "denied", reason: "internal" });
+    if (this.#refused !== null || this.run === null)
+      return this.#resolve(this.#refused ?? { ok: false, code: "denied", reason: "internal" });
     const { turn, appended } = this;
     this.#resolve({
       ok: true,
@@ -100,7 +115,12 @@ abstract class RunCall implements Call {
       receipt:
         appended === null || flush === null
           ? null
-          : receiptText(flush.jws, { call: index, items: 1, leaf: base64url(appended.leaf_hash), path: flush.path(index) }),
+          : receiptText(flush.jws, {
+              call: index,
+              items: 1,
+              leaf: base64url(appended.leaf_hash),
+              path: flush.path(index),
+            }),
     });
   }
 
@@ -123,14 +143,23 @@ export class OpenRunCall extends RunCall {
     const everyone = [principal, ...members];
     if (!this.admitted(everyone.map(({ type, id }) => subjectKey(type, id)))) return;
     const names = [...new Set(everyone.map(({ type, id }) => memberName(type, id)))].sort();
-    this.record("run.open", turn.writer.newRun(run, "opened", turn.t_ms, memberName(principal.type, principal.id), names));
+    this.record(
+      "run.open",
+      turn.writer.newRun(run, "opened", turn.t_ms, memberName(principal.type, principal.id), names),
+    );
   }
 }
 
 export class CloseRunCall extends RunCall {
   readonly #id: string;
 
-  constructor(turn: Turn, id: string, facts: ParsedFacts, traceparent: string | null, resolve: (answer: RunAnswer) => void) {
+  constructor(
+    turn: Turn,
+    id: string,
+    facts: ParsedFacts,
+    traceparent: string | null,
+    resolve: (answer: RunAnswer) => void,
+  ) {
     super(turn, facts, traceparent, resolve);
     this.#id = id;
   }
@@ -145,4 +174,3 @@ export class CloseRunCall extends RunCall {
     this.record("run.close", run);
   }
 }
-

@@ -43,9 +43,19 @@ export type RecordRow = {
   readonly sealed: Uint8Array | null;
 };
 
-export type FlushRow = { readonly first_sseq: number; readonly last_sseq: number; readonly calls: readonly number[]; readonly payload: string };
+export type FlushRow = {
+  readonly first_sseq: number;
+  readonly last_sseq: number;
+  readonly calls: readonly number[];
+  readonly payload: string;
+};
 
-export type StoredAnswer = { readonly input: string; readonly first_sseq: number; readonly answer: string; readonly expires_ms: number };
+export type StoredAnswer = {
+  readonly input: string;
+  readonly first_sseq: number;
+  readonly answer: string;
+  readonly expires_ms: number;
+};
 
 const bytes = (value: ArrayBuffer): Uint8Array => new Uint8Array(value);
 /** A view's own bytes as SQLite takes them; copies only where the view is part of a larger buffer. */
@@ -81,12 +91,18 @@ export class ShardStore {
   }
 
   setMeta(key: string, value: string): void {
-    this.#sql.exec("INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", key, value);
+    this.#sql.exec(
+      "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+      key,
+      value,
+    );
   }
 
   head(): { readonly sseq: number; readonly t_ms: number; readonly leaf_hash: Uint8Array | null } {
     const row = this.#sql
-      .exec<{ sseq: number; t_ms: number; leaf_hash: ArrayBuffer }>("SELECT sseq, t_ms, leaf_hash FROM record ORDER BY sseq DESC LIMIT 1")
+      .exec<{ sseq: number; t_ms: number; leaf_hash: ArrayBuffer }>(
+        "SELECT sseq, t_ms, leaf_hash FROM record ORDER BY sseq DESC LIMIT 1",
+      )
       .toArray()[0];
     return row === undefined ? { sseq: 0, t_ms: 0, leaf_hash: null } : { ...row, leaf_hash: bytes(row.leaf_hash) };
   }
@@ -106,18 +122,31 @@ export class ShardStore {
 
   record(sseq: number): (RecordRow & { readonly run: string }) | null {
     const row = this.#sql
-      .exec<{ sseq: number; leaf: ArrayBuffer; leaf_hash: ArrayBuffer; run: string; prev_sseq: number | null; sealed: ArrayBuffer | null }>(
-        "SELECT sseq, leaf, leaf_hash, run, prev_sseq, sealed FROM record WHERE sseq = ?",
-        sseq,
-      )
+      .exec<{
+        sseq: number;
+        leaf: ArrayBuffer;
+        leaf_hash: ArrayBuffer;
+        run: string;
+        prev_sseq: number | null;
+        sealed: ArrayBuffer | null;
+      }>("SELECT sseq, leaf, leaf_hash, run, prev_sseq, sealed FROM record WHERE sseq = ?", sseq)
       .toArray()[0];
     if (row === undefined) return null;
-    return { ...row, leaf: bytes(row.leaf), leaf_hash: bytes(row.leaf_hash), sealed: row.sealed === null ? null : bytes(row.sealed) };
+    return {
+      ...row,
+      leaf: bytes(row.leaf),
+      leaf_hash: bytes(row.leaf_hash),
+      sealed: row.sealed === null ? null : bytes(row.sealed),
+    };
   }
 
   leafHashes(first: number, last: number): readonly Uint8Array[] {
     return this.#sql
-      .exec<{ leaf_hash: ArrayBuffer }>("SELECT leaf_hash FROM record WHERE sseq BETWEEN ? AND ? ORDER BY sseq", first, last)
+      .exec<{ leaf_hash: ArrayBuffer }>(
+        "SELECT leaf_hash FROM record WHERE sseq BETWEEN ? AND ? ORDER BY sseq",
+        first,
+        last,
+      )
       .toArray()
       .map((row) => bytes(row.leaf_hash));
   }
@@ -182,7 +211,10 @@ export class ShardStore {
   storedAnswer(key: string): StoredAnswer | null {
     return (
       this.#sql
-        .exec<StoredAnswer & Record<string, SqlStorageValue>>("SELECT input, first_sseq, answer, expires_ms FROM idempotency WHERE key = ?", key)
+        .exec<StoredAnswer & Record<string, SqlStorageValue>>(
+          "SELECT input, first_sseq, answer, expires_ms FROM idempotency WHERE key = ?",
+          key,
+        )
         .toArray()[0] ?? null
     );
   }
@@ -196,11 +228,6 @@ export class ShardStore {
       stored.answer,
       stored.expires_ms,
     );
-  }
-
-  /** The allow was withdrawn before it left: a repetition must not give it either. */
-  withholdAnswer(key: string): void {
-    this.#sql.exec("DELETE FROM idempotency WHERE key = ?", key);
   }
 
   dropExpiredAnswers(now_ms: number): void {
@@ -223,7 +250,10 @@ export class ShardStore {
 
   entriesOf(key: string): readonly TrustEntry[] {
     return this.#sql
-      .exec<TrustEntry & Record<string, SqlStorageValue>>('SELECT key, origin, generation, state, "from" FROM trust_entry WHERE key = ? ORDER BY origin', key)
+      .exec<TrustEntry & Record<string, SqlStorageValue>>(
+        'SELECT key, origin, generation, state, "from" FROM trust_entry WHERE key = ? ORDER BY origin',
+        key,
+      )
       .toArray();
   }
 

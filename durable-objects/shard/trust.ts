@@ -62,7 +62,12 @@ export class ShardTrust {
   }
 
   view(): TrustView {
-    return { mode: this.#mode as RegionMode, lease_until_ms: this.#leaseUntil, revision: this.#applied, match: (keys) => this.match(keys) };
+    return {
+      mode: this.#mode as RegionMode,
+      lease_until_ms: this.#leaseUntil,
+      revision: this.#applied,
+      match: (keys) => this.match(keys),
+    };
   }
 
   /** Entries in force on any of `keys`, in the order of `keys`, then of origins. */
@@ -71,7 +76,8 @@ export class ShardTrust {
     for (const key of keys) {
       if (!this.#index.has(this.#token(key))) continue;
       for (const entry of this.#store.entriesOf(key)) {
-        if (entry.state === "revoked") matches.push({ key, origin: entry.origin, generation: entry.generation, state: entry.state });
+        if (entry.state === "revoked")
+          matches.push({ key, origin: entry.origin, generation: entry.generation, state: entry.state });
       }
     }
     return matches;
@@ -88,7 +94,9 @@ export class ShardTrust {
   /** Facts stand if they were verified under the current material, or if every key they used is still listed. */
   accepts(material: string, keys: readonly string[]): boolean {
     if (this.#material === null) return false;
-    return material === this.#material.digest || keys.every((kid) => this.#material!.keys.some(({ jwk }) => jwk.kid === kid));
+    return (
+      material === this.#material.digest || keys.every((kid) => this.#material!.keys.some(({ jwk }) => jwk.kid === kid))
+    );
   }
 
   /** A pushed state. Never extends the lease: only a nonce-matched answer does. */
@@ -99,7 +107,14 @@ export class ShardTrust {
   }
 
   leaseRequest(shard: number, key: PublicJwk): LeaseRequest {
-    return { v: 1, shard, nonce: base64url(randomBytes(12)), revision: this.#effective, material: this.#material?.digest ?? null, key };
+    return {
+      v: 1,
+      shard,
+      nonce: base64url(randomBytes(12)),
+      revision: this.#effective,
+      material: this.#material?.digest ?? null,
+      key,
+    };
   }
 
   /**

@@ -17,6 +17,8 @@ export type Owed = {
   readonly traceparent: string | null;
   /** Stored answer that must not be repeated as an allow. */
   readonly idempotency: string | null;
+  /** Place of the item in that answer. */
+  readonly index: number;
 };
 
 /** What the calls of a shard share: the state of the current turn, and the shard as it is at release. */
@@ -46,7 +48,9 @@ export interface Turn {
 }
 
 /** The words of the continuity block that a shard can vouch for. */
-export function continuityOf(turn: Pick<Turn, "liveTrust" | "liveCondition" | "policy" | "region" | "now">): Continuity {
+export function continuityOf(
+  turn: Pick<Turn, "liveTrust" | "liveCondition" | "policy" | "region" | "now">,
+): Continuity {
   const problem = regionChecks({
     trust: turn.liveTrust(),
     condition: turn.liveCondition(),
@@ -57,7 +61,14 @@ export function continuityOf(turn: Pick<Turn, "liveTrust" | "liveCondition" | "p
   });
   const reason = problem?.reason ?? null;
   return {
-    trust: reason === "region_joining" ? "joining" : reason === "region_frozen" ? "frozen" : reason === "trust_lease_expired" ? "stale" : "current",
+    trust:
+      reason === "region_joining"
+        ? "joining"
+        : reason === "region_frozen"
+          ? "frozen"
+          : reason === "trust_lease_expired"
+            ? "stale"
+            : "current",
     orchestration: reason === "lineage_halted" ? "halted" : "consistent",
     policy: reason === "policy_stale" ? "stale" : "current",
     cryptographic: reason === "clock_anomaly" ? "clock_anomaly" : "signed",

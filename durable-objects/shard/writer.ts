@@ -3,7 +3,14 @@ import { digestOf } from "../../src/base/digest.ts";
 import { decisionId } from "../../src/base/ids.ts";
 import { ENGINE } from "../../src/decision/engine.ts";
 import { treeHash } from "../../src/lineage/merkle.ts";
-import { commitment, encodeRecord, leafHash, RUN_SALT_BYTES, saltedRunHash, type RecordKind } from "../../src/lineage/record.ts";
+import {
+  commitment,
+  encodeRecord,
+  leafHash,
+  RUN_SALT_BYTES,
+  saltedRunHash,
+  type RecordKind,
+} from "../../src/lineage/record.ts";
 import { SEAL_RANDOM_BYTES, saltsOf, sealPayload, type RegionKey } from "../../src/lineage/seal.ts";
 import { aesGcm, nodeSha256 } from "../platform.ts";
 import type { RunRow, ShardStore } from "./store.ts";
@@ -79,7 +86,18 @@ export class SourceWriter {
   }
 
   newRun(id: string, kind: RunRow["kind"], t_ms: number, principal: string | null, members: readonly string[]): RunRow {
-    return { id, salt: this.#random.take(RUN_SALT_BYTES).slice(), kind, status: "open", principal, members, last_sseq: 0, seq: 0, head: null, opened_t_ms: t_ms };
+    return {
+      id,
+      salt: this.#random.take(RUN_SALT_BYTES).slice(),
+      kind,
+      status: "open",
+      principal,
+      members,
+      last_sseq: 0,
+      seq: 0,
+      head: null,
+      opened_t_ms: t_ms,
+    };
   }
 
   /**
@@ -125,7 +143,11 @@ export class SourceWriter {
     const leaf_hash = leafHash(leaf, nodeSha256);
     const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
     const sealed = sealPayload(aesGcm, this.#id.region_key, { region, log_epoch, source, sseq }, payload, random);
-    this.#store.addRecord({ sseq, leaf, leaf_hash, prev_sseq: run.last_sseq === 0 ? null : run.last_sseq, sealed }, run.id, t_ms);
+    this.#store.addRecord(
+      { sseq, leaf, leaf_hash, prev_sseq: run.last_sseq === 0 ? null : run.last_sseq, sealed },
+      run.id,
+      t_ms,
+    );
     run.head = leaf_hash;
     run.seq += 1;
     run.last_sseq = sseq;

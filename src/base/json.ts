@@ -1,3 +1,4 @@
+import { endOfString, parseEscapedNames } from "./json-names.ts";
 import { err, ok, type Result } from "./result.ts";
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
@@ -34,7 +35,7 @@ export function parseJson(text: string, limits: JsonLimits = DEFAULT_JSON_LIMITS
   if (!scan.ok) return scan;
   let value: JsonValue;
   try {
-    value = JSON.parse(text) as JsonValue;
+    value = (scan.value.escaped_name ? parseEscapedNames(text) : JSON.parse(text)) as JsonValue;
   } catch (cause) {
     return err({ code: "malformed", message: `not valid JSON: ${(cause as Error).message.slice(0, 120)}` });
   }
@@ -46,25 +47,38 @@ export function parseJson(text: string, limits: JsonLimits = DEFAULT_JSON_LIMITS
   if (walk.surrogate !== null) {
     return err({ code: "lone_surrogate", message: `${walk.surrogate}: text holds a lone surrogate (RFC 7493, 2.1)` });
   }
-  if (walk.members !== scan.value) {
+  if (walk.members !== scan.value.members) {
     return err({ code: "duplicate_member", message: "an object names the same member twice (RFC 7493, 2.3)" });
   }
   return ok(value);
 }
 
-/** Counts the colons outside strings, which is the number of members written. */
-function scanText(text: string, limits: JsonLimits): Result<number, JsonProblem> {
+type Scan = {
+  /** Colons outside strings, which is the number of members written. */
+  readonly members: number;
+  /** Whether a member name holds an escape (`json-names`). */
+  readonly escaped_name: boolean;
+};
+
+function scanText(text: string, limits: JsonLimits): Result<Scan, JsonProblem> {
   let members = 0;
+  let escaped_name = false;
+  // Whether the last string held an escape; at a colon that string is a name.
+  let escaped = false;
+  let backslash = text.indexOf("\\");
   let separators = 0;
   let depth = 0;
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
       case 0x22: {
         i = endOfString(text, i);
+        escaped = backslash !== -1 && backslash < i;
+        if (escaped) backslash = text.indexOf("\\", i);
         break;
       }
       case 0x3a:
         members++;
+        escaped_name ||= escaped;
         break;
       case 0x2c:
         if (++separators > limits.max_values) {
@@ -83,17 +97,7 @@ function scanText(text: string, limits: JsonLimits): Result<number, JsonProblem>
         break;
     }
   }
-  return ok(members);
-}
-
-/** Offset of the closing quote of the string that opens at `open`; the end of the text where there is none. */
-function endOfString(text: string, open: number): number {
-  for (let close = text.indexOf('"', open + 1); close !== -1; close = text.indexOf('"', close + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(close - 1 - backslashes) === 0x5c) backslashes++;
-    if (backslashes % 2 === 0) return close;
-  }
-  return text.length;
+  return ok({ members, escaped_name });
 }
 
 type Walk = { members: number; surrogate: string | null; overflow: string | null };

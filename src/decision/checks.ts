@@ -44,7 +44,8 @@ export const clockSound = (condition: ShardCondition): Check =>
 /** A token of another region cannot be satisfied until regions exchange events. */
 export function consistent(at_least: ConsistencyToken | "malformed" | null, region: string, revision: number): Check {
   if (at_least === null) return null;
-  if (at_least === "malformed") return { reason: "consistency_unsatisfied", detail: "at_least is not a consistency token" };
+  if (at_least === "malformed")
+    return { reason: "consistency_unsatisfied", detail: "at_least is not a consistency token" };
   if (at_least.region !== region) {
     return { reason: "consistency_unsatisfied", detail: `at_least names region ${at_least.region}` };
   }

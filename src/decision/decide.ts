@@ -1,6 +1,6 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
 import { credentialKey, issuerKey, pepKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
-import { evaluatePolicy, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
+import { evaluateAs, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
 import {
   callerCurrent,
   clockSound,
@@ -13,7 +13,16 @@ import {
   runAdmits,
   type ShardCondition,
 } from "./checks.ts";
-import type { CanonicalRequest, Facts, FailedCheck, Obligation, Outcome, RunState, TrustMatch, TrustView } from "./types.ts";
+import type {
+  CanonicalRequest,
+  Facts,
+  FailedCheck,
+  Obligation,
+  Outcome,
+  RunState,
+  TrustMatch,
+  TrustView,
+} from "./types.ts";
 
 export type DecideInput = {
   readonly request: CanonicalRequest;
@@ -31,6 +40,8 @@ export type DecideInput = {
   readonly at_least: ConsistencyToken | "malformed" | null;
   /** `t_decide`: read once per turn, Unix milliseconds. */
   readonly t_ms: number;
+  /** In a search: the entity that the packs' directories describe instead of the request. */
+  readonly searched?: "subject" | "resource" | null;
   /** Digest text of the matched trust entries. */
   readonly trust_digest: (matches: readonly TrustMatch[]) => string;
 };
@@ -57,15 +68,24 @@ export function decide(input: DecideInput): Outcome {
   failed.push(...runAdmits(input.run, input.request.subject, required));
   if (failed.length > 0 || input.run === null) return outcome(input, dependencies, failed, trustDigest, []);
 
-  const policy = evaluatePolicy(input.policy, input.request, {
-    region: input.region,
-    t_ms: input.t_ms,
-    pep: input.facts.pep.id,
-    run: { id: input.run.kind === "opened" ? input.run.id : "", kind: input.run.kind, version: input.run.version },
-    labels: [],
-  });
+  const policy = evaluateAs(
+    input.policy,
+    input.request,
+    {
+      region: input.region,
+      t_ms: input.t_ms,
+      pep: input.facts.pep.id,
+      run: { id: input.run.kind === "opened" ? input.run.id : "", kind: input.run.kind, version: input.run.version },
+      labels: [],
+    },
+    input.searched ?? null,
+  );
   if (policy.reason !== null) {
-    failed.push(policy.policy_reason === null ? { reason: policy.reason } : { reason: policy.reason, detail: policy.policy_reason });
+    failed.push(
+      policy.policy_reason === null
+        ? { reason: policy.reason }
+        : { reason: policy.reason, detail: policy.policy_reason },
+    );
   }
   return {
     ...outcome(input, dependencies, failed, trustDigest, policy.obligations),

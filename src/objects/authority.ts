@@ -16,7 +16,11 @@ export type PublicJwk = {
 };
 
 /** A key under which facts may be verified, with what it may verify. */
-export type MaterialKey = { readonly use: "pep" | "shard" | "authority"; readonly issuer: string; readonly jwk: PublicJwk };
+export type MaterialKey = {
+  readonly use: "pep" | "shard" | "authority";
+  readonly issuer: string;
+  readonly jwk: PublicJwk;
+};
 
 /** Immutable, named by its digest: an isolate may keep it as long as it likes. */
 export type Material = { readonly v: 1; readonly digest: string; readonly keys: readonly MaterialKey[] };
@@ -93,7 +97,11 @@ export type PepView = {
 
 export type AdminResult<T> =
   | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly code: "not_found" | "conflict" | "invalid" | "joining" | "foreign_key"; readonly message: string };
+  | {
+      readonly ok: false;
+      readonly code: "not_found" | "conflict" | "invalid" | "joining" | "foreign_key";
+      readonly message: string;
+    };
 
 export type Enrolment = {
   readonly region: string;
@@ -114,7 +122,11 @@ export type AuthorityStatus = {
   readonly membership_expires_ms: number | null;
   readonly policy: string;
   readonly policy_problem: string | null;
-  readonly packs: readonly { readonly name: string; readonly status: "active" | "invalid"; readonly problem: string | null }[];
+  readonly packs: readonly {
+    readonly name: string;
+    readonly status: "active" | "invalid";
+    readonly problem: string | null;
+  }[];
   readonly shards: readonly { readonly shard: number; readonly revision: number; readonly leased_for_ms: number }[];
 };
 
@@ -133,7 +145,10 @@ export interface AuthorityRpc {
   /** Lifts this region's own entry by a higher generation that cites the revoking event. */
   restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>>;
   revocation(id: string): Promise<AdminResult<RevocationView>>;
-  listRevocations(after: number, limit: number): Promise<{ readonly revocations: readonly RevocationView[]; readonly next: number | null }>;
+  listRevocations(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly revocations: readonly RevocationView[]; readonly next: number | null }>;
   freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
   unfreeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
   /** A compact JWS by the authority over a JSON payload with `iss` and `iat`: for `signed_metadata`. */

@@ -124,7 +124,12 @@ export type OpenRunMessage = {
 };
 
 export type RunAnswer =
-  | { readonly ok: true; readonly run: RunDescription; readonly receipt: string | null; readonly decision_id: string | null }
+  | {
+      readonly ok: true;
+      readonly run: RunDescription;
+      readonly receipt: string | null;
+      readonly decision_id: string | null;
+    }
   | { readonly ok: false; readonly code: "not_found" | "stale_facts" | "denied"; readonly reason: ReasonCode | null };
 
 export type RunDescription = {
@@ -150,7 +155,8 @@ export type RecordDescription = {
   readonly payload_status: "opened" | "erased" | "unreadable";
 };
 
-export type LineageAnswer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly code: "not_found" };
+export type LineageAnswer<T> =
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly code: "not_found" };
 
 export type RunLineage = {
   readonly run: RunDescription;
@@ -169,7 +175,9 @@ export type ApplyTrustMessage = {
 };
 
 /** Sent when the revision is *effective*: applied, and everything decided before it is released or withheld. */
-export type ApplyTrustAnswer = { readonly ok: true; readonly revision: number } | { readonly ok: false; readonly code: "gap"; readonly have: number };
+export type ApplyTrustAnswer =
+  | { readonly ok: true; readonly revision: number }
+  | { readonly ok: false; readonly code: "gap"; readonly have: number };
 
 export type ShardStatus = {
   readonly shard: number;
@@ -189,7 +197,12 @@ export interface ShardRpc {
   decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal>;
   search(message: SearchMessage): Promise<SearchAnswer>;
   openRun(message: OpenRunMessage): Promise<RunAnswer>;
-  closeRun(message: { readonly v: 1; readonly run: string; readonly facts: string; readonly traceparent: string | null }): Promise<RunAnswer>;
+  closeRun(message: {
+    readonly v: 1;
+    readonly run: string;
+    readonly facts: string;
+    readonly traceparent: string | null;
+  }): Promise<RunAnswer>;
   describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;

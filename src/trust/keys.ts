@@ -37,7 +37,8 @@ const MAX_FORM = 2_048;
 const UNPRINTABLE = /[\u0000-\u001f\u007f\u2028\u2029]/;
 
 const regionIssued = (form: string): boolean => parseRunId(form) !== null;
-const entity = (form: string): boolean => /^[^/]+\/.+$/su.test(form) && !/%(?!2F|25)/.test(form.slice(0, form.indexOf("/")));
+const entity = (form: string): boolean =>
+  /^[^/]+\/.+$/su.test(form) && !/%(?!2F|25)/.test(form.slice(0, form.indexOf("/")));
 const issued = (form: string): boolean => /^[^#]+#.+$/su.test(form);
 
 type Form = { readonly fits: (form: string) => boolean; readonly shape: string };

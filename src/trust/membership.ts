@@ -8,7 +8,9 @@ import { err, ok, type Result } from "../base/result.ts";
  * The membership (DESIGN section 5): which regions there are, their keys and endpoints. Signed by a threshold of
  * offline root keys, versioned, expiring. A region that holds none is `joining` and denies everything.
  */
-const publicJwk = z.object({ kty: z.string(), kid: z.string().min(1), alg: z.string(), use: z.literal("sig") }).catchall(z.string());
+const publicJwk = z
+  .object({ kty: z.string(), kid: z.string().min(1), alg: z.string(), use: z.literal("sig") })
+  .catchall(z.string());
 
 const membershipSchema = z.strictObject({
   v: z.literal(1),
@@ -41,7 +43,10 @@ export type Roots = { readonly threshold: number; readonly keys: readonly JWK[] 
 
 const rootsSchema = z.strictObject({
   threshold: z.int().min(1).max(64),
-  keys: z.array(z.looseObject({ kty: z.string(), kid: z.string().min(1) })).min(1).max(64),
+  keys: z
+    .array(z.looseObject({ kty: z.string(), kid: z.string().min(1) }))
+    .min(1)
+    .max(64),
 });
 
 /** The pinned roots, from the deployment's configuration. */
@@ -58,7 +63,10 @@ export function readRoots(text: string): Result<Roots, string> {
 
 const generalJws = z.strictObject({
   payload: z.string().max(1 << 20),
-  signatures: z.array(z.strictObject({ protected: z.string().max(4_096), signature: z.string().max(1_024) })).min(1).max(64),
+  signatures: z
+    .array(z.strictObject({ protected: z.string().max(4_096), signature: z.string().max(1_024) }))
+    .min(1)
+    .max(64),
 });
 
 export const MEMBERSHIP_TYP = "interlock-membership+jws";
@@ -100,7 +108,7 @@ async function verifyOne(one: OneSignature, roots: Roots): Promise<{ kid: string
     let kid = "";
     const { payload, protectedHeader } = await flattenedVerify(
       one,
-      async (header) => {
+      async (header: { readonly kid?: string }) => {
         const key = roots.keys.find((root) => root.kid === header?.kid);
         if (key === undefined) throw new Error("not a pinned root");
         kid = key.kid!;

@@ -1,0 +1,508 @@
+import { CompactSign, type JWK } from "jose";
+import { base64url, fromBase64url, utf8 } from "../../src/base/bytes.ts";
+import { digestOf } from "../../src/base/digest.ts";
+import { decisionId, mintRunId, parseDecisionId } from "../../src/base/ids.ts";
+import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
+import { regionChecks } from "../../src/decision/decide.ts";
+import type { ShardCondition } from "../../src/decision/checks.ts";
+import type { Facts, TrustView } from "../../src/decision/types.ts";
+import {
+  flushTree,
+  maxCallsPerFlush,
+  receiptKid,
+  receiptPayloadText,
+  receiptText,
+  RECEIPT_TYPE,
+} from "../../src/lineage/receipt.ts";
+import { openPayload, type RegionKey } from "../../src/lineage/seal.ts";
+import { authority, type Env } from "../../src/objects/address.ts";
+import type {
+  ApplyTrustAnswer,
+  ApplyTrustMessage,
+  Continuity,
+  DecideAnswer,
+  DecideMessage,
+  DecideRefusal,
+  LineageAnswer,
+  OpenRunMessage,
+  RecordDescription,
+  RunAnswer,
+  RunDescription,
+  RunLineage,
+  SearchAnswer,
+  SearchMessage,
+  ShardStatus,
+} from "../../src/objects/shard.ts";
+import { activePolicy } from "../../src/policy/baseline.ts";
+import { FRESHNESS, type Region } from "../../src/region/config.ts";
+import { encodeConsistency } from "../../src/trust/consistency.ts";
+import { aesGcm, importSigningKey, newSigningJwk, nodeSha256, randomBytes, type SigningKey } from "../platform.ts";
+import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
+import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
+import { CloseRunCall, describeRun, OpenRunCall } from "./run-calls.ts";
+import { search } from "./search.ts";
+import { ShardStore, type RecordRow } from "./store.ts";
+import { ShardTrust } from "./trust.ts";
+import { continuityOf, type Owed, type Turn } from "./turn.ts";
+import { callRoot, SourceWriter } from "./writer.ts";
+
+/** More calls than this waiting: the next are turned away at once (`overloaded`), rather than left to time out. */
+const MAX_WAITING = 4_096;
+/** The clock may stand this far behind the newest record before it counts as an anomaly. */
+const CLOCK_TOLERANCE_MS = 2_000;
+const FACTS_CACHE = 256;
+
+/**
+ * What a shard does (DESIGN sections 3 and 4), without the platform's class around it: the kernel is `src/decision`,
+ * formats are `src/lineage`, and the files beside this one own rows, trust, the chain and the group commit.
+ */
+export class Shard implements Turn {
+  readonly #env: Env;
+  readonly #config: Region;
+  readonly #trust: ShardTrust;
+  readonly #commit: GroupCommit;
+  readonly #facts = new Map<string, ParsedFacts>();
+  readonly store: ShardStore;
+  readonly writer: SourceWriter;
+  readonly policy: ReturnType<typeof activePolicy>;
+  readonly shard: number;
+  #signing!: SigningKey;
+  #refreshing: Promise<void> | null = null;
+  #owed: Owed[] = [];
+  #paying: Owed[] = [];
+  #withheld: Uint8Array[] = [];
+  #flushes = 0;
+  #lastFlushMs = 0;
+  #nextSweep = 0;
+  // The current turn (Turn): set by #begin, constant until the next.
+  t_ms = 0;
+  trust: TrustView;
+  condition: ShardCondition = { halted: null, clock_anomaly: false, active_policy: null };
+
+  constructor(storage: DurableObjectStorage, env: Env, region: Region, shard: number) {
+    this.#env = env;
+    this.#config = region;
+    this.shard = shard;
+    this.store = new ShardStore(storage);
+    this.#trust = new ShardTrust(this.store);
+    this.trust = this.#trust.view();
+    this.policy = activePolicy(this.#config);
+    this.writer = new SourceWriter(this.store, {
+      region: this.region,
+      log_epoch: this.log_epoch,
+      shard,
+      region_key: this.#regionKey(),
+    });
+    const kid = receiptKid(this.region, this.log_epoch, shard, 1);
+    this.#commit = new GroupCommit({
+      maxCalls: Math.max(1, maxCallsPerFlush(kid, this.#config.pdp)),
+      transaction: (turn) => this.store.transaction(turn),
+      begin: () => this.#begin(),
+      seal: (calls) => this.#seal(calls),
+      sync: () => this.store.sync(),
+      recover: () => this.#recover(),
+      owed: () => this.#owed.length > 0,
+    });
+  }
+
+  /** Makes the shard's own key at first start, loads it ever after. Nothing else may run before it is done. */
+  async start(): Promise<void> {
+    const stored = this.store.meta("signing_jwk");
+    const jwk =
+      stored === null
+        ? await newSigningJwk(receiptKid(this.region, this.log_epoch, this.shard, 1))
+        : (JSON.parse(stored) as JWK);
+    if (stored === null) this.store.setMeta("signing_jwk", JSON.stringify(jwk));
+    this.#signing = await importSigningKey(jwk);
+  }
+
+  get region(): string {
+    return this.#config.name;
+  }
+  get log_epoch(): number {
+    return this.#config.log_epoch;
+  }
+
+  // ── deciding ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal> {
+    const received = Date.now();
+    if (message.v !== 1) return { ok: false, code: "unsupported_version" };
+    if (this.#commit.waiting >= MAX_WAITING) return this.#overloaded(message.items.length);
+    if (!this.#leaseIsYoung(received)) await this.#ensureLease();
+    const facts = this.#acceptedFacts(message.facts);
+    if (facts === null) return { ok: false, code: "stale_facts" };
+    return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, facts, received, resolve)));
+  }
+
+  async search(message: SearchMessage): Promise<SearchAnswer> {
+    if (message.v !== 1) return { ok: false, code: "unsupported_version" };
+    await this.#ensureLease();
+    const facts = this.#acceptedFacts(message.facts);
+    if (facts === null) return { ok: false, code: "stale_facts" };
+    this.store.touch();
+    return search(this, message, facts);
+  }
+
+  async openRun(message: OpenRunMessage): Promise<RunAnswer> {
+    await this.#ensureLease();
+    const facts = this.#acceptedFacts(message.facts);
+    if (facts === null) return { ok: false, code: "stale_facts", reason: null };
+    return new Promise((resolve) => this.#commit.submit(new OpenRunCall(this, message, facts, resolve)));
+  }
+
+  async closeRun(message: {
+    readonly run: string;
+    readonly facts: string;
+    readonly traceparent: string | null;
+  }): Promise<RunAnswer> {
+    await this.#ensureLease();
+    const facts = this.#acceptedFacts(message.facts);
+    if (facts === null) return { ok: false, code: "stale_facts", reason: null };
+    return new Promise((resolve) =>
+      this.#commit.submit(new CloseRunCall(this, message.run, facts, message.traceparent, resolve)),
+    );
+  }
+
+  #overloaded(items: number): DecideAnswer {
+    const item = {
+      decision: false,
+      reason: "overloaded" as const,
+      policy_reason: null,
+      obligations: [],
+      valid_until_ms: 0,
+    };
+    return {
+      ok: true,
+      decision_id: null,
+      receipt: null,
+      items: Array.from({ length: items }, () => item),
+      consistency: this.consistency(),
+      continuity: this.continuity(),
+      t_ms: Date.now(),
+      flush_size: 0,
+    };
+  }
+
+  /** Facts parsed once per distinct text: a PEP sends the same ones with every request. */
+  #acceptedFacts(text: string): ParsedFacts | null {
+    let parsed = this.#facts.get(text);
+    if (parsed === undefined) {
+      parsed = { facts: JSON.parse(text) as Facts, text, digest: digestOf(text, nodeSha256) };
+      if (this.#facts.size >= FACTS_CACHE) this.#facts.clear();
+      this.#facts.set(text, parsed);
+    }
+    const { material, keys, pep } = parsed.facts;
+    if (keys.length === 0) return this.#config.open && pep.id === "open" ? parsed : null;
+    return this.#trust.accepts(material, keys) ? parsed : null;
+  }
+
+  // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #begin(): void {
+    const now = Date.now();
+    // Order is by sequence; time never goes back in the record, and a clock that does is an anomaly.
+    this.condition = this.liveCondition();
+    this.t_ms = Math.max(now, this.writer.lastT);
+    this.trust = this.#trust.view();
+    if (now >= this.#nextSweep) {
+      this.#nextSweep = now + 60_000;
+      this.store.dropExpiredAnswers(now);
+    }
+    this.#paying = this.#owed;
+    this.#owed = [];
+    for (const allow of this.#paying) this.#appendWithheld(allow);
+  }
+
+  /** The turn was rolled back: memory is ahead of storage, and what was owed is owed again. */
+  #recover(): void {
+    this.writer.reload();
+    this.#withheld = [];
+    this.#owed = [...this.#paying, ...this.#owed];
+    this.#paying = [];
+  }
+
+  #appendWithheld(owed: Owed): void {
+    const run = this.writer.run(owed.run, false);
+    if (run === null) return this.bug("withheld", new Error("the run of a withheld allow is gone"));
+    const core = JSON.stringify({
+      refers: base64url(owed.refers.leaf_hash),
+      reason: "withheld",
+      region: this.region,
+      t_ms: this.t_ms,
+      v: 1,
+    });
+    this.#withheld.push(
+      this.writer.append(
+        {
+          kind: "withheld",
+          run,
+          core,
+          decision: "deny",
+          reason: "withheld",
+          refers: owed.refers.leaf_hash,
+          input: owed.input,
+          facts: owed.facts,
+          run_state: owed.run_state,
+          sealed: "",
+          policy: this.policy.digest,
+          trust: { digest: owed.core.trust, revision: this.trust.revision },
+          traceparent: owed.traceparent,
+        },
+        this.t_ms,
+        this.writer.sseq + 1,
+        true,
+      ).leaf_hash,
+    );
+    if (owed.idempotency !== null) withholdAnswer(this.store, owed.idempotency, owed.index);
+  }
+
+  /** Closes the turn: flush row over the calls in order (withheld records first, each a call of its own). */
+  #seal(calls: readonly Call[]): (() => Promise<Flush>) | null {
+    const withheld = this.#withheld;
+    this.#withheld = [];
+    const recorded = calls.filter((call) => call.records > 0);
+    if (withheld.length + recorded.length === 0) return null;
+    this.writer.finish();
+    const layout = [...withheld.map(() => 1), ...recorded.map((call) => call.records)];
+    const roots = [...withheld, ...recorded.map((call) => callRoot(call.leafHashes))];
+    const last = this.writer.sseq;
+    const first = last + 1 - layout.reduce((sum, records) => sum + records, 0);
+    const tree = flushTree(roots, nodeSha256);
+    const payload = receiptPayloadText({
+      calls: layout.length,
+      first,
+      iss: this.#config.pdp,
+      last,
+      log_epoch: this.log_epoch,
+      merge_by: null,
+      region: this.region,
+      root: base64url(tree.root),
+      source: `shard/${this.shard}`,
+      t: this.t_ms,
+      v: 1,
+    });
+    this.store.addFlush({ first_sseq: first, last_sseq: last, calls: layout, payload });
+    this.#flushes++;
+    this.#lastFlushMs = this.t_ms;
+    return async () => ({
+      jws: await this.#sign(payload),
+      path: (index) => tree.path(index + withheld.length),
+      size: layout.length,
+    });
+  }
+
+  #sign(payload: string): Promise<string> {
+    return new CompactSign(utf8(payload))
+      .setProtectedHeader({ alg: "Ed25519", kid: this.#signing.kid, typ: RECEIPT_TYPE })
+      .sign(this.#signing.key);
+  }
+
+  async receiptOf(first_sseq: number, records: number): Promise<string | null> {
+    const flush = this.store.flushOf(first_sseq);
+    if (flush === null) return null;
+    const hashes = this.store.leafHashes(flush.first_sseq, flush.last_sseq);
+    let at = 0;
+    const ranges = flush.calls.map((count) => hashes.slice(at, (at += count)));
+    const tree = flushTree(ranges.map(callRoot), nodeSha256);
+    let start = flush.first_sseq;
+    const call = flush.calls.findIndex((count) => {
+      start += count;
+      return start > first_sseq;
+    });
+    const jws = await this.#sign(flush.payload);
+    return receiptText(jws, { call, items: records, leaf: base64url(callRoot(ranges[call]!)), path: tree.path(call) });
+  }
+
+  // ── Turn: what calls ask of the shard ───────────────────────────────────────────────────────────────────────────
+
+  readonly trustDigest = (matches: Parameters<ShardTrust["digest"]>[0]): string => this.#trust.digest(matches);
+  now = (): number => Date.now();
+  liveTrust = (): TrustView => this.#trust.view();
+  liveCondition = (): ShardCondition => ({
+    halted: null,
+    clock_anomaly: Date.now() < this.writer.lastT - CLOCK_TOLERANCE_MS,
+    active_policy: this.#trust.activePolicy,
+  });
+  revoked = (dependencies: readonly string[]): boolean =>
+    this.#trust.applied !== this.trust.revision && this.#trust.match(dependencies).length > 0;
+  owe = (owed: Owed): void => {
+    this.#owed.push(owed);
+  };
+  mintRun = (): string => mintRunId(this.region, this.log_epoch, randomBytes(16));
+  consistency = (): string => encodeConsistency({ region: this.region, revision: this.#trust.applied });
+  continuity = (): Continuity => continuityOf(this);
+  bug = (where: string, cause: unknown): void => {
+    console.error(
+      JSON.stringify({
+        level: "error",
+        event: "bug",
+        where,
+        message: cause instanceof Error ? (cause.stack ?? cause.message) : "unknown",
+      }),
+    );
+  };
+
+  // ── trust and lease ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  async applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
+    const answer = this.#trust.apply(message);
+    if (!answer.ok) return answer;
+    // What was decided under the older state is released or withheld before the revision counts as effective.
+    await this.#commit.settled();
+    this.#trust.markEffective(answer.revision);
+    return answer;
+  }
+
+  #leaseIsYoung(now: number): boolean {
+    return now < this.#trust.leaseUntil - FRESHNESS.lease_ms + FRESHNESS.poll_ms;
+  }
+
+  /** Refreshes in the background while the lease holds; waits, at most 800 ms, only where there is none. */
+  async #ensureLease(): Promise<void> {
+    const now = Date.now();
+    if (this.#leaseIsYoung(now)) return;
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = null;
+    });
+    if (now < this.#trust.leaseUntil) return;
+    await Promise.race([this.#refreshing, new Promise((resolve) => setTimeout(resolve, FRESHNESS.refresh_wait_ms))]);
+  }
+
+  async #refresh(): Promise<void> {
+    try {
+      for (let more = true; more;) {
+        const request = this.#trust.leaseRequest(this.shard, this.#signing.publicJwk);
+        const sent = Date.now();
+        // A new stub each time: one that threw is never used again.
+        const answer = await authority(this.#env, this.#config).lease(request);
+        more = this.#trust.takeLease(request, answer, sent);
+        const applied = this.#trust.applied;
+        await this.#commit.settled();
+        this.#trust.markEffective(applied);
+      }
+    } catch (cause) {
+      // No answer: the lease runs out, and decisions are denied with `trust_lease_expired`.
+      console.warn(
+        JSON.stringify({
+          level: "warn",
+          event: "lease_refresh_failed",
+          shard: this.shard,
+          message: cause instanceof Error ? cause.message : "unknown",
+        }),
+      );
+    }
+  }
+
+  // ── reading lineage ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
+    const parts = parseDecisionId(id);
+    const here =
+      parts !== null &&
+      parts.region === this.region &&
+      parts.log_epoch === this.log_epoch &&
+      parts.shard === this.shard;
+    const row = here ? this.store.record(parts.sseq) : null;
+    // `id/index` must name the record by the id that the record itself carries.
+    const described = row === null ? null : this.#describeRecord(row);
+    if (described === null || (described.decision_id !== id && described.decision_id !== `${id}/0`))
+      return { ok: false, code: "not_found" };
+    return { ok: true, value: described };
+  }
+
+  async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
+    const row = this.store.run(run);
+    return row === null ? { ok: false, code: "not_found" } : { ok: true, value: describeRun(row) };
+  }
+
+  async readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>> {
+    const row = this.store.run(run);
+    if (row === null) return { ok: false, code: "not_found" };
+    const records: RecordDescription[] = [];
+    let at: number | null = row.last_sseq;
+    let next: number | null = null;
+    // Backwards through the chain; `before_sseq` is where the previous page ended.
+    if (before_sseq !== null) {
+      const before = this.store.record(before_sseq);
+      at = before?.run === run ? before.prev_sseq : null;
+    }
+    while (at !== null && records.length < limit) {
+      const record: (RecordRow & { run: string }) | null = this.store.record(at);
+      if (record === null) break;
+      records.push(this.#describeRecord(record));
+      next = record.prev_sseq === null ? null : at;
+      at = record.prev_sseq;
+    }
+    return {
+      ok: true,
+      value: { run: describeRun(row), records: records.reverse(), next_before_sseq: at === null ? null : next },
+    };
+  }
+
+  #describeRecord(row: RecordRow): RecordDescription {
+    const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
+    const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
+    const place = { region: this.region, log_epoch: this.log_epoch, source: `shard/${this.shard}`, sseq: row.sseq };
+    const key = this.#regionKey();
+    const opened =
+      row.sealed === null
+        ? null
+        : openPayload(aesGcm, (number) => (number === key.number ? key.bytes : null), place, row.sealed);
+    const payload = opened?.ok === true ? parseJson(opened.value.text) : null;
+    return {
+      decision_id:
+        typeof body["decision_id"] === "string"
+          ? body["decision_id"]
+          : decisionId(this.region, this.log_epoch, this.shard, row.sseq),
+      leaf: base64url(row.leaf),
+      leaf_hash: base64url(row.leaf_hash),
+      record: body,
+      payload: payload?.ok === true && isObject(payload.value) ? payload.value : null,
+      payload_status: row.sealed === null ? "erased" : opened?.ok === true ? "opened" : "unreadable",
+    };
+  }
+
+  async status(): Promise<ShardStatus> {
+    const head = this.store.head();
+    await this.#ensureLease();
+    const now = Date.now();
+    return {
+      shard: this.shard,
+      sseq: head.sseq,
+      head: head.leaf_hash === null ? null : base64url(head.leaf_hash),
+      revision: this.#trust.applied,
+      lease_remaining_ms: Math.max(0, this.#trust.leaseUntil - now),
+      last_flush_ms: this.#lastFlushMs,
+      flushes: this.#flushes,
+      records: head.sseq,
+      policy: this.policy.digest,
+      trust_entries: this.#trust.entries,
+      halted:
+        regionChecks({
+          trust: this.liveTrust(),
+          condition: this.liveCondition(),
+          policy: this.policy,
+          region: this.region,
+          at_least: null,
+          t_ms: now,
+        })?.reason ?? null,
+    };
+  }
+
+  /** From configuration where the operator holds it apart; else made here and kept beside the data it seals. */
+  #regionKey(): RegionKey {
+    const configured = this.#env.INTERLOCK_REGION_KEY;
+    if (configured !== "" && configured !== undefined) {
+      const bytes = fromBase64url(configured);
+      if (bytes?.length !== 32) throw new Error("INTERLOCK_REGION_KEY: base64url of 32 bytes is required");
+      return { number: 1, bytes };
+    }
+    let stored = this.store.meta("region_key");
+    if (stored === null) {
+      stored = base64url(randomBytes(32));
+      this.store.setMeta("region_key", stored);
+    }
+    return { number: 1, bytes: fromBase64url(stored)! };
+  }
+}

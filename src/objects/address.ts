@@ -1,0 +1,47 @@
+import type { Region, RegionVars } from "../region/config.ts";
+import type { AuthorityRpc } from "./authority.ts";
+import type { ShardRpc } from "./shard.ts";
+
+export type Env = RegionVars & {
+  readonly TRUST_AUTHORITY: DurableObjectNamespace;
+  readonly LINEAGE_SHARD: DurableObjectNamespace;
+};
+
+/**
+ * Stubs of the region's objects: the only place that names objects and knows jurisdictions. A jurisdiction binds
+ * where the object lives; outside Cloudflare `jurisdiction()` throws, so it is asked for only where configured.
+ * A stub that threw is never used again: make a new one.
+ */
+function place(namespace: DurableObjectNamespace, region: Region): DurableObjectNamespace {
+  return region.jurisdiction === null
+    ? namespace
+    : namespace.jurisdiction(region.jurisdiction as DurableObjectJurisdiction);
+}
+
+export function authority(env: Env, region: Region): AuthorityRpc {
+  const namespace = place(env.TRUST_AUTHORITY, region);
+  return namespace.get(namespace.idFromName(`${region.name}/authority`)) as unknown as AuthorityRpc;
+}
+
+export const shardName = (region: Region, shard: number): string => `${region.name}/${region.log_epoch}/shard/${shard}`;
+
+/** The shard number in an object's own name (`ctx.id.name`); `null` for a name that is not a shard's. */
+export function shardOfName(name: string | undefined): number | null {
+  const match = /\/shard\/([0-9]+)$/.exec(name ?? "");
+  return match === null ? null : Number(match[1]);
+}
+
+export function shardAt(env: Env, region: Region, shard: number): ShardRpc {
+  const namespace = place(env.LINEAGE_SHARD, region);
+  return namespace.get(namespace.idFromName(shardName(region, shard))) as unknown as ShardRpc;
+}
+
+/**
+ * Home shard of a run: H(run id) mod N. Run ids carry 128 random bits, so FNV-1a spreads them as well as a
+ * cryptographic hash would; who mints an id could aim at a shard, but only this region's Worker mints ids.
+ */
+export function shardOfRun(run: string, shards: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < run.length; i++) hash = Math.imul(hash ^ run.charCodeAt(i), 0x01000193) >>> 0;
+  return hash % shards;
+}

@@ -1,0 +1,69 @@
+import { isRegionName } from "../base/ids.ts";
+import { err, ok, type Result } from "../base/result.ts";
+
+/** Bindings of one region: the same names on Cloudflare (`wrangler.toml`) and on raw workerd (`tools/workerd`). */
+export type RegionVars = {
+  /** Name of this region, e.g. `eu`. */
+  readonly INTERLOCK_REGION: string;
+  /** The PDP identifier (https URL without path, query or fragment): `iss`, `aud` and discovery rest on it. */
+  readonly INTERLOCK_PDP: string;
+  readonly INTERLOCK_LOG_EPOCH: string;
+  /** Number of LineageShards, fixed per log epoch. */
+  readonly INTERLOCK_SHARDS: string;
+  /** Durable Object jurisdiction; empty outside Cloudflare, where `jurisdiction()` throws. */
+  readonly INTERLOCK_JURISDICTION: string;
+  /** Comma-separated packs; empty: what `policies/regions.json` lists for the region. */
+  readonly INTERLOCK_PACKS: string;
+  /** `1`: answer PEPs that do not authenticate. For conformance runs only. */
+  readonly INTERLOCK_OPEN: string;
+  /** JSON `{threshold, keys: JWK[]}`: who may sign the membership. Pinned at deployment. */
+  readonly INTERLOCK_ROOTS: string;
+  /** JSON JWKS of the region's admin issuer. */
+  readonly INTERLOCK_ADMIN_JWKS: string;
+  /** base64url, 32 bytes: wraps the keys of sealed payloads. Empty: the shard makes and keeps its own. */
+  readonly INTERLOCK_REGION_KEY: string;
+};
+
+export type Region = {
+  readonly name: string;
+  readonly pdp: string;
+  readonly log_epoch: number;
+  readonly shards: number;
+  readonly jurisdiction: string | null;
+  readonly packs: readonly string[] | null;
+  readonly open: boolean;
+};
+
+/** The freshness budget (DESIGN section 5): L = Δ − ε. */
+export const FRESHNESS = {
+  delta_ms: 2_000,
+  epsilon_ms: 500,
+  lease_ms: 1_500,
+  poll_ms: 375,
+  refresh_wait_ms: 800,
+} as const;
+
+export function readRegion(vars: RegionVars): Result<Region, string> {
+  const name = vars.INTERLOCK_REGION;
+  if (!isRegionName(name ?? "")) return err("INTERLOCK_REGION: a lower-case region name is required, e.g. eu");
+  const pdp = vars.INTERLOCK_PDP ?? "";
+  if (!/^https:\/\/[^/?#\s]+$/.test(pdp))
+    return err("INTERLOCK_PDP: an https origin without path, query or fragment is required");
+  const epoch = Number(vars.INTERLOCK_LOG_EPOCH || "1");
+  if (!Number.isInteger(epoch) || epoch < 1) return err("INTERLOCK_LOG_EPOCH: a whole number from 1 is required");
+  const shards = Number(vars.INTERLOCK_SHARDS || "8");
+  if (!Number.isInteger(shards) || shards < 1 || shards > 256) return err("INTERLOCK_SHARDS: 1 to 256 is required");
+  const packs = (vars.INTERLOCK_PACKS ?? "")
+    .split(",")
+    .map((pack) => pack.trim())
+    .filter((pack) => pack !== "");
+  return ok({
+    name,
+    pdp,
+    log_epoch: epoch,
+    shards,
+    jurisdiction: vars.INTERLOCK_JURISDICTION || null,
+    packs: packs.length > 0 ? packs : null,
+    open: vars.INTERLOCK_OPEN === "1",
+  });
+}
