@@ -2,7 +2,7 @@ import { EvaluationError, InputError } from "./errors.ts";
 import { callExtension, extensionFunction } from "./extensions/functions.ts";
 import { arrayOf, closedObject, isObject, objectOf, stringOf, type UnknownObject } from "./json.ts";
 import { addLong, mulLong, negLong, subLong } from "./long.ts";
-import { checkEntityType } from "./names.ts";
+import { checkEntityType, isName } from "./names.ts";
 import * as op from "./operators.ts";
 import { compilePattern } from "./pattern.ts";
 import type { Runtime } from "./runtime.ts";
@@ -174,6 +174,7 @@ function literal(json: unknown, depth: number): Node {
   if (!isObject(json) || entityEscape(json) !== null) return constant(readValue(json));
   const call = extensionEscape(json);
   if (call !== null) {
+    if (!isName(call.fn)) throw new InputError(`\`${call.fn}\` is not a function name`);
     return callNode(
       call.fn,
       call.args.map((arg) => literal(arg, depth + 1)),
@@ -254,7 +255,7 @@ function negation(args: unknown, depth: number, name: string): Node {
 }
 
 const OPERATORS: ReadonlyMap<string, Builder> = new Map<string, Builder>([
-  ["Value", literal],
+  ["Value", (args, depth) => literal(args, depth - 1)],
   ["Var", variable],
   [
     "Slot",

@@ -1,4 +1,5 @@
-import fc, { type Arbitrary } from "fast-check";
+import * as fc from "fast-check";
+import type { Arbitrary } from "fast-check";
 
 /**
  * Random Cedar for the differential fuzz: policies in JSON form, entities, requests. Mostly well typed so that
@@ -8,8 +9,8 @@ import fc, { type Arbitrary } from "fast-check";
 export type Json = null | boolean | number | bigint | string | Json[] | { [name: string]: Json };
 export type Uid = { type: string; id: string };
 export type Scenario = {
-  policies: Json[];
-  entities: Json[];
+  policies: readonly Json[];
+  entities: readonly Json[];
   principal: Uid;
   action: Uid;
   resource: Uid;
@@ -31,19 +32,7 @@ const longLiteral = fc.oneof(
 );
 const smallLong = fc.oneof(pick(0, 1, -1, 2, 2 ** 53 - 1, -(2 ** 53) + 1), fc.integer({ min: -20, max: 20 }));
 
-export const names = pick(
-  "a",
-  "b",
-  "x",
-  "y",
-  "__proto__",
-  "constructor",
-  "hasOwnProperty",
-  "with space",
-  "",
-  "é",
-  "if",
-);
+const names = pick("a", "b", "x", "y", "__proto__", "constructor", "hasOwnProperty", "with space", "", "é", "if");
 const texts = pick(
   "",
   "a",
@@ -82,7 +71,7 @@ const zoneText = fc.oneof(
   fc.tuple(pick("+", "-"), near(0, 23), near(0, 59)).map((p) => p.join("")),
 );
 const msText = pick("", "", ".000", ".999", ".1", ".1234", ".12a");
-const dateTimeText = fc.oneof(
+export const dateTimeText = fc.oneof(
   dateText,
   fc.tuple(dateText, timeText, msText, zoneText).map((p) => p.join("")),
   pick(
@@ -99,7 +88,7 @@ const digits = fc.oneof(
   fc.bigInt({ min: 0n, max: 2n ** 64n }).map(String),
   fc.nat(100).map(String),
 ); // prettier-ignore
-const durationText = fc.oneof(
+export const durationText = fc.oneof(
   pick("1d", "-1d", "1h", "0ms", "-", "", "1", "d", "1d1d", "1ms1s", "-9223372036854775808ms", "9223372036854775807ms"),
   fc
     .tuple(
@@ -109,7 +98,7 @@ const durationText = fc.oneof(
     )
     .map(([sign, units, counts]) => sign + units.map((unit, i) => counts[i] + unit).join("")),
 );
-const decimalText = fc.oneof(
+export const decimalText = fc.oneof(
   pick("0.0", "-0.0", "1.0", "-0.5", "0.5", "1.23456", "1.", ".1", "1", "+1.0", "922337203685477.5807", "922337203685477.5808", "-922337203685477.5808", "-922337203685477.5809", "1e3", "١.0"),
   fc.tuple(pick("", "-"), digits, digits).map(([sign, a, b]) => `${sign}${a}.${b}`),
   fc.tuple(pick("", "-"), fc.nat(50), fc.nat(9999)).map(([sign, a, b]) => `${sign}${a}.${b}`),
@@ -120,7 +109,7 @@ const hextet = fc.oneof(
 );
 const octet = fc.oneof(pick("0", "127", "10", "224", "239", "255", "256", "01", ""), fc.nat(255).map(String));
 const prefixText = fc.oneof(pick("", "", "/0", "/1", "/4", "/7", "/8", "/24", "/32", "/33", "/64", "/128", "/129", "/08", "/", "/-1", "/256"), fc.nat(130).map((n) => `/${n}`)); // prettier-ignore
-const ipText = fc.oneof(
+export const ipText = fc.oneof(
   pick("127.0.0.1", "::1", "::", "10.0.0.0/8", "10.1.2.3", "ff00::/8", "224.0.0.0/4", "::ffff:1.2.3.4", "1::2::3", ":::", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1.2.3", "1.2.3.4.5", "fe80::1%0"),
   fc.tuple(fc.array(octet, { minLength: 4, maxLength: 4 }), prefixText).map(([o, p]) => o.join(".") + p),
   fc.tuple(fc.array(hextet, { minLength: 8, maxLength: 8 }), prefixText).map(([h, p]) => h.join(":") + p),
@@ -129,7 +118,7 @@ const ipText = fc.oneof(
 
 const TYPES = ["U", "G", "R", "N::T"];
 const ids = pick("a", "b", "c", "", "😀");
-export const uids = fc.record({ type: pick(...TYPES), id: ids });
+const uids = fc.record({ type: pick(...TYPES), id: ids });
 const actions = fc.record({ type: pick("Action", "Action", "N::Action"), id: pick("read", "write", "all") });
 const anyUid = fc.oneof({ arbitrary: uids, weight: 6 }, { arbitrary: actions, weight: 1 });
 const typeNames = mostly(pick(...TYPES, "Action", "Zed"), pick("N :: T", "if", "1", "", "__cedar::U"), 60);
@@ -142,14 +131,14 @@ const extensionLiteral = fc.oneof(
   durationText.map((t) => extension("duration", t)),
 );
 /** Extension literals that parse: an entity or context with a bad one is refused whole, which hides the rest. */
-const goodExtension = pick(
+const goodExtension = pick<Json>(
   extension("ip", "10.0.0.1"),
   extension("ip", "10.0.0.0/8"),
   extension("decimal", "1.50"),
   extension("datetime", "2024-01-01"),
   extension("duration", "-1d2h"),
-  { __extn: { fn: "offset", args: [extension("datetime", "2024-01-01"), extension("duration", "1d")] } } as Json,
-  { __extn: { fn: "isIpv4", args: [extension("ip", "10.0.0.1")] } } as Json,
+  { __extn: { fn: "offset", args: [extension("datetime", "2024-01-01"), extension("duration", "1d")] } },
+  { __extn: { fn: "isIpv4", args: [extension("ip", "10.0.0.1")] } },
 );
 
 const escape = (uid: Uid): Json => ({ __entity: uid });
@@ -178,11 +167,17 @@ const oddValues: Arbitrary<Json> = pick<Json>(
   { __expr: "1" },
   { __expr: 1 },
 );
-const plainLeaf = fc.oneof(smallLong, strings, fc.boolean(), anyUid.map(escape), goodExtension) as Arbitrary<Json>;
+const plainLeaf: Arbitrary<Json> = fc.oneof<Arbitrary<Json>[]>(
+  smallLong,
+  strings,
+  fc.boolean(),
+  anyUid.map(escape),
+  goodExtension,
+);
 const dataValue = valueOf(mostly(plainLeaf, oddValues, 400));
 const literalValue = valueOf(
   mostly(
-    fc.oneof(longLiteral, strings, fc.boolean(), anyUid.map(escape), extensionLiteral) as Arbitrary<Json>,
+    fc.oneof<Arbitrary<Json>[]>(longLiteral, strings, fc.boolean(), anyUid.map(escape), extensionLiteral),
     oddValues,
     200,
   ),
@@ -200,9 +195,14 @@ const patterns = fc.array(
   { maxLength: 6 },
 ); // prettier-ignore
 
+const BRANCHES = ["if", "then", "else"] as const;
+const conditional = (...parts: [Json, Json, Json]): Json => ({
+  "if-then-else": Object.fromEntries(BRANCHES.map((name, i) => [name, parts[i]!])),
+});
+
 const expressions = fc.letrec<Record<Kinds, Json>>((tie) => {
   // Now and then any expression stands where a particular type is wanted.
-  const a = (kind: Kinds): Arbitrary<Json> => mostly(tie(kind) as Arbitrary<Json>, tie("any") as Arbitrary<Json>, 40);
+  const a = (kind: Kinds): Arbitrary<Json> => mostly(tie(kind), tie("any"), 40);
   const holder = fc.oneof(a("record"), a("entity"));
   const grow = (kind: Kinds, leaves: Arbitrary<Json>[], branches: Arbitrary<Json>[]) =>
     fc.oneof(
@@ -210,21 +210,23 @@ const expressions = fc.letrec<Record<Kinds, Json>>((tie) => {
       { arbitrary: fc.oneof(...leaves), weight: 20 },
       ...branches.map((arbitrary) => ({ arbitrary, weight: Math.ceil(40 / branches.length) })),
       {
-        arbitrary: fc
-          .tuple(a("bool"), a(kind), a(kind))
-          .map(([c, t, e]): Json => ({ "if-then-else": { if: c, then: t, else: e } })),
+        arbitrary: fc.tuple(a("bool"), a(kind), a(kind)).map(([c, t, e]): Json => conditional(c, t, e)),
         weight: 3,
       },
       {
-        arbitrary: fc.tuple(holder, names, a(kind)).map(([left, attr, otherwise]): Json => ({
-          "if-then-else": { if: { has: { left, attr } }, then: { ".": { left, attr } }, else: otherwise },
-        })),
+        arbitrary: fc
+          .tuple(holder, names, a(kind))
+          .map(([left, attr, otherwise]): Json =>
+            conditional({ has: { left, attr } }, { ".": { left, attr } }, otherwise),
+          ),
         weight: 2,
       },
       {
-        arbitrary: fc.tuple(a("entity"), a("string"), a(kind)).map(([left, right, otherwise]): Json => ({
-          "if-then-else": { if: { hasTag: { left, right } }, then: { getTag: { left, right } }, else: otherwise },
-        })),
+        arbitrary: fc
+          .tuple(a("entity"), a("string"), a(kind))
+          .map(([left, right, otherwise]): Json =>
+            conditional({ hasTag: { left, right } }, { getTag: { left, right } }, otherwise),
+          ),
         weight: 2,
       },
       { arbitrary: fc.tuple(holder, names).map(([left, attr]): Json => ({ ".": { left, attr } })), weight: 1 },
@@ -342,11 +344,7 @@ const expressions = fc.letrec<Record<Kinds, Json>>((tie) => {
       ],
       [call("durationSince", a("datetime"), a("datetime")), call("toTime", a("datetime"))],
     ),
-    any: fc.oneof(
-      { depthIdentifier: "expression" },
-      V(literalValue),
-      ...kinds.map((kind) => tie(kind) as Arbitrary<Json>),
-    ),
+    any: fc.oneof({ depthIdentifier: "expression" }, V(literalValue), ...kinds.map((kind) => tie(kind))),
   };
 });
 
@@ -375,7 +373,7 @@ const policy: Arbitrary<Json> = fc.record({
   conditions: fc.array(condition, { maxLength: 2, minLength: 1 }),
 });
 
-const attributes = fc.dictionary(names, dataValue, { maxKeys: 4 }) as Arbitrary<Json>;
+const attributes = fc.dictionary(names, dataValue, { maxKeys: 4 }) as Arbitrary<{ [name: string]: Json }>;
 /** Parents come from later in the order, so that most hierarchies are acyclic; some are not. */
 const ORDER = ["U", "R", "G", "N::T"];
 const plainEntity: Arbitrary<Json> = fc
