@@ -1,0 +1,132 @@
+import { describe, expect, it } from "vitest";
+import { GroupCommit, type Call, type Flush, type FlushSteps } from "../../../durable-objects/shard/group-commit.ts";
+
+class Probe implements Call {
+  readonly records = 1;
+  readonly leafHashes = [];
+  readonly answer: Promise<"released" | "failed">;
+  readonly onExecute: () => void;
+  #resolve!: (answer: "released" | "failed") => void;
+  constructor(onExecute: () => void = () => undefined) {
+    this.onExecute = onExecute;
+    this.answer = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+  execute(): void {
+    this.onExecute();
+  }
+  release(): void {
+    this.#resolve("released");
+  }
+  fail(): void {
+    this.#resolve("failed");
+  }
+}
+
+const flush: Flush = { jws: "", path: () => [], size: 1 };
+
+function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log: string[] } {
+  const log: string[] = [];
+  return {
+    log,
+    maxCalls: 4,
+    transaction: (turn) => {
+      log.push("begin");
+      turn();
+      log.push("commit");
+    },
+    begin: () => undefined,
+    seal: () => async () => {
+      log.push("sign");
+      return flush;
+    },
+    sync: async () => {
+      log.push("sync");
+    },
+    recover: () => {
+      log.push("recover");
+    },
+    owed: () => false,
+    ...overrides,
+  };
+}
+
+describe("GroupCommit", () => {
+  it("shares one commit, sync and signature among the calls that wait", async () => {
+    const parts = steps();
+    const group = new GroupCommit(parts);
+    const calls = [new Probe(), new Probe(), new Probe(), new Probe()];
+    for (const call of calls) group.submit(call);
+    expect(await Promise.all(calls.map((call) => call.answer))).toEqual(Array(4).fill("released"));
+    // The first call starts a flush at once; the other three share the second.
+    expect(parts.log.join(" ")).toBe("begin commit sync sign begin commit sync sign");
+  });
+
+  it("never signs before the commit is on disk, and never releases before the signature", async () => {
+    const order: string[] = [];
+    const group = new GroupCommit(
+      steps({
+        sync: async () => {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          order.push("synced");
+        },
+        seal: () => async () => {
+          order.push("signed");
+          return flush;
+        },
+      }),
+    );
+    const call = new Probe();
+    group.submit(call);
+    await call.answer.then(() => order.push("released"));
+    expect(order).toEqual(["synced", "signed", "released"]);
+  });
+
+  it.each([
+    ["a call's turn", { }, true],
+    ["the commit", { transaction: () => { throw new Error("disk full"); } }, false],
+    ["the sync", { sync: async () => { throw new Error("lost"); } }, false],
+    ["the signature", { seal: () => async () => { throw new Error("key"); } }, false],
+  ] as const)("answers every waiter when %s fails, reloads, and goes on", async (_, overrides, poison) => {
+    const parts = steps(overrides as Partial<FlushSteps>);
+    const group = new GroupCommit(parts);
+    const first = new Probe(() => {
+      if (poison) throw new Error("poison");
+    });
+    group.submit(first);
+    expect(await first.answer).toBe("failed");
+    expect(parts.log).toContain("recover");
+    if (poison) {
+      const next = new Probe();
+      group.submit(next);
+      expect(await next.answer).toBe("released");
+    }
+  }); // prettier-ignore
+
+  it("takes at most maxCalls into one flush", async () => {
+    const sizes: number[] = [];
+    const group = new GroupCommit(steps({ seal: (calls) => (sizes.push(calls.length), async () => flush) }));
+    const calls = Array.from({ length: 10 }, () => new Probe());
+    for (const call of calls) group.submit(call);
+    await Promise.all(calls.map((call) => call.answer));
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(4);
+    expect(sizes.reduce((a, b) => a + b)).toBe(10);
+  });
+
+  it("settles only after the flush under way has been released", async () => {
+    let open!: () => void;
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const group = new GroupCommit(steps({ sync: () => gate }));
+    const call = new Probe();
+    group.submit(call);
+    const order: string[] = [];
+    void call.answer.then(() => order.push("released"));
+    const settled = group.settled().then(() => order.push("settled"));
+    open();
+    await settled;
+    expect(order).toEqual(["released", "settled"]);
+  });
+});
