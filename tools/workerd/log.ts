@@ -31,30 +31,36 @@ function parse(line: string): Entry | null {
   }
 }
 
-/** `12:04:09.118 eu allow – eu.1.s0.42 1.9 ms`, and what else the line says as `name=value`. */
+/** Left out for a reader, or laid out already. */
+const HIDDEN = [
+  "event",
+  "region",
+  "t_ms",
+  "outcome",
+  "reason",
+  "decision_id",
+  "duration_ms",
+  "items",
+  "allowed",
+  "request_id",
+  "traceparent",
+];
+
+/** `12:04:09.118 eu  deny  policy_denied eu.1.s0.42 1.9 ms pep=local`: lines of `src/observe/decision-log.ts`. */
 function pretty(region: string, entry: Entry, color: boolean): string {
-  const shown = new Set<string>();
-  const take = (...names: readonly string[]): unknown => {
-    for (const name of names) shown.add(name);
-    return names.map((name) => entry[name]).find((value) => value !== undefined && value !== null);
-  };
-  take("region", "v", "level", "event");
-  const time = clock(take("t", "t_ms", "time", "ts"));
-  const outcome = word(take("outcome", "decision", "msg", "message") ?? entry["event"]);
-  const reason = word(take("reason")) || "–";
-  const id = word(take("decision_id", "id"));
-  const ms = take("ms", "latency_ms", "duration_ms");
+  const { event, t_ms, outcome, reason, decision_id, duration_ms, items, allowed } = entry;
+  const what = word(outcome ?? event);
   const rest = Object.entries(entry)
-    .filter(([name, value]) => !shown.has(name) && value !== null && value !== "")
+    .filter(([name, value]) => !HIDDEN.includes(name) && value !== null && value !== "")
     .map(([name, value]) => `${name}=${word(value)}`);
-  const tone = outcome === "allow" ? "green" : outcome === "deny" ? "red" : "cyan";
   return [
-    paint(color, "gray", time),
+    paint(color, "gray", new Date(typeof t_ms === "number" ? t_ms : Date.now()).toISOString().slice(11, 23)),
     region.padEnd(3),
-    paint(color, tone, outcome.padEnd(5)),
-    reason,
-    id,
-    typeof ms === "number" ? `${ms.toFixed(1)} ms` : "",
+    paint(color, what === "allow" ? "green" : what === "mixed" ? "yellow" : "red", what.padEnd(5)),
+    word(reason),
+    typeof items === "number" && items > 1 ? `${word(allowed)} of ${items}` : "",
+    word(decision_id),
+    typeof duration_ms === "number" ? `${duration_ms.toFixed(1)} ms` : "",
     paint(color, "gray", rest.join(" ")),
   ]
     .filter((part) => part !== "")
@@ -63,15 +69,8 @@ function pretty(region: string, entry: Entry, color: boolean): string {
 
 const word = (value: unknown): string => {
   if (value === undefined || value === null) return "";
-  if (value === true) return "allow";
-  if (value === false) return "deny";
   return typeof value === "string" ? value : JSON.stringify(value);
 };
 
-function clock(value: unknown): string {
-  const date = new Date(typeof value === "number" || typeof value === "string" ? value : Date.now());
-  return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(11, 23);
-}
-
-const paint = (color: boolean, tone: "red" | "green" | "yellow" | "cyan" | "gray", text: string): string =>
+const paint = (color: boolean, tone: "red" | "green" | "yellow" | "gray", text: string): string =>
   color && text !== "" ? styleText(tone, text, { validateStream: false }) : text;
