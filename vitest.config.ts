@@ -1,6 +1,11 @@
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { exportJWK, generateKeyPair } from "jose";
 import { defineConfig } from "vitest/config";
 
-/** Three layers (PLATFORM, "Testing"): pure rooms in Node, objects inside workerd, and whole regions on raw workerd. */
+/**
+ * Layers (PLATFORM, "Testing"): pure rooms in Node, objects inside workerd, and whole regions on raw workerd. Keys are
+ * made here, per run.
+ */
 const node = (name: string, timeout = 30_000) => ({
   test: {
     name,
@@ -10,9 +15,42 @@ const node = (name: string, timeout = 30_000) => ({
   },
 });
 
+const root = await generateKeyPair("Ed25519", { extractable: true });
+const rootJwk = { ...(await exportJWK(root.privateKey)), kid: "root-1", alg: "Ed25519" };
+const { d: _, ...publicRoot } = rootJwk;
+
+const objects = {
+  plugins: [
+    cloudflareTest({
+      main: "./test/objects/worker.ts",
+      miniflare: {
+        compatibilityDate: "2026-11-01",
+        durableObjects: {
+          TRUST_AUTHORITY: { className: "TrustAuthority", useSQLite: true },
+          LINEAGE_SHARD: { className: "LineageShard", useSQLite: true },
+        },
+        bindings: {
+          INTERLOCK_REGION: "eu",
+          INTERLOCK_PDP: "https://eu.pdp.example",
+          INTERLOCK_LOG_EPOCH: "1",
+          INTERLOCK_SHARDS: "2",
+          INTERLOCK_JURISDICTION: "",
+          INTERLOCK_PACKS: "sovereign,authzen-certification",
+          INTERLOCK_OPEN: "",
+          INTERLOCK_ROOTS: JSON.stringify({ threshold: 1, keys: [publicRoot] }),
+          INTERLOCK_ADMIN_JWKS: '{"keys":[]}',
+          INTERLOCK_REGION_KEY: "",
+          TEST_ROOT: JSON.stringify(rootJwk),
+        },
+      },
+    }),
+  ],
+  test: { name: "objects", include: ["test/objects/**/*.test.ts"], testTimeout: 30_000 },
+};
+
 export default defineConfig({
   test: {
-    projects: [node("unit"), node("conformance", 300_000), node("fleet", 120_000), node("host", 300_000)],
+    projects: [node("unit"), objects, node("conformance", 300_000), node("fleet", 120_000), node("host", 300_000)],
     maxWorkers: 2,
   },
 });
