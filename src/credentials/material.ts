@@ -1,0 +1,83 @@
+import type { CryptoKey } from "jose";
+import { importEd25519 } from "./access-token.ts";
+
+/** The part of `Material` (objects/authority) that verification needs; the two are structurally the same. */
+export type MaterialLike = {
+  readonly digest: string;
+  readonly keys: readonly {
+    readonly use: string;
+    readonly issuer: string;
+    readonly jwk: { readonly kty: string; readonly crv?: string; readonly x?: string; readonly kid: string };
+  }[];
+};
+
+type Listed = {
+  readonly issuer: string;
+  readonly jwk: MaterialLike["keys"][number]["jwk"];
+  imported: CryptoKey | null;
+};
+
+/** One immutable set of keys, indexed for verifying PEP credentials. */
+export class KeySet {
+  readonly digest: string;
+  readonly #pep = new Map<string, Listed>();
+
+  constructor(material: MaterialLike) {
+    this.digest = material.digest;
+    for (const { use, issuer, jwk } of material.keys) {
+      if (use === "pep") this.#pep.set(jwk.kid, { issuer, jwk, imported: null });
+    }
+  }
+
+  lists(kid: string): boolean {
+    return this.#pep.has(kid);
+  }
+
+  /** The key under `kid` where it may verify what `issuer` signed. */
+  async pepKey(kid: string, issuer: string): Promise<CryptoKey | null> {
+    const listed = this.#pep.get(kid);
+    if (listed === undefined || listed.issuer !== issuer) return null;
+    listed.imported ??= await importEd25519(listed.jwk);
+    return listed.imported;
+  }
+}
+
+/** At most one fetch a second because of a `kid` nobody lists: the caller chooses the `kid`, so it is free to ask. */
+const UNKNOWN_KID_PAUSE_MS = 1_000;
+
+/**
+ * The isolate's copy of the region's key material. It shares no promise between requests (workerd cancels a request
+ * that waits for another one's), so requests that arrive together on a cold isolate each fetch it: harmless, and it
+ * happens once.
+ */
+export class MaterialStore {
+  readonly #fetch: () => Promise<MaterialLike>;
+  #keys: KeySet | null = null;
+  #fetched_at_ms = Number.NEGATIVE_INFINITY;
+
+  constructor(fetch: () => Promise<MaterialLike>) {
+    this.#fetch = fetch;
+  }
+
+  get keys(): KeySet | null {
+    return this.#keys;
+  }
+
+  /** Throws where the authority cannot be asked: nobody can be authenticated then. */
+  async load(now_ms: number): Promise<KeySet> {
+    this.#fetched_at_ms = now_ms;
+    const material = await this.#fetch();
+    // Cached tokens hang on the digest: an unchanged digest keeps the imported keys and them.
+    if (this.#keys === null || this.#keys.digest !== material.digest) this.#keys = new KeySet(material);
+    return this.#keys;
+  }
+
+  /** After `stale_facts` for facts made under `seen`: newer material, which another request may have fetched. */
+  async newerThan(seen: string, now_ms: number): Promise<KeySet> {
+    return this.#keys !== null && this.#keys.digest !== seen ? this.#keys : this.load(now_ms);
+  }
+
+  mayAskForUnknownKid(now_ms: number): boolean {
+    return now_ms - this.#fetched_at_ms >= UNKNOWN_KID_PAUSE_MS || now_ms < this.#fetched_at_ms;
+  }
+}

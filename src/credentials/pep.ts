@@ -1,0 +1,172 @@
+import { err, ok, type Result } from "../base/result.ts";
+import type { Facts, PepScope } from "../decision/types.ts";
+import { checkClaims, checkHeader, signatureHolds } from "./access-token.ts";
+import { gate } from "./gate.ts";
+import { type KeySet, MaterialStore, type MaterialLike } from "./material.ts";
+import { GenerationCache } from "./token-cache.ts";
+
+/** A PEP whose credential was verified, and the facts about it as the shard reads them. */
+export type Caller = {
+  readonly pep: string;
+  readonly scopes: readonly PepScope[];
+  readonly exp_ms: number;
+  /** Digest of the material under which this was verified. */
+  readonly material: string;
+  /** JCS text of `Facts`; written once for each credential, not once for each request. */
+  readonly facts: string;
+};
+
+/** `unavailable`: the key material could not be read, so nothing is known about the caller. */
+export type PepRefusal = { readonly code: "missing" | "invalid" | "unavailable"; readonly message: string };
+
+export type PepAuthentication = Result<Caller, PepRefusal>;
+
+const SCOPES: readonly PepScope[] = ["evaluate", "lineage.read", "runs", "search"];
+const PEP_ID = /^[A-Za-z0-9._-]{1,128}$/;
+const MAX_LIFETIME_MS = 366 * 86_400_000;
+const CACHED_TOKENS = 1_024;
+const OPEN_EXP_MS = 253_402_300_799_000;
+
+const invalid = (message: string): PepAuthentication => err({ code: "invalid", message });
+const UNAVAILABLE: PepAuthentication = err({
+  code: "unavailable",
+  message: "the region's key material cannot be read, so no credential can be verified; retry",
+});
+
+/**
+ * Authenticates PEPs of one region in one isolate. A verified token is kept by its text (the gate makes that unique)
+ * and answers only while the current material is the one that verified it; its end is checked every time.
+ */
+export class PepAuthenticator {
+  readonly #region: string;
+  readonly #pdp: string;
+  readonly #open: boolean;
+  readonly #material: MaterialStore;
+  readonly #verified = new GenerationCache<Caller>(CACHED_TOKENS);
+  #anyone: Caller | null = null;
+
+  constructor(
+    region: { readonly name: string; readonly pdp: string; readonly open: boolean },
+    fetch: () => Promise<MaterialLike>,
+  ) {
+    this.#region = region.name;
+    this.#pdp = region.pdp;
+    this.#open = region.open;
+    this.#material = new MaterialStore(fetch);
+  }
+
+  /** Answers without a promise where the token is known: that is nearly every request. */
+  authenticate(authorization: string | null, now_ms: number): PepAuthentication | Promise<PepAuthentication> {
+    if (authorization === null) return this.#openCaller(now_ms);
+    const token = bearer(authorization);
+    if (token === null) return invalid("Authorization is not of the form: Bearer <credential>");
+    const known = this.#verified.get(token);
+    if (known !== undefined && known.material === this.#material.keys?.digest) {
+      return now_ms < known.exp_ms ? ok(known) : invalid("the credential has expired");
+    }
+    return this.#verify(token, now_ms);
+  }
+
+  /** After a shard answered `stale_facts`: once more under newer material. */
+  async again(authorization: string | null, stale: Caller, now_ms: number): Promise<PepAuthentication> {
+    try {
+      await this.#material.newerThan(stale.material, now_ms);
+    } catch {
+      return UNAVAILABLE;
+    }
+    return this.authenticate(authorization, now_ms);
+  }
+
+  /** Digest of the material in use; `null` before the first request. */
+  get material(): string | null {
+    return this.#material.keys?.digest ?? null;
+  }
+
+  async #verify(text: string, now_ms: number): Promise<PepAuthentication> {
+    const token = gate(text);
+    if (!token.ok) return invalid(token.error);
+    const kid = checkHeader(token.value);
+    if (!kid.ok) return invalid(kid.error);
+    let keys: KeySet;
+    try {
+      keys = this.#material.keys ?? (await this.#material.load(now_ms));
+      if (!keys.lists(kid.value) && this.#material.mayAskForUnknownKid(now_ms))
+        keys = await this.#material.load(now_ms);
+    } catch {
+      return UNAVAILABLE;
+    }
+    const key = await keys.pepKey(kid.value, this.#pdp);
+    if (key === null)
+      return invalid("no key of this region goes by the credential's kid; credentials are valid in one region only");
+    if (!(await signatureHolds(token.value, key))) return invalid("the credential's signature does not verify");
+    const claims = checkClaims(
+      token.value,
+      { issuer: this.#pdp, audience: this.#pdp, max_lifetime_ms: MAX_LIFETIME_MS },
+      now_ms,
+    );
+    if (!claims.ok) return invalid(claims.error);
+    const { sub, jti, iss, exp_ms } = claims.value;
+    const prefix = `pep:${this.#region}/`;
+    const pep = sub.startsWith(prefix) ? sub.slice(prefix.length) : "";
+    if (!PEP_ID.test(pep)) return invalid(`the credential's sub is not ${prefix}<id>`);
+    if (token.value.claims["client_id"] !== sub) return invalid("the credential's client_id is not its sub");
+    const scopes = SCOPES.filter((scope) => claims.value.scopes.includes(scope));
+    const caller = callerOf({
+      pep,
+      credential: jti,
+      issuer: iss,
+      scopes,
+      exp_ms,
+      keys: [kid.value],
+      material: keys.digest,
+    });
+    this.#verified.set(text, caller);
+    return ok(caller);
+  }
+
+  #openCaller(now_ms: number): PepAuthentication | Promise<PepAuthentication> {
+    if (!this.#open)
+      return err({ code: "missing", message: "a PEP credential is required: Authorization: Bearer <credential>" });
+    const keys = this.#material.keys;
+    if (keys === null)
+      return this.#material.load(now_ms).then(
+        (loaded) => ok(this.#anyoneUnder(loaded)),
+        () => UNAVAILABLE,
+      );
+    return ok(this.#anyoneUnder(keys));
+  }
+
+  #anyoneUnder(keys: KeySet): Caller {
+    if (this.#anyone?.material !== keys.digest) {
+      this.#anyone = callerOf({
+        pep: "open",
+        credential: "open",
+        issuer: "open",
+        scopes: ["evaluate", "search"],
+        exp_ms: OPEN_EXP_MS,
+        keys: [],
+        material: keys.digest,
+      });
+    }
+    return this.#anyone;
+  }
+}
+
+/** The token of `Bearer <token>`; `null` for another scheme or form. */
+export function bearer(authorization: string): string | null {
+  if (authorization.length < 8 || authorization.charCodeAt(6) !== 0x20) return null;
+  if (authorization.slice(0, 6).toLowerCase() !== "bearer") return null;
+  return authorization.slice(7);
+}
+
+type CallerParts = Omit<Caller, "facts"> & {
+  readonly credential: string;
+  readonly issuer: string;
+  readonly keys: readonly string[];
+};
+
+function callerOf({ pep, credential, issuer, scopes, exp_ms, keys, material }: CallerParts): Caller {
+  // Members in sorted order: `JSON.stringify` of this literal is its JCS; a test holds the two against each other.
+  const facts = { keys, material, pep: { credential, exp_ms, id: pep, issuer, scopes }, v: 1 } as const satisfies Facts;
+  return { pep, scopes, exp_ms, material, facts: JSON.stringify(facts) };
+}

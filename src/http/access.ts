@@ -1,0 +1,55 @@
+import type { PepScope } from "../decision/types.ts";
+import type { JsonObject } from "../base/json.ts";
+import type { CallerState } from "./ask-shard.ts";
+import { readJsonObject } from "./body.ts";
+import type { Arrival, Room } from "./deps.ts";
+import { evaluateOne } from "./evaluation.ts";
+import { evaluateMany } from "./evaluations.ts";
+import { requirePep } from "./pep-guard.ts";
+import { refuse } from "./reply.ts";
+import { search } from "./search.ts";
+
+/** A handler of one route. `params` are the decoded `{name}` parts of its path. */
+export type Handler = (
+  room: Room,
+  arrival: Arrival,
+  request: Request,
+  params: Readonly<Record<string, string>>,
+) => Promise<Response> | Response;
+
+type Answer = (
+  room: Room,
+  arrival: Arrival,
+  request: Request,
+  state: CallerState,
+  body: JsonObject,
+) => Promise<Response>;
+
+/** The way into every AuthZEN route: who asks, may they, is it a JSON object; then the answer. */
+const door =
+  (scope: PepScope, answer: Answer): Handler =>
+  async (room, arrival, request) => {
+    const who = requirePep(room, request, scope, arrival.started_ms);
+    const caller = who instanceof Promise ? await who : who;
+    if (!caller.ok) return refuse(caller.error, "text");
+    const body = await readJsonObject(request, room.max_body_bytes);
+    if (!body.ok) return refuse(body.error, "text");
+    const state: CallerState = {
+      authorization: request.headers.get("authorization"),
+      caller: caller.value,
+      renewal: null,
+    };
+    return answer(room, arrival, request, state, body.value);
+  };
+
+export const accessHandlers = {
+  evaluate: door("evaluate", evaluateOne),
+  evaluateMany: door("evaluate", evaluateMany),
+  searchSubjects: door("search", (room, arrival, _request, state, body) =>
+    search(room, arrival, "subject", state, body),
+  ),
+  searchResources: door("search", (room, arrival, _request, state, body) =>
+    search(room, arrival, "resource", state, body),
+  ),
+  searchActions: door("search", (room, arrival, _request, state, body) => search(room, arrival, "action", state, body)),
+} as const satisfies Readonly<Record<string, Handler>>;

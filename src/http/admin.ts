@@ -1,0 +1,140 @@
+import type { Administrator } from "../credentials/admin.ts";
+import type { AdminResult, AuthorityRpc } from "../objects/authority.ts";
+import { faultText, logLine } from "../observe/decision-log.ts";
+import { parseKey } from "../trust/keys.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import type { Handler } from "./access.ts";
+import { requireAdmin } from "./admin-guard.ts";
+import type { Arrival, Room } from "./deps.ts";
+import { bad, json, refuse, unavailable, type Problem } from "./reply.ts";
+import { ROUTES, type Operation } from "./routes.ts";
+import {
+  freezeBody,
+  listRevocationsQuery,
+  membershipBody,
+  registerPepBody,
+  restoreBody,
+  revokeBody,
+} from "./schemas/admin.ts";
+import { readBody, readQuery } from "./schema-input.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+const ADMIN_MS = 10_000;
+const DEFAULT_REVOCATIONS = 100;
+
+type Call = {
+  readonly room: Room;
+  readonly request: Request;
+  readonly admin: Administrator;
+  readonly params: Readonly<Record<string, string>>;
+  /** Asks the authority; the error is a problem ready to answer with. */
+  readonly ask: <T>(call: (stub: AuthorityRpc) => Promise<T>) => Promise<Result<T, Problem>>;
+};
+
+type Answer = Result<{ readonly status: 200 | 201; readonly body: unknown }, Problem>;
+
+/** Authenticates, then answers. The scope is the route table's. */
+function door(operation: Operation, answer: (call: Call) => Promise<Answer>): Handler {
+  const scope: string = ROUTES.find((route) => route.operation === operation)!.scope ?? "";
+  return async (room, arrival, request, params) => {
+    const admin = await requireAdmin(room, request, scope, arrival.started_ms);
+    if (!admin.ok) return refuse(admin.error, "problem");
+    const answered = await answer({ room, request, params, admin: admin.value, ask: asker(room, arrival, operation) });
+    return answered.ok ? json(answered.value.body, answered.value.status) : refuse(answered.error, "problem");
+  };
+}
+
+const asker =
+  (room: Room, arrival: Arrival, where: string): Call["ask"] =>
+  async (call) => {
+    try {
+      return ok(await withDeadline(call(room.authority()), ADMIN_MS));
+    } catch (thrown) {
+      const fault = { event: "fault", region: room.region.name, where, error: faultText(thrown) } as const;
+      logLine(room.log, { ...fault, request_id: arrival.request_id, t_ms: room.now() });
+      return err(
+        unavailable(
+          "the trust authority does not answer; whether it took effect is unknown: ask again",
+          "authority_unavailable",
+        ),
+      );
+    }
+  };
+
+const body = <S extends Parameters<typeof readBody>[2]>({ request, room }: Call, schema: S) =>
+  readBody(request, room.max_body_bytes, schema);
+
+const done = <T>(asked: Result<AdminResult<T>, Problem>, status: 200 | 201 = 200): Answer => {
+  if (!asked.ok) return asked;
+  return asked.value.ok
+    ? ok({ status, body: asked.value.value })
+    : err(adminProblem(asked.value.code, asked.value.message));
+};
+
+const shown = <T>(asked: Result<T, Problem>): Answer => (asked.ok ? ok({ status: 200, body: asked.value }) : asked);
+
+function adminProblem(code: Extract<AdminResult<unknown>, { ok: false }>["code"], detail: string): Problem {
+  switch (code) {
+    case "not_found":
+      return { status: 404, code, detail };
+    case "invalid":
+      return bad(detail, "input_invalid");
+    case "conflict":
+    case "joining":
+    case "foreign_key":
+      return { status: 409, code, detail };
+  }
+}
+
+const reasoned = (operation: "freeze" | "unfreeze"): Handler =>
+  door(operation, async (call) => {
+    const input = await body(call, freezeBody);
+    if (!input.ok) return input;
+    return done(await call.ask((stub) => stub[operation](input.value.reason, call.admin.id)));
+  });
+
+export const adminHandlers = {
+  status: door("status", async ({ ask }) => shown(await ask((stub) => stub.status()))),
+  enrolment: door("enrolment", async ({ ask }) => shown(await ask((stub) => stub.enrolment()))),
+
+  putMembership: door("putMembership", async (call) => {
+    const input = await body(call, membershipBody);
+    if (!input.ok) return input;
+    return done(await call.ask((stub) => stub.putMembership(input.value, call.admin.id)));
+  }),
+
+  registerPep: door("registerPep", async (call) => {
+    const input = await body(call, registerPepBody);
+    if (!input.ok) return input;
+    return done(await call.ask((stub) => stub.registerPep({ ...input.value, actor: call.admin.id })), 201);
+  }),
+  listPeps: door("listPeps", async ({ ask }) => {
+    const asked = await ask((stub) => stub.listPeps());
+    return asked.ok ? ok({ status: 200, body: { peps: asked.value } }) : asked;
+  }),
+
+  revoke: door("revoke", async (call) => {
+    const input = await body(call, revokeBody);
+    if (!input.ok) return input;
+    const key = parseKey(input.value.key);
+    if (!key.ok) return err(bad(`key: ${key.error}`));
+    return done(await call.ask((stub) => stub.revoke({ ...input.value, actor: call.admin.id })), 201);
+  }),
+  listRevocations: door("listRevocations", async (call) => {
+    const query = readQuery(call.request, listRevocationsQuery);
+    if (!query.ok) return query;
+    const { after = 0, limit = DEFAULT_REVOCATIONS } = query.value;
+    return shown(await call.ask((stub) => stub.listRevocations(after, limit)));
+  }),
+  readRevocation: door("readRevocation", async ({ ask, params }) =>
+    done(await ask((stub) => stub.revocation(params["id"] ?? ""))),
+  ),
+  restore: door("restore", async (call) => {
+    const input = await body(call, restoreBody);
+    if (!input.ok) return input;
+    return done(await call.ask((stub) => stub.restore(call.params["id"] ?? "", input.value.reason, call.admin.id)));
+  }),
+
+  freeze: reasoned("freeze"),
+  unfreeze: reasoned("unfreeze"),
+} as const satisfies Readonly<Record<string, Handler>>;

@@ -1,0 +1,57 @@
+import type { JsonValue } from "../base/json.ts";
+import type { ReasonCode } from "../decision/reasons.ts";
+import type { ItemAnswer } from "../objects/shard.ts";
+
+/** A decision as AuthZEN shows it. `context` holds only what is deterministic, and what was asked for inline. */
+export type DecisionBody = { readonly decision: boolean; readonly context?: Readonly<Record<string, unknown>> };
+
+export const deny = (reason: ReasonCode): DecisionBody => ({ decision: false, context: { reason } });
+
+/** AuthZEN 1.0: an item that cannot form a request is a deny of this exact shape. */
+export const itemError = (message: string): DecisionBody => ({
+  decision: false,
+  context: { error: { status: 400, message } },
+});
+
+/** `id` names this item's record, where there is one and evidence was asked for. */
+export type Shown = { readonly explain: boolean; readonly id: string | null };
+
+/** Of a single evaluation: a deny always says why. */
+export function singleBody(item: ItemAnswer, shown: Shown): DecisionBody {
+  const more = contextOf(item, shown);
+  if (!item.decision) return { decision: false, context: { reason: item.reason ?? "internal", ...more } };
+  return more === null ? ALLOW : { decision: true, context: more };
+}
+
+/**
+ * Of one item of a batch: a plain policy deny stands alone. Public suites compare the whole array of evaluations, and
+ * a policy deny without a reason of its own has nothing to add.
+ */
+export function itemBody(item: ItemAnswer, shown: Shown): DecisionBody {
+  if (item.decision) return singleBody(item, shown);
+  const plain = item.reason === "policy_denied" && item.policy_reason === null && contextOf(item, shown) === null;
+  return plain ? DENY : singleBody(item, shown);
+}
+
+const ALLOW: DecisionBody = { decision: true };
+const DENY: DecisionBody = { decision: false };
+
+function contextOf(item: ItemAnswer, { explain, id }: Shown): Record<string, unknown> | null {
+  let context: Record<string, unknown> | null = null;
+  if (!item.decision && item.policy_reason !== null) (context ??= {})["policy_reason"] = item.policy_reason;
+  if (item.obligations.length > 0) (context ??= {})["obligations"] = item.obligations;
+  if (explain) {
+    context ??= {};
+    context["failed"] = item.failed ?? [];
+    context["determining"] = item.determining ?? [];
+  }
+  if (item.evidence !== undefined && id !== null) {
+    (context ??= {})["evidence"] = { decision_id: id, leaf: item.evidence.leaf, path: item.evidence.path };
+  }
+  return context;
+}
+
+/** A receipt (JWS as JSON text) as the JSON it is. */
+export function receiptJson(receipt: string): JsonValue {
+  return JSON.parse(receipt) as JsonValue;
+}

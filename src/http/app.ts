@@ -1,0 +1,150 @@
+import { Hono } from "hono";
+import { PepAuthenticator } from "../credentials/pep.ts";
+import { faultText, logLine } from "../observe/decision-log.ts";
+import { createMetrics } from "../observe/region-metrics.ts";
+import { accessHandlers, type Handler } from "./access.ts";
+import type { Arrival, Deps, Room } from "./deps.ts";
+import { discoveryHandlers } from "./discovery.ts";
+import { health } from "./health.ts";
+import { metricsPage } from "./metrics-page.ts";
+import { refuse, type Problem, type ProblemStyle } from "./reply.ts";
+import { readRequestId } from "./request-id.ts";
+import { ROUTES, type Operation, type Route } from "./routes.ts";
+import { twice } from "./with-deadline.ts";
+
+const MATERIAL_MS = 2_000;
+
+/**
+ * Routers that need schemas are loaded with their first request: building zod's objects would cost more of a cold
+ * start than everything on the evaluation path together.
+ */
+const later =
+  (load: () => Promise<Handler>): Handler =>
+  async (room, arrival, request, params) =>
+    (await load())(room, arrival, request, params);
+
+const runs = (operation: "openRun" | "describeRun" | "closeRun") =>
+  later(async () => (await import("./runs.ts")).runHandlers[operation]);
+const lineage = (operation: "readDecision" | "readRun") =>
+  later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
+const admin = (operation: keyof (typeof import("./admin.ts"))["adminHandlers"]) =>
+  later(async () => (await import("./admin.ts")).adminHandlers[operation]);
+
+const HANDLERS: Readonly<Record<Operation, Handler>> = {
+  ...accessHandlers,
+  ...discoveryHandlers,
+  health,
+  metrics: metricsPage,
+  openapi: later(async () => (await import("./openapi.ts")).openapi),
+  openRun: runs("openRun"),
+  describeRun: runs("describeRun"),
+  closeRun: runs("closeRun"),
+  readDecision: lineage("readDecision"),
+  readRun: lineage("readRun"),
+  status: admin("status"),
+  enrolment: admin("enrolment"),
+  putMembership: admin("putMembership"),
+  registerPep: admin("registerPep"),
+  listPeps: admin("listPeps"),
+  revoke: admin("revoke"),
+  listRevocations: admin("listRevocations"),
+  readRevocation: admin("readRevocation"),
+  restore: admin("restore"),
+  freeze: admin("freeze"),
+  unfreeze: admin("unfreeze"),
+};
+
+/** The whole HTTP side of a region, with the world as parameters. */
+export function createApp(deps: Deps): Hono {
+  const room: Room = {
+    ...deps,
+    peps: new PepAuthenticator(deps.region, () => twice(MATERIAL_MS, () => deps.authority().material())),
+    metrics: createMetrics(),
+  };
+  const app = new Hono();
+  for (const route of ROUTES) {
+    const handler = HANDLERS[route.operation];
+    const hasParams = route.path.includes("{");
+    app.on(route.method, honoPath(route.path), (c) =>
+      serve(room, route, handler, c.req.raw, hasParams ? c.req.param() : NO_PARAMS),
+    );
+  }
+  for (const [path, allow] of methodsByPath()) {
+    app.all(honoPath(path), (c) => finish(otherMethod(c.req.method, allow, styleOf(path)), readRequestId(c.req.raw)));
+  }
+  app.notFound((c) => finish(refuse(NOT_FOUND, styleOf(c.req.path)), readRequestId(c.req.raw)));
+  app.onError((thrown, c) => {
+    const request_id = readRequestId(c.req.raw);
+    return finish(fault(room, "router", thrown, request_id, styleOf(c.req.path)), request_id);
+  });
+  return app;
+}
+
+const NO_PARAMS: Readonly<Record<string, string>> = {};
+
+async function serve(
+  room: Room,
+  route: Route,
+  handler: Handler,
+  request: Request,
+  params: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const arrival: Arrival = { started_ms: room.now(), request_id: readRequestId(request) };
+  let response: Response;
+  try {
+    response = await handler(room, arrival, request, params);
+  } catch (thrown) {
+    response = fault(room, route.operation, thrown, arrival.request_id, styleOf(route.path));
+  }
+  room.metrics.requests.add(`${route.operation}\n${response.status}`);
+  room.metrics.duration.observe((room.now() - arrival.started_ms) / 1_000, route.operation);
+  return finish(response, arrival.request_id);
+}
+
+function finish(response: Response, request_id: string | null): Response {
+  response.headers.set("X-Content-Type-Options", "nosniff");
+  if (request_id !== null) response.headers.set("X-Request-ID", request_id);
+  return response;
+}
+
+/** An exception is a bug or a broken machine: the operator gets it in the log, the caller a code. */
+function fault(room: Room, where: string, thrown: unknown, request_id: string | null, style: ProblemStyle): Response {
+  logLine(room.log, {
+    event: "fault",
+    region: room.region.name,
+    where,
+    error: faultText(thrown),
+    request_id,
+    t_ms: room.now(),
+  });
+  return refuse({ status: 500, code: "internal", detail: "the region could not answer; nothing was allowed" }, style);
+}
+
+const NOT_FOUND: Problem = {
+  status: 404,
+  code: "not_found",
+  detail: "there is no such route; /openapi.json lists them",
+};
+
+function otherMethod(method: string, allow: string, style: ProblemStyle): Response {
+  if (method === "OPTIONS") return new Response(null, { status: 204, headers: { Allow: allow } });
+  const detail = `${method.slice(0, 16)} is not possible here; use ${allow}`;
+  return refuse({ status: 405, code: "method_not_allowed", detail, headers: { Allow: allow } }, style);
+}
+
+const styleOf = (path: string): ProblemStyle => (path.startsWith("/access/") ? "text" : "problem");
+
+/** `/a/{b}` as Hono writes it. The item of a batch is `{id}/{index}`, so a decision id may hold a slash. */
+const honoPath = (path: string): string =>
+  path === "/lineage/v1/decisions/{id}" ? "/lineage/v1/decisions/:id{.+}" : path.replaceAll(/\{([a-z]+)\}/g, ":$1");
+
+function methodsByPath(): ReadonlyMap<string, string> {
+  const allow = new Map<string, string>();
+  for (const { method, path } of ROUTES) {
+    const here = method === "GET" ? "GET, HEAD" : method;
+    const before = allow.get(path);
+    allow.set(path, before === undefined ? here : `${before}, ${here}`);
+  }
+  for (const [path, methods] of allow) allow.set(path, `${methods}, OPTIONS`);
+  return allow;
+}

@@ -1,0 +1,101 @@
+import { mintRunId, parseRunId } from "../base/ids.ts";
+import { concat, utf8 } from "../base/bytes.ts";
+import type { JsonObject } from "../base/json.ts";
+import type { ReasonCode } from "../decision/reasons.ts";
+import { readTraceparent } from "../observe/traceparent.ts";
+import { actionPart, contextPart, entityPart, isInvalid, requestText } from "./canonical-request.ts";
+import { invalidText } from "./json-text.ts";
+import { isObject } from "../base/json.ts";
+import { readOptions } from "./interlock-options.ts";
+import { askShard, type CallerState } from "./ask-shard.ts";
+import { deny, receiptJson, singleBody, type DecisionBody } from "./answer-body.ts";
+import { evidenceHeaders } from "./evidence-headers.ts";
+import { countDecision, reportAnswer } from "./report.ts";
+import { bad, json, refuse } from "./reply.ts";
+import type { Arrival, Room } from "./deps.ts";
+
+/** Access Evaluation: one request, one decision. Denies are 200; only what is not a request at all is 4xx. */
+export async function evaluateOne(
+  room: Room,
+  arrival: Arrival,
+  request: Request,
+  state: CallerState,
+  body: JsonObject,
+): Promise<Response> {
+  const context = body["context"];
+  const options = readOptions(isObject(context) ? context["interlock"] : undefined, "call");
+  if (isInvalid(options)) return refuse(bad(invalidText(options)), "text");
+  const text = requestText(
+    {
+      subject: entityPart(body["subject"], "subject"),
+      action: actionPart(body["action"]),
+      resource: entityPart(body["resource"], "resource"),
+      context: contextPart(context),
+    },
+    options.run,
+  );
+  if (isInvalid(text)) return refuse(bad(invalidText(text)), "text");
+  if (options.run !== null && !namesRunHere(room, options.run)) return locally(room, "run_unknown");
+
+  const implicit = options.run === null ? implicitRun(room, state.caller.pep, options.idempotency_key) : null;
+  const run = options.run ?? implicit!;
+  const asked = await askShard(
+    room,
+    arrival,
+    state,
+    room.homeOf(run),
+    {
+      v: 1,
+      items: [{ request: text, run }],
+      semantic: "execute_all",
+      implicit_run: implicit,
+      traceparent: readTraceparent(request.headers.get("traceparent")),
+      idempotency_key: options.idempotency_key,
+      dry_run: options.dry_run,
+      explain: options.explain,
+      at_least: options.at_least,
+      inline_evidence: options.inline_evidence,
+    },
+    options.deadline_ms,
+  );
+  if (asked.kind === "refuse") return refuse(asked.problem, "text");
+  if (asked.kind === "deny") return locally(room, asked.reason);
+
+  const { answer } = asked;
+  const item = answer.items[0];
+  if (item === undefined) return locally(room, "internal");
+  reportAnswer(room, arrival, state.caller.pep, request, answer);
+  const id = options.inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/0` : null;
+  const shown = singleBody(item, { explain: options.explain, id });
+  return new Response(bodyText(shown, id === null ? null : answer.receipt), {
+    headers: evidenceHeaders([answer], item.decision ? item.valid_until_ms : 0),
+  });
+}
+
+const ALLOW_TEXT = '{"decision":true}';
+
+function bodyText(body: DecisionBody, receipt: string | null): string {
+  if (receipt !== null) return JSON.stringify({ ...body, context: { ...body.context, receipt: receiptJson(receipt) } });
+  return body.decision && body.context === undefined ? ALLOW_TEXT : JSON.stringify(body);
+}
+
+/** A deny that no shard answered: nothing is recorded, and nothing was allowed. */
+function locally(room: Room, reason: ReasonCode): Response {
+  countDecision(room, false, reason);
+  return json(deny(reason));
+}
+
+/** Whether a run id is one that a shard of this region can know. */
+export const namesRunHere = (room: Room, run: string): boolean => parseRunId(run)?.region === room.region.name;
+
+const IMPLICIT = utf8("interlock-implicit-run\0");
+
+/**
+ * The run of the items that name none. With an idempotency key it is derived from PEP and key, so that a retry finds
+ * the shard that holds the stored answer.
+ */
+export function implicitRun(room: Room, pep: string, key: string | null): string {
+  const { name, log_epoch } = room.region;
+  const bits = key === null ? room.random(16) : room.sha256(concat(IMPLICIT, utf8(`${pep}\0${key}`)));
+  return mintRunId(name, log_epoch, bits);
+}

@@ -1,0 +1,138 @@
+import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
+import type { BatchSemantic, DecideAnswer } from "../objects/shard.ts";
+import { readTraceparent } from "../observe/traceparent.ts";
+import { askShard, type CallerState } from "./ask-shard.ts";
+import { deny, itemBody, itemError, receiptJson, type DecisionBody } from "./answer-body.ts";
+import { readItems, type BatchItem } from "./batch-items.ts";
+import { execute, type Done, type Group, type Planned } from "./batch-plan.ts";
+import { isInvalid } from "./canonical-request.ts";
+import type { Arrival, Room } from "./deps.ts";
+import { evaluateOne, implicitRun, namesRunHere } from "./evaluation.ts";
+import { evidenceHeaders } from "./evidence-headers.ts";
+import { readOptions, type InterlockOptions } from "./interlock-options.ts";
+import { invalidText } from "./json-text.ts";
+import { bad, refuse } from "./reply.ts";
+import { countDecision, reportAnswer } from "./report.ts";
+
+export const MAX_EVALUATIONS = 1_000;
+
+const SEMANTICS: readonly BatchSemantic[] = ["execute_all", "deny_on_first_deny", "permit_on_first_permit"];
+
+/** Access Evaluations: without items it is a single evaluation, with them an array of decisions in their order. */
+export async function evaluateMany(
+  room: Room,
+  arrival: Arrival,
+  request: Request,
+  state: CallerState,
+  body: JsonObject,
+): Promise<Response> {
+  const semantic = readSemantic(body["options"]);
+  if (semantic === null) {
+    return refuse(bad(`options.evaluations_semantic: one of ${SEMANTICS.join(", ")} is required`), "text");
+  }
+  const items = body["evaluations"];
+  if (items === undefined || items === null) return evaluateOne(room, arrival, request, state, body);
+  if (!Array.isArray(items)) return refuse(bad("evaluations: an array is required"), "text");
+  if (items.length === 0) return evaluateOne(room, arrival, request, state, body);
+  if (items.length > MAX_EVALUATIONS) {
+    return refuse(bad(`evaluations: at most ${MAX_EVALUATIONS} items are accepted; split the batch`), "text");
+  }
+  const context = body["context"];
+  const options = readOptions(isObject(context) ? context["interlock"] : undefined, "call");
+  if (isInvalid(options)) return refuse(bad(invalidText(options)), "text");
+  room.metrics.batch.observe(items.length);
+
+  const { plan, implicit } = planItems(room, state, readItems(body, items as readonly JsonValue[], options), options);
+  const traceparent = readTraceparent(request.headers.get("traceparent"));
+  const executed = await execute(plan, semantic, async (group) => {
+    const asked = await askShard(
+      room,
+      arrival,
+      state,
+      group.shard,
+      message(group, semantic, implicit, traceparent, options),
+      options.deadline_ms,
+    );
+    if (asked.kind === "answered") reportAnswer(room, arrival, state.caller.pep, request, asked.answer);
+    return asked;
+  });
+  if (!executed.ok) return refuse(executed.problem, "text");
+  for (const done of executed.done) {
+    if (done.kind !== "answered") countDecision(room, false, done.kind === "deny" ? done.reason : "input_invalid");
+  }
+  return reply(executed.done, executed.answers, options);
+}
+
+function readSemantic(options: JsonValue | undefined): BatchSemantic | null {
+  if (options === undefined || options === null) return "execute_all";
+  if (!isObject(options)) return null;
+  const semantic = options["evaluations_semantic"];
+  if (semantic === undefined || semantic === null) return "execute_all";
+  return SEMANTICS.find((known) => known === semantic) ?? null;
+}
+
+/** The items without a run share one implicit run, and with it one shard. */
+function planItems(
+  room: Room,
+  state: CallerState,
+  items: readonly BatchItem[],
+  options: InterlockOptions,
+): { readonly plan: readonly Planned[]; readonly implicit: string | null } {
+  let implicit: string | null = null;
+  let implicitShard = 0;
+  const plan = items.map((item): Planned => {
+    if (item.kind === "invalid") return { kind: "error", message: item.message };
+    if (item.run === null) {
+      if (implicit === null) {
+        implicit = implicitRun(room, state.caller.pep, options.idempotency_key);
+        implicitShard = room.homeOf(implicit);
+      }
+      return { kind: "ask", shard: implicitShard, item: { request: item.text, run: implicit } };
+    }
+    if (!namesRunHere(room, item.run)) return { kind: "deny", reason: "run_unknown" };
+    return { kind: "ask", shard: room.homeOf(item.run), item: { request: item.text, run: item.run } };
+  });
+  return { plan, implicit };
+}
+
+function message(
+  group: Group,
+  semantic: BatchSemantic,
+  implicit: string | null,
+  traceparent: string | null,
+  options: InterlockOptions,
+): Parameters<typeof askShard>[4] {
+  const key = options.idempotency_key;
+  return {
+    v: 1,
+    items: group.items,
+    semantic,
+    implicit_run: implicit !== null && group.items.some(({ run }) => run === implicit) ? implicit : null,
+    traceparent,
+    // A later call of the same request needs a key of its own. Callers' keys hold no space, so none can collide.
+    idempotency_key: key === null || group.call === 0 ? key : `${key} ${group.call}`,
+    dry_run: options.dry_run,
+    explain: options.explain,
+    at_least: options.at_least,
+    inline_evidence: options.inline_evidence,
+  };
+}
+
+function reply(done: readonly Done[], answers: readonly DecideAnswer[], options: InterlockOptions): Response {
+  let validUntil_ms = 0;
+  const evaluations = done.map((one): DecisionBody => {
+    if (one.kind === "error") return itemError(one.message);
+    if (one.kind === "deny") return deny(one.reason);
+    const { item, answer, index } = one;
+    if (item.decision && (validUntil_ms === 0 || item.valid_until_ms < validUntil_ms))
+      validUntil_ms = item.valid_until_ms;
+    const id = options.inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/${index}` : null;
+    return itemBody(item, { explain: options.explain, id });
+  });
+  const headers = evidenceHeaders(answers, validUntil_ms);
+  if (!options.inline_evidence) return new Response(JSON.stringify({ evaluations }), { headers });
+  const receipts = answers.flatMap(({ decision_id, receipt }) =>
+    receipt === null ? [] : { decision_id, receipt: receiptJson(receipt) },
+  );
+  return new Response(JSON.stringify({ evaluations, context: { receipts } }), { headers });
+}

@@ -1,0 +1,100 @@
+import { FRESHNESS } from "../region/config.ts";
+import type { Handler } from "./access.ts";
+import type { Room } from "./deps.ts";
+import { regionStatus, type RegionStatus } from "./region-status.ts";
+import { json } from "./reply.ts";
+
+/** One aspect of continuous authorization: a word, what it rests on, and how old that is. */
+type Aspect = { readonly state: string; readonly detail: string; readonly age_ms: number | null };
+
+const NOT_BUILT = (detail: string): Aspect => ({ state: "not_built", detail, age_ms: null });
+
+/** 200 where this region can decide, 503 and why where it cannot. */
+export const health: Handler = async (room) => {
+  const status = await regionStatus(room);
+  const problems = whyNot(room, status);
+  const { authority, shards } = status;
+  const body = {
+    status: problems.length === 0 ? "ok" : "unavailable",
+    region: room.region.name,
+    pdp: room.region.pdp,
+    version: room.version,
+    log_epoch: room.region.log_epoch,
+    mode: authority?.mode ?? "unknown",
+    revision: authority?.revision ?? null,
+    problems,
+    packs: authority?.packs ?? [],
+    policy: authority?.policy ?? null,
+    open: room.region.open,
+    freshness: { delta_ms: FRESHNESS.delta_ms, lease_ms: FRESHNESS.lease_ms },
+    continuity: continuity(status),
+    shards: shards.map((shard, index) =>
+      shard === null
+        ? { shard: index, answers: false }
+        : {
+            shard: index,
+            answers: true,
+            revision: shard.revision,
+            lease_remaining_ms: shard.lease_remaining_ms,
+            records: shard.records,
+            halted: shard.halted,
+          },
+    ),
+  };
+  return json(body, problems.length === 0 ? 200 : 503);
+};
+
+function whyNot(room: Room, { authority, shards }: RegionStatus): readonly string[] {
+  const problems: string[] = [];
+  if (authority === null)
+    problems.push("the trust authority does not answer: no lease can be renewed, so everything is denied");
+  else {
+    if (authority.mode === "joining")
+      problems.push("the region holds no valid signed membership: enrol it (interlock region enrol)");
+    if (authority.mode === "frozen") problems.push("the region is frozen by an operator");
+    if (authority.policy_problem !== null) problems.push(`no valid policy is active: ${authority.policy_problem}`);
+    for (const pack of authority.packs) {
+      if (pack.status === "invalid") problems.push(`pack ${pack.name}: ${pack.problem ?? "is not valid"}`);
+    }
+  }
+  shards.forEach((shard, index) => {
+    if (shard === null) problems.push(`shard ${index} of ${room.region.shards} does not answer`);
+    else if (shard.halted !== null) problems.push(`shard ${index} is halted: ${shard.halted}`);
+  });
+  return problems;
+}
+
+function continuity({ authority, shards, at_ms }: RegionStatus): Readonly<Record<string, Aspect>> {
+  const up = shards.flatMap((shard) => shard ?? []);
+  const leased = up.filter((shard) => shard.lease_remaining_ms > 0);
+  const oldest =
+    leased.length === 0 ? null : Math.max(...leased.map((shard) => FRESHNESS.lease_ms - shard.lease_remaining_ms));
+  const halted = up.some((shard) => shard.halted !== null);
+  const drift = authority !== null && leased.some((shard) => shard.policy !== authority.policy);
+  const flushed = up.filter((shard) => shard.flushes > 0);
+  return {
+    trust: {
+      state: authority === null ? "unreachable" : leased.length === 0 ? "idle" : "fresh",
+      detail: `${leased.length} of ${shards.length} shards hold a lease; an idle shard asks for one when it is needed`,
+      age_ms: oldest,
+    },
+    orchestration: {
+      state: halted ? "halted" : up.length < shards.length ? "partial" : "consistent",
+      detail: `${up.reduce((sum, shard) => sum + shard.records, 0)} records in ${up.length} of ${shards.length} chains`,
+      age_ms: null,
+    },
+    policy: {
+      state: authority === null ? "unknown" : authority.policy_problem !== null ? "stale" : drift ? "drift" : "current",
+      detail: "packs are part of the deployment; signed bundles that expire are not built yet",
+      age_ms: null,
+    },
+    cryptographic: {
+      state: authority === null ? "unknown" : authority.mode === "joining" ? "uncertified" : "certified",
+      detail: "receipts are signed with the shard's key, which this region certifies",
+      age_ms: flushed.length === 0 ? null : at_ms - Math.max(...flushed.map((shard) => shard.last_flush_ms)),
+    },
+    synchronization: NOT_BUILT("regions do not exchange trust events yet"),
+    replay: NOT_BUILT("past decisions cannot be recomputed yet"),
+    witnessing: NOT_BUILT("no checkpoint is published or cosigned yet"),
+  };
+}

@@ -1,0 +1,124 @@
+import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
+import { within, type Invalid } from "./json-text.ts";
+
+/** What of `context.interlock` is about the call as a whole. */
+export type CallOptions = {
+  readonly at_least: string | null;
+  readonly idempotency_key: string | null;
+  readonly deadline_ms: number;
+  readonly dry_run: boolean;
+  readonly explain: boolean;
+  readonly inline_evidence: boolean;
+};
+
+export type InterlockOptions = CallOptions & { readonly run: string | null };
+
+export const DEFAULT_DEADLINE_MS = 5_000;
+
+export const NO_OPTIONS: InterlockOptions = {
+  at_least: null,
+  idempotency_key: null,
+  deadline_ms: DEFAULT_DEADLINE_MS,
+  dry_run: false,
+  explain: false,
+  inline_evidence: false,
+  run: null,
+};
+
+/** Where the options stand: some belong to the whole call, and a search takes only a deadline. */
+export type OptionsPlace = "call" | "item" | "search";
+
+export const MAX_NAME = 1_024;
+const VISIBLE_ASCII = /^[!-~]{1,128}$/;
+/** Known to the design, not to this version. To ignore one could turn a deny into an allow, so each is refused. */
+const NOT_YET: ReadonlySet<string> = new Set([
+  "parents",
+  "pass",
+  "permit",
+  "credentials",
+  "state_version",
+  "step",
+  "step_receipts",
+]);
+const OF_THE_CALL: ReadonlySet<string> = new Set([
+  "consistency",
+  "deadline_ms",
+  "dry_run",
+  "evidence",
+  "explain",
+  "idempotency_key",
+]);
+
+type Draft = { -readonly [K in keyof InterlockOptions]: InterlockOptions[K] };
+
+/**
+ * Reads the strict object `context.interlock` (DESIGN section 7): a member that is not known here is an error that
+ * names it. Written by hand: it is on the evaluation path. `docs` of it for OpenAPI: `schemas/authzen.ts`.
+ */
+export function readOptions(value: JsonValue | undefined, place: OptionsPlace): InterlockOptions | Invalid {
+  if (value === undefined || value === null) return NO_OPTIONS;
+  if (!isObject(value)) return { where: "context.interlock", what: "an object is required" };
+  const draft: Draft = { ...NO_OPTIONS };
+  for (const name of Object.keys(value)) {
+    const member = value[name]!;
+    if (member === null) continue;
+    const what = refusedHere(name, place) ?? readOption(draft, name, member);
+    if (what !== null) return within("context", within("interlock", { where: name, what }));
+  }
+  return draft;
+}
+
+function refusedHere(name: string, place: OptionsPlace): string | null {
+  if (NOT_YET.has(name)) return "is not supported by this version";
+  if (place === "item" && OF_THE_CALL.has(name)) return "is for the whole request: send it in the top-level context";
+  if (place === "search" && name !== "deadline_ms" && (name === "run" || OF_THE_CALL.has(name))) {
+    return "is not supported in a search";
+  }
+  return null;
+}
+
+/** Why the option cannot be used; `null` after it was put into `draft`. */
+function readOption(draft: Draft, name: string, value: JsonValue): string | null {
+  switch (name) {
+    case "run":
+      if (typeof value !== "string" || value === "" || value.length > MAX_NAME)
+        return `1 to ${MAX_NAME} characters are required`;
+      draft.run = value;
+      return null;
+    case "consistency":
+      return readConsistency(draft, value);
+    case "idempotency_key":
+      if (typeof value !== "string" || !VISIBLE_ASCII.test(value))
+        return "1 to 128 visible ASCII characters are required";
+      draft.idempotency_key = value;
+      return null;
+    case "deadline_ms":
+      if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > 30_000)
+        return "a whole number from 1 to 30000 is required";
+      draft.deadline_ms = value;
+      return null;
+    case "dry_run":
+    case "explain":
+      if (typeof value !== "boolean") return "true or false is required";
+      draft[name] = value;
+      return null;
+    case "evidence":
+      if (value !== "inline") return 'the only value is "inline"';
+      draft.inline_evidence = true;
+      return null;
+    default:
+      return "is not a known member";
+  }
+}
+
+function readConsistency(draft: Draft, value: JsonValue): string | null {
+  if (!isObject(value)) return "an object is required";
+  const unknown = Object.keys(value).find((name) => name !== "at_least" && value[name] !== null);
+  if (unknown !== undefined) return `${unknown.slice(0, 64)} is not a known member`;
+  const at_least: JsonObject[string] | undefined = value["at_least"];
+  if (at_least === undefined || at_least === null) return null;
+  if (typeof at_least !== "string" || at_least === "" || at_least.length > MAX_NAME)
+    return "at_least: a consistency token is required";
+  draft.at_least = at_least;
+  return null;
+}

@@ -1,0 +1,157 @@
+import {
+  createDocument,
+  type ZodOpenApiOperationObject,
+  type ZodOpenApiPathsObject,
+  type ZodOpenApiResponseObject,
+} from "zod-openapi";
+import type { z } from "zod";
+import type { Handler } from "./access.ts";
+import type { Room } from "./deps.ts";
+import { ROUTES, type Operation, type Route } from "./routes.ts";
+import {
+  freezeBody,
+  listRevocationsQuery,
+  membershipBody,
+  registerPepBody,
+  restoreBody,
+  revokeBody,
+} from "./schemas/admin.ts";
+import * as authzen from "./schemas/authzen.ts";
+import { openRunBody, readRunQuery } from "./schemas/runs.ts";
+
+/** The schemas in use, by route. */
+const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
+  evaluate: authzen.evaluationBody,
+  evaluateMany: authzen.evaluationsBody,
+  searchSubjects: authzen.searchSubjectBody,
+  searchResources: authzen.searchResourceBody,
+  searchActions: authzen.searchActionBody,
+  openRun: openRunBody,
+  putMembership: membershipBody,
+  registerPep: registerPepBody,
+  revoke: revokeBody,
+  restore: restoreBody,
+  freeze: freezeBody,
+  unfreeze: freezeBody,
+};
+
+const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
+  evaluate: authzen.evaluationAnswer,
+  evaluateMany: authzen.evaluationsAnswer,
+  searchSubjects: authzen.searchAnswer,
+  searchResources: authzen.searchAnswer,
+  searchActions: authzen.searchAnswer,
+};
+
+const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
+  listRevocations: listRevocationsQuery,
+  readRun: readRunQuery,
+};
+
+const MEANING: Readonly<Record<number, string>> = {
+  200: "Answered; a deny is an answer",
+  201: "Created",
+  400: "The request is not well-formed",
+  401: "No valid credential",
+  403: "The credential's scope does not cover this, or the region denied it",
+  404: "Not known in this region",
+  409: "Conflict",
+  413: "The body is too large",
+  503: "This region cannot answer now",
+};
+
+/** Made at the first request for it and kept as text. */
+let made: { readonly room: Room; readonly text: string } | null = null;
+
+export const openapi: Handler = (room) => {
+  if (made?.room !== room) made = { room, text: JSON.stringify(document(room)) };
+  return new Response(made.text, {
+    headers: { "Content-Type": "application/json", "Cache-Control": "public, max-age=300" },
+  });
+};
+
+function document(room: Room): object {
+  const paths: ZodOpenApiPathsObject = {};
+  for (const route of ROUTES) {
+    paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operation(route) };
+  }
+  return createDocument({
+    openapi: "3.1.1",
+    info: {
+      title: `Interlock, region ${room.region.name}`,
+      version: room.version,
+      description:
+        "A policy decision point for autonomous workloads (AuthZEN 1.0). A deny is always 200; every answer names its record in Interlock-* headers.",
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: room.region.pdp }],
+    paths,
+    components: {
+      securitySchemes: {
+        PEP: {
+          type: "http",
+          scheme: "bearer",
+          bearerFormat: "JWT",
+          description: "Credential of a registered PEP of this region",
+        },
+        admin: {
+          type: "http",
+          scheme: "bearer",
+          bearerFormat: "JWT",
+          description: "Credential of an administrator of this region",
+        },
+      },
+    },
+  });
+}
+
+function operation(route: Route): ZodOpenApiOperationObject {
+  const id = route.operation as Operation;
+  const body = BODIES[id];
+  const query = QUERIES[id];
+  const names = [...route.path.matchAll(/\{([a-z]+)\}/g)].map((match) => match[1]!);
+  const parameters = names.map((name) => ({
+    name,
+    in: "path" as const,
+    required: true,
+    schema: { type: "string" as const },
+  }));
+  return {
+    operationId: id,
+    summary: route.summary,
+    tags: [route.audience],
+    security: security(route),
+    ...(parameters.length > 0 ? { parameters } : {}),
+    ...(query === undefined ? {} : { requestParams: { query } }),
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
+    responses: Object.fromEntries(route.statuses.map((status) => [String(status), response(route, status)])),
+  };
+}
+
+function security({ audience, scope }: Route): Record<string, string[]>[] {
+  const scopes = audience === "auditor" || scope === null ? [] : [scope];
+  switch (audience) {
+    case "anyone":
+      return [];
+    case "PEP":
+      return [{ PEP: scopes }];
+    case "admin":
+      return [{ admin: scopes }];
+    case "auditor":
+      return [{ PEP: ["lineage.read"] }, { admin: ["lineage:read"] }];
+  }
+}
+
+function response(route: Route, status: number): ZodOpenApiResponseObject {
+  const description = MEANING[status] ?? "Answer";
+  if (status >= 400) {
+    return route.path.startsWith("/access/")
+      ? { description, content: { "text/plain": { schema: { type: "string" } } } }
+      : { description, content: { "application/problem+json": { schema: authzen.problem } } };
+  }
+  if (route.operation === "metrics") return { description, content: { "text/plain": { schema: { type: "string" } } } };
+  const schema = ANSWERS[route.operation as Operation] ?? ({ type: "object" } as const);
+  return { description, content: { "application/json": { schema } } };
+}

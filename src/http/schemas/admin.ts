@@ -1,0 +1,68 @@
+import { z } from "zod";
+
+/** Bodies and queries of the admin routes. Strict: a member that is not known is an error that names it. */
+
+const reason = z.string().min(1).max(256).describe("Why, for those who read the event later. No personal data.");
+
+export const revokeBody = z
+  .strictObject({
+    key: z.string().min(1).max(2_200).describe("Canonical key, e.g. subject:agent/invoice-reader"),
+    from: z
+      .enum(["issue", "beginning"])
+      .default("issue")
+      .describe("issue: live use ends; beginning (compromise): also what already rested on it"),
+    reason,
+    wait: z
+      .enum(["accepted", "local"])
+      .default("local")
+      .describe("local: answer when it is effective in this region; accepted: when it is durable"),
+  })
+  .meta({ id: "Revoke" });
+
+export const restoreBody = z.strictObject({ reason }).meta({ id: "Restore" });
+export const freezeBody = z.strictObject({ reason }).meta({ id: "Freeze" });
+
+export const registerPepBody = z
+  .strictObject({
+    id: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]{1,128}$/, "1 to 128 letters, digits, dots, underscores and hyphens")
+      .describe("Name of the PEP in this region"),
+    scopes: z
+      .array(z.enum(["evaluate", "search", "runs", "lineage.read"]))
+      .min(1)
+      .max(4)
+      .refine((scopes) => new Set(scopes).size === scopes.length, "a scope is listed twice"),
+    ttl_s: z
+      .int()
+      .min(1)
+      .max(366 * 86_400)
+      .default(90 * 86_400)
+      .describe("Life of the credential in seconds"),
+  })
+  .meta({ id: "RegisterPep" });
+
+/** General JSON serialization (RFC 7515 section 7.2.1); what it says is checked where it is verified. */
+export const membershipBody = z
+  .strictObject({
+    payload: z.string().min(1).max(500_000),
+    signatures: z
+      .array(z.strictObject({ protected: z.string().min(1).max(4_096), signature: z.string().min(1).max(1_024) }))
+      .min(1)
+      .max(64),
+  })
+  .meta({ id: "SignedMembership" });
+
+const counter = (name: string, max: number) =>
+  z
+    .string()
+    .regex(/^(0|[1-9][0-9]{0,14})$/, `${name} is a whole number`)
+    .transform(Number)
+    .refine((value) => value <= max, `${name} is at most ${max}`);
+
+export const listRevocationsQuery = z.strictObject({
+  after: counter("after", Number.MAX_SAFE_INTEGER).optional(),
+  limit: counter("limit", 1_000)
+    .refine((value) => value >= 1, "limit is at least 1")
+    .optional(),
+});

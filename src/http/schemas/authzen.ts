@@ -1,0 +1,73 @@
+import { z } from "zod";
+
+/**
+ * The AuthZEN bodies as OpenAPI shows them. The evaluation path reads them by hand (`canonical-request`,
+ * `interlock-options`), without these objects; `test/unit/http/schemas.test.ts` holds the two against each other.
+ */
+const name = z.string().min(1).max(1_024);
+const properties = z.record(z.string(), z.unknown()).nullish();
+
+const subject = z.looseObject({ type: name, id: name, properties }).meta({ id: "Subject" });
+const resource = z.looseObject({ type: name, id: name, properties }).meta({ id: "Resource" });
+const action = z.looseObject({ name, properties }).meta({ id: "Action" });
+
+const interlock = z
+  .strictObject({
+    run: name.nullish().describe("Id of the run that this step belongs to"),
+    consistency: z
+      .strictObject({ at_least: name.nullish() })
+      .nullish()
+      .describe("Decide on trust state at least as new as this token's"),
+    idempotency_key: z
+      .string()
+      .regex(/^[!-~]{1,128}$/)
+      .nullish(),
+    deadline_ms: z.int().min(1).max(30_000).nullish(),
+    dry_run: z.boolean().nullish().describe("Decide, but record nothing"),
+    explain: z.boolean().nullish().describe("Say which checks failed and which policies decided"),
+    evidence: z.literal("inline").nullish(),
+  })
+  .meta({ id: "InterlockOptions", description: "Strict: an unknown member is an error" });
+
+const context = z.looseObject({ interlock: interlock.nullish() }).nullish();
+
+export const evaluationBody = z.looseObject({ subject, action, resource, context }).meta({ id: "EvaluationRequest" });
+
+export const evaluationsBody = z
+  .looseObject({
+    subject: subject.nullish(),
+    action: action.nullish(),
+    resource: resource.nullish(),
+    context,
+    options: z
+      .looseObject({
+        evaluations_semantic: z.enum(["execute_all", "deny_on_first_deny", "permit_on_first_permit"]).nullish(),
+      })
+      .nullish(),
+    evaluations: z.array(z.looseObject({})).max(1_000).nullish(),
+  })
+  .meta({ id: "EvaluationsRequest" });
+
+const page = z.looseObject({ token: z.string().max(4_096).nullish(), limit: z.int().min(1).nullish() }).nullish();
+const anySubject = z.looseObject({ type: name, properties });
+
+export const searchSubjectBody = z.looseObject({ subject: anySubject, action, resource, context, page });
+export const searchResourceBody = z.looseObject({ subject, action, resource: anySubject, context, page });
+export const searchActionBody = z.looseObject({ subject, resource, context, page });
+
+const decision = z
+  .object({ decision: z.boolean(), context: z.record(z.string(), z.unknown()).optional() })
+  .meta({ id: "Decision" });
+
+export const evaluationAnswer = decision;
+export const evaluationsAnswer = z.union([z.object({ evaluations: z.array(decision) }), decision]);
+export const searchAnswer = z
+  .object({
+    page: z.object({ next_token: z.string(), count: z.int(), total: z.int() }).optional(),
+    results: z.array(z.union([z.object({ type: z.string(), id: z.string() }), z.object({ name: z.string() })])),
+  })
+  .meta({ id: "SearchResult" });
+
+export const problem = z
+  .object({ type: z.string(), title: z.string(), status: z.int(), code: z.string(), detail: z.string() })
+  .meta({ id: "Problem" });
