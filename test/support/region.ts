@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { RegionVars } from "../../src/region/config.ts";
 import { bundleWorker } from "../../tools/workerd/bundle.ts";
+import type { Vars } from "../../tools/workerd/config.ts";
 import { freePort } from "../../tools/workerd/port.ts";
 import { startFleet, type Fleet, type FleetRegion } from "../../tools/region/fleet.ts";
 
@@ -19,7 +19,7 @@ export type RegionOptions = {
   readonly port?: number;
   readonly v8_flags?: readonly string[];
   /** Over what the launcher sets. */
-  readonly env?: Partial<RegionVars>;
+  readonly env?: Partial<Vars>;
 };
 
 export type TestRegion = {

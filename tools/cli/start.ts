@@ -58,6 +58,7 @@ async function run(
     shards: flags.shards ?? null,
     pdp,
     v8_flags: (flags.v8Flags ?? "").split(/\s+/).filter((flag) => flag !== ""),
+    ...(flags.log === "off" ? { vars: { INTERLOCK_LOG: "off" } } : {}),
     onLine: lineSink(
       flags.log,
       (text) => process.stderr.write(text + "\n"),

@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { readRegion, type RegionVars } from "../../src/region/config.ts";
+import { readRegion } from "../../src/region/config.ts";
 import { Problem } from "../problem.ts";
-import { socketAddress, workerdConfig } from "../workerd/config.ts";
+import { socketAddress, workerdConfig, type Vars } from "../workerd/config.ts";
 import { dataDirOf, makeDataDir, readSecretJson, writeSecret, type DataDir } from "../workerd/data-dir.ts";
 import { takeLock } from "../workerd/lock.ts";
 import type { LineSink } from "../workerd/log.ts";
@@ -30,8 +30,8 @@ export type LaunchOptions = {
   /** Text of the bundled Worker. */
   readonly bundle: string;
   readonly onLine: LineSink;
-  /** Over what the launcher sets: tests start regions that are configured wrongly. */
-  readonly vars?: Partial<RegionVars>;
+  /** Over what the launcher sets; unchecked, since tests start regions that are configured wrongly. */
+  readonly vars?: Partial<Vars>;
 };
 
 export type RunningRegion = {
@@ -141,9 +141,9 @@ async function regionVars(
   dir: DataDir,
   fixed: Fixed,
   { packs, open, roots, vars: over }: LaunchOptions,
-): Promise<RegionVars> {
+): Promise<Vars> {
   const admin = await adminKey(dir, fixed.region);
-  const vars: RegionVars = {
+  const vars: Vars = {
     INTERLOCK_REGION: fixed.region,
     INTERLOCK_PDP: fixed.pdp,
     INTERLOCK_LOG_EPOCH: String(fixed.log_epoch),
@@ -155,7 +155,6 @@ async function regionVars(
     INTERLOCK_ADMIN_JWKS: JSON.stringify({ keys: [admin.publicJwk] }),
     INTERLOCK_REGION_KEY: regionKey(dir),
   };
-  if (over !== undefined) return { ...vars, ...over };
   const region = readRegion(vars);
   if (!region.ok)
     throw new Problem(
@@ -163,5 +162,5 @@ async function regionVars(
       "Correct the option that sets it (`interlock serve --help`).",
       2,
     );
-  return vars;
+  return { ...vars, ...over };
 }

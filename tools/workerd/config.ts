@@ -11,8 +11,11 @@ export const SECRETS = ["INTERLOCK_REGION_KEY"] as const satisfies readonly (key
 
 export const COMPATIBILITY_DATE = "2026-11-01";
 
+/** `INTERLOCK_LOG`: `off` keeps the Worker from writing its log lines at all; optional everywhere. */
+export type Vars = RegionVars & { readonly INTERLOCK_LOG?: string };
+
 export type WorkerdConfig = {
-  readonly vars: RegionVars;
+  readonly vars: Vars;
   readonly host: string;
   readonly port: number;
   /** Absolute path of the directory for the objects' SQLite files. */
