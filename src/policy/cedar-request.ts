@@ -4,7 +4,6 @@ import {
   CedarSet,
   EntityRef,
   overlay,
-  uidKey,
   type Entity,
   type EntityStore,
   type Request,
@@ -259,7 +258,3 @@ function labelRegions(labels: readonly string[]): string[] {
   }
   return regions;
 }
-
-/** The directory's entry for an AuthZEN entity, if it has one. */
-export const isInDirectory = (directory: EntityStore, type: string, id: string): boolean =>
-  directory.get(uidKey({ type, id })) !== undefined;

@@ -5,7 +5,7 @@ import type { Determining, Obligation } from "../decision/types.ts";
 import { readAnnotations } from "./annotations.ts";
 import { describeProblem, packDigest, type Bundle, type ValidPack } from "./bundle.ts";
 import { packTypes, type PackTypes } from "./cedar-request.ts";
-import { readSchema } from "./schema.ts";
+import { readSchema, type SchemaShapes } from "./schema.ts";
 
 /** What a determining policy contributes, made once. */
 export type PolicyFacts = {
@@ -126,12 +126,13 @@ function compilePack(pack: ValidPack): LoadedPack | ApplicationPack {
   const loaded: LoadedPack = { name: pack.name, policies, facts, directory: directory.value };
   const { manifest } = pack;
   if (manifest.layer === "sovereign") return loaded;
+  const schema = readSchema(pack.schema.json);
   const steps_up = [...facts.values()].some(({ step_up }) => step_up !== null);
   return {
     ...loaded,
-    types: packTypes(manifest, readSchema(pack.schema.json)),
+    types: packTypes(manifest, schema),
     permits: steps_up ? compile(pack.policies.filter(({ json }) => json.effect === "permit")) : null,
-    ids: manifest.searchable === false ? new Map() : idsByType(pack),
+    ids: manifest.searchable === false ? new Map() : idsByType(pack, schema),
     action_names: Object.keys(manifest.actions).sort(),
   };
 }
@@ -149,14 +150,15 @@ function policyFacts(pack: string, { id, effect, annotations }: Policy): PolicyF
   return { determining: { policy: `${pack}/${id}`, reason }, step_up, obligations };
 }
 
-function idsByType({ entities }: ValidPack): Map<string, readonly string[]> {
-  const ids = new Map<string, string[]>();
+/** Entities of the directory, and the members of enumerated types, which exist without being listed there. */
+function idsByType({ entities }: ValidPack, schema: SchemaShapes): Map<string, readonly string[]> {
+  const ids = new Map<string, Set<string>>();
+  for (const [type, shape] of schema.entities) if (shape.ids !== null) ids.set(type, new Set(shape.ids));
   for (const { uid } of entities) {
     const { type, id } = "__entity" in uid ? uid.__entity : uid;
     const known = ids.get(type);
-    if (known === undefined) ids.set(type, [id]);
-    else known.push(id);
+    if (known === undefined) ids.set(type, new Set([id]));
+    else known.add(id);
   }
-  for (const list of ids.values()) list.sort();
-  return ids;
+  return new Map([...ids].map(([type, known]) => [type, [...known].sort()]));
 }

@@ -1,0 +1,245 @@
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
+import type { z } from "zod";
+import { digestOf } from "../../src/base/digest.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import { parseJson, type JsonObject, type JsonValue } from "../../src/base/json.ts";
+import type { EntityJson } from "../../src/cedar/index.ts";
+import { describeProblem, packDigest, type Bundle, type BundledPack } from "../../src/policy/bundle.ts";
+import { isReasonCode } from "../../src/decision/reasons.ts";
+import { loadPolicy } from "../../src/policy/evaluate.ts";
+import { Golden, Manifest } from "../../src/policy/manifest.ts";
+import { readSchema } from "../../src/policy/schema.ts";
+import { checkEntities, checkManifest, readPolicies, validate } from "./check.ts";
+import { locate, problemOf, type LocatedProblem, type Source } from "./source.ts";
+
+/** Folder of packs that ships with the code. */
+export const POLICIES = join(import.meta.dirname, "../../policies");
+
+export type BuiltPack = {
+  readonly pack: BundledPack;
+  readonly problems: readonly LocatedProblem[];
+  readonly warnings: readonly LocatedProblem[];
+  /** Golden decisions; `null` where the pack is invalid. They are tests, so they are no part of the bundle. */
+  readonly golden: Golden | null;
+};
+
+/** Builds every pack under a folder, in name order; `names` restricts it. A pack that does not validate is in the bundle as invalid. */
+export async function buildPacks(directory: string, names: readonly string[] = []): Promise<BuiltPack[]> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  const found = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  const packs = (names.length === 0 ? found : [...new Set(names)]).sort();
+  const built: BuiltPack[] = [];
+  for (const name of packs) built.push(await buildPack(directory, name));
+  return built;
+}
+
+export async function buildBundle(directory: string = POLICIES): Promise<Bundle> {
+  const built = await buildPacks(directory);
+  return { v: 1, packs: built.map(({ pack }) => pack) };
+}
+
+/** The bundle as it is written: sorted members and a fixed layout, so the same packs give the same bytes. */
+export const bundleText = (bundle: Bundle): string => `${JSON.stringify(JSON.parse(jcs(bundle)), null, 1)}\n`;
+
+export async function writeBundle(bundle: Bundle, path: string): Promise<void> {
+  await writeFile(path, bundleText(bundle));
+}
+
+export type PolicyReport = { readonly ok: boolean; readonly report: string };
+
+/**
+ * `interlock policy build`: writes `bundle.json` beside the packs and says what is wrong with any that is invalid.
+ * `check` writes nothing and fails where the file on disk is not what the packs give.
+ */
+export async function policyBuild(
+  options: { readonly directory?: string; readonly check?: boolean } = {},
+): Promise<PolicyReport> {
+  const directory = options.directory ?? POLICIES;
+  const path = join(directory, "bundle.json");
+  const built = await buildPacks(directory);
+  const text = bundleText({ v: 1, packs: built.map(({ pack }) => pack) });
+  const lines = built.flatMap(reportPack);
+  let ok = built.every(({ pack }) => pack.status === "valid");
+  if (options.check === true) {
+    const current = await readFile(path, "utf8").catch(() => null);
+    if (current !== text) {
+      ok = false;
+      lines.push(`${path} is not current: run interlock policy build`);
+    }
+  } else {
+    await writeFile(path, text);
+    lines.push(`wrote ${path}`);
+  }
+  return { ok, report: lines.join("\n") };
+}
+
+/** One line for a pack, then its problems and warnings with the lines they are about. */
+export function reportPack({ pack, problems, warnings }: BuiltPack): string[] {
+  const count = pack.status === "valid" ? `${pack.policies.length} policies` : `${problems.length} problems`;
+  return [
+    `${pack.name}: ${pack.status}, ${count}`,
+    ...problems.map((problem) => `  error: ${withExcerpt(problem)}`),
+    ...warnings.map((warning) => `  warning: ${withExcerpt(warning)}`),
+  ];
+}
+
+const withExcerpt = (problem: LocatedProblem): string =>
+  problem.excerpt === null ? describeProblem(problem) : `${describeProblem(problem)}\n${problem.excerpt}`;
+
+const VALIDATED_BY = { cedar_wasm: cedar.getCedarSDKVersion() };
+
+async function buildPack(directory: string, name: string): Promise<BuiltPack> {
+  const problems: LocatedProblem[] = [];
+  const file = (leaf: string): string => `${name}/${leaf}`;
+  const read = async (leaf: string): Promise<Source | null> => {
+    try {
+      return { file: file(leaf), text: await readFile(join(directory, name, leaf), "utf8") };
+    } catch {
+      problems.push(problemOf(file(leaf), "cannot be read"));
+      return null;
+    }
+  };
+
+  const manifest = parsed(await read("pack.json"), Manifest, problems);
+  const golden = parsed(await read("golden.json"), Golden, problems);
+  const entities = await read("entities.json");
+  const schema = await read("schema.cedarschema");
+  const leaves = await readdir(join(directory, name)).catch(() => []);
+  const sources: Source[] = [];
+  for (const leaf of leaves.filter((one) => one.endsWith(".cedar")).sort(policiesFirst)) {
+    const source = await read(leaf);
+    if (source !== null) sources.push(source);
+  }
+
+  if (manifest !== null && manifest.name !== name) {
+    problems.push(problemOf(file("pack.json"), `name: the folder is called ${name}`));
+  }
+  if (golden !== null) problems.push(...checkGolden(golden, file("golden.json")));
+  const { policies, problems: unread } = readPolicies(
+    sources.length === 0 ? [{ file: file("policies.cedar"), text: "" }] : sources,
+  );
+  problems.push(...unread);
+
+  const schemaJson = schema === null ? null : readSchemaText(schema, problems);
+  let warnings: readonly LocatedProblem[] = [];
+  let explicit: EntityJson[] = [];
+  if (schema !== null && schemaJson !== null) {
+    const shapes = readSchema(schemaJson);
+    const validated = validate(policies, schema.text);
+    problems.push(...validated.problems);
+    warnings = validated.warnings;
+    if (manifest !== null) problems.push(...checkManifest(manifest, shapes, policies, file("pack.json")));
+    const list = entities === null ? null : readEntities(entities, problems);
+    if (list !== null) {
+      const checked = checkEntities(list, schema.text, shapes, file("entities.json"));
+      problems.push(...checked.problems);
+      explicit = checked.entities;
+    }
+  }
+
+  if (problems.length > 0 || manifest === null || schema === null || schemaJson === null) {
+    return invalid(name, manifest, problems, warnings);
+  }
+  const content = {
+    manifest,
+    policies: policies.map(({ id, json, file, line }) => ({ id, json, file, line })),
+    schema: { text: schema.text, json: schemaJson },
+    entities: explicit,
+  };
+  const pack: BundledPack = {
+    ...content,
+    name,
+    status: "valid",
+    digest: packDigest(content),
+    validated_by: VALIDATED_BY,
+  };
+  // Our engine must take what the reference took; where it does not, the pack would stop a region at start.
+  const { problem } = loadPolicy({ v: 1, packs: [pack] }, [name]);
+  if (problem !== null) return invalid(name, manifest, [problemOf(file("pack.json"), problem)], warnings);
+  return { pack, problems, warnings, golden };
+}
+
+/** `policies.cedar` before the others, which follow by name: the order of positions. */
+function policiesFirst(a: string, b: string): number {
+  if ((a === "policies.cedar") !== (b === "policies.cedar")) return a === "policies.cedar" ? -1 : 1;
+  return a < b ? -1 : 1;
+}
+
+function invalid(
+  name: string,
+  manifest: Manifest | null,
+  problems: readonly LocatedProblem[],
+  warnings: readonly LocatedProblem[],
+): BuiltPack {
+  const errors = problems.map(({ file, line, column, message }) => ({ file, line, column, message }));
+  const pack: BundledPack = {
+    name,
+    status: "invalid",
+    layer: manifest?.layer ?? null,
+    digest: digestOf(jcs({ name, errors })),
+    validated_by: VALIDATED_BY,
+    errors,
+  };
+  return { pack, problems, warnings, golden: null };
+}
+
+function parsed<T>(source: Source | null, schema: z.ZodType<T>, problems: LocatedProblem[]): T | null {
+  if (source === null) return null;
+  const json = parseJson(source.text);
+  if (!json.ok) {
+    problems.push(problemOf(source.file, json.error.message));
+    return null;
+  }
+  const result = schema.safeParse(json.value);
+  if (result.success) return result.data;
+  for (const { path, message } of result.error.issues) {
+    problems.push(problemOf(source.file, path.length === 0 ? message : `${path.join(".")}: ${message}`));
+  }
+  return null;
+}
+
+function readEntities(source: Source, problems: LocatedProblem[]): EntityJson[] | null {
+  const json = parseJson(source.text);
+  if (json.ok && Array.isArray(json.value)) return json.value as unknown as EntityJson[];
+  problems.push(problemOf(source.file, json.ok ? "expected an array of entities" : json.error.message));
+  return null;
+}
+
+function readSchemaText(source: Source, problems: LocatedProblem[]): JsonObject | null {
+  const answer = cedar.schemaToJsonWithResolvedTypes(source.text);
+  if (answer.type === "failure") {
+    problems.push(...answer.errors.map((error) => locate(source, source.text, 0, error)));
+    return null;
+  }
+  return settled(answer.json as unknown as JsonValue) as JsonObject;
+}
+
+/** The lists whose order means nothing, sorted: cedar-wasm writes them in the order of a hash table. */
+function settled(json: JsonValue, name = ""): JsonValue {
+  if (Array.isArray(json)) {
+    const items = (json as readonly JsonValue[]).map((item) => settled(item));
+    return name === "enum" ? items : items.sort((a, b) => (jcs(a) < jcs(b) ? -1 : 1));
+  }
+  if (typeof json !== "object" || json === null) return json;
+  return Object.fromEntries(Object.entries(json).map(([key, value]) => [key, settled(value, key)]));
+}
+
+function checkGolden({ cases, searches = [] }: Golden, file: string): LocatedProblem[] {
+  const problems: LocatedProblem[] = [];
+  const names = new Set<string>();
+  for (const { name } of [...cases, ...searches]) {
+    if (names.has(name)) problems.push(problemOf(file, `two cases are called ${JSON.stringify(name)}`));
+    names.add(name);
+  }
+  for (const { name, request, expect } of cases) {
+    const refuse = (message: string) => problems.push(problemOf(file, `${JSON.stringify(name)}: ${message}`));
+    if (expect.reason !== undefined && !isReasonCode(expect.reason)) refuse(`${expect.reason} is no reason code`);
+    if (expect.decision && expect.reason !== undefined) refuse("an allow has no reason");
+    if (request.context !== undefined && Object.hasOwn(request.context, "interlock")) {
+      refuse("context.interlock is for the door, not for policies");
+    }
+  }
+  return problems;
+}

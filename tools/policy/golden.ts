@@ -1,0 +1,124 @@
+import type { JsonObject, JsonValue } from "../../src/base/json.ts";
+import { isObject } from "../../src/base/json.ts";
+import type { ReasonCode } from "../../src/decision/reasons.ts";
+import type { CanonicalRequest } from "../../src/decision/types.ts";
+import {
+  evaluatePolicy,
+  runRequirement,
+  type LoadedPolicy,
+  type PolicyEnv,
+  type PolicyOutcome,
+} from "../../src/policy/evaluate.ts";
+import type { GoldenCase, GoldenSearch } from "../../src/policy/manifest.ts";
+import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src/policy/search.ts";
+import { jcs } from "../../src/base/jcs.ts";
+
+/** Circumstances of a golden case that does not say otherwise. */
+export const GOLDEN_DEFAULTS = { region: "eu", pep: "golden", t_ms: Date.UTC(2026, 0, 15, 12) } as const;
+
+type Circumstances = Pick<GoldenCase, "run" | "region" | "pep" | "labels" | "t_ms">;
+
+export function goldenEnv({ run = "implicit", region, pep, labels, t_ms }: Circumstances): PolicyEnv {
+  return {
+    region: region ?? GOLDEN_DEFAULTS.region,
+    pep: pep ?? GOLDEN_DEFAULTS.pep,
+    t_ms: t_ms ?? GOLDEN_DEFAULTS.t_ms,
+    run: { id: run === "opened" ? "eu.1.AAAAAAAAAAAAAAAAAAAAAA" : "", kind: run, version: 0 },
+    labels: labels ?? [],
+  };
+}
+
+/** The golden request as the door would hand it on; the searched entity has an empty id or name. */
+export function goldenRequest(golden: GoldenCase | GoldenSearch): CanonicalRequest {
+  const { subject, resource, ...rest } = golden.request;
+  const whole = {
+    v: 1,
+    action: { name: "" },
+    ...rest,
+    subject: { id: "", ...subject },
+    resource: { id: "", ...resource },
+  };
+  return withoutNulls(whole as unknown as JsonObject) as unknown as CanonicalRequest;
+}
+
+function withoutNulls(json: JsonValue): JsonValue {
+  if (Array.isArray(json)) return (json as readonly JsonValue[]).map(withoutNulls);
+  if (!isObject(json)) return json;
+  return Object.fromEntries(
+    Object.entries(json).flatMap(([name, value]) => (value === null ? [] : [[name, withoutNulls(value)]])),
+  );
+}
+
+/** What the kernel would say as far as policy goes: `run_required` comes before any policy is asked. */
+export function decideGolden(policy: LoadedPolicy, request: CanonicalRequest, env: PolicyEnv): PolicyOutcome {
+  return needsRun(policy, request.action.name, env) ? RUN_REQUIRED : evaluatePolicy(policy, request, env);
+}
+
+const needsRun = (policy: LoadedPolicy, action: string, env: PolicyEnv): boolean =>
+  env.run.kind === "implicit" && runRequirement(policy, action) === "required";
+
+const RUN_REQUIRED: PolicyOutcome = {
+  layer_failed: "application",
+  reason: "run_required" satisfies ReasonCode,
+  policy_reason: null,
+  determining: [],
+  obligations: [],
+  errors: [],
+};
+
+export type GoldenResult = {
+  readonly name: string;
+  /** What differs, one sentence each; empty where the case holds. */
+  readonly differences: readonly string[];
+  /** `pack/policy` of every policy that determined something. */
+  readonly determining: readonly string[];
+};
+
+export function runCase(policy: LoadedPolicy, golden: GoldenCase): GoldenResult {
+  const outcome = decideGolden(policy, goldenRequest(golden), goldenEnv(golden));
+  const determining = outcome.determining.map((one) => one.policy);
+  const { expect } = golden;
+  const differences: string[] = [];
+  const compare = (what: string, expected: unknown, actual: unknown) => {
+    if (jcs(expected) !== jcs(actual)) {
+      differences.push(`${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`);
+    }
+  };
+  compare("decision", expect.decision, outcome.reason === null);
+  if (expect.reason !== undefined) compare("reason", expect.reason, outcome.reason);
+  if (expect.policy_reason !== undefined) compare("policy_reason", expect.policy_reason, outcome.policy_reason);
+  if (expect.policies !== undefined) {
+    compare(
+      "policies",
+      expect.policies,
+      determining.map((one) => one.slice(one.indexOf("/") + 1)),
+    );
+  }
+  if (expect.obligations !== undefined) {
+    const expected = expect.obligations.map(({ id, type, properties }) => ({ id, type, properties: properties ?? {} }));
+    compare("obligations", expected, outcome.obligations);
+  }
+  if (differences.length > 0 && outcome.errors.length > 0) {
+    differences.push(`errors: ${outcome.errors.map(({ policy, message }) => `${policy}: ${message}`).join("; ")}`);
+  }
+  return { name: golden.name, differences, determining };
+}
+
+/** Every candidate that is allowed, in the order of the answer. */
+export function runSearch(policy: LoadedPolicy, golden: GoldenSearch): GoldenResult {
+  const env = goldenEnv(golden);
+  const request = goldenRequest(golden);
+  const determining: string[] = [];
+  const found = searchCandidates(policy, golden.kind, request).filter((candidate) => {
+    const { action } = candidateRequest(golden.kind, request, candidate);
+    if (needsRun(policy, action.name, env)) return false;
+    const outcome = evaluateCandidate(policy, golden.kind, request, candidate, env);
+    determining.push(...outcome.determining.map((one) => one.policy));
+    return outcome.reason === null;
+  });
+  const differences =
+    jcs(found) === jcs(golden.expect)
+      ? []
+      : [`results: expected ${JSON.stringify(golden.expect)}, got ${JSON.stringify(found)}`];
+  return { name: golden.name, differences, determining };
+}
