@@ -197,7 +197,7 @@ export class DecideCall implements Call {
     const items = this.#decided.map((item, at) => {
       if (
         item.outcome.core.decision === "allow" &&
-        (region || now >= this.#deadline || this.#turn.revoked(item.outcome.dependencies))
+        (region || now >= this.#deadline || this.#turn.revokedSince(item.outcome.dependencies))
       ) {
         if (item.appended !== null && item.run !== null)
           this.#turn.owe({

@@ -324,8 +324,9 @@ export class Shard implements Turn {
     clock_anomaly: Date.now() < this.writer.lastT - CLOCK_TOLERANCE_MS,
     active_policy: this.#trust.activePolicy,
   });
-  revoked = (dependencies: readonly string[]): boolean =>
-    this.#trust.applied !== this.trust.revision && this.#trust.match(dependencies).length > 0;
+  revoked = (dependencies: readonly string[]): boolean => this.#trust.match(dependencies).length > 0;
+  revokedSince = (dependencies: readonly string[]): boolean =>
+    this.#trust.applied !== this.trust.revision && this.revoked(dependencies);
   owe = (owed: Owed): void => {
     this.#owed.push(owed);
   };

@@ -37,7 +37,10 @@ export interface Turn {
   now(): number;
   liveTrust(): TrustView;
   liveCondition(): ShardCondition;
+  /** Whether an entry in force names one of the keys. */
   revoked(dependencies: readonly string[]): boolean;
+  /** The same for a decision of this turn, which has looked already: nothing to do unless the revision has moved. */
+  revokedSince(dependencies: readonly string[]): boolean;
   owe(owed: Owed): void;
   mintRun(): string;
   consistency(): string;
