@@ -4,10 +4,19 @@ import { parseDatetime } from "../../src/cedar/extensions/datetime.ts";
 import { parseDecimal } from "../../src/cedar/extensions/decimal.ts";
 import { parseDuration } from "../../src/cedar/extensions/duration.ts";
 import { parseIp } from "../../src/cedar/extensions/ipaddr.ts";
-import { dateTimeText, decimalText, durationText, ipText, type Json, scenarios } from "./cedar-generators.ts";
+import {
+  dateTimeText,
+  decimalText,
+  durationText,
+  ipText,
+  type Json,
+  type Scenario,
+  scenarios,
+} from "./cedar-generators.ts";
+import { operations } from "./cedar-operations.ts";
 import { ownVerdict, referenceVerdict } from "./cedar-oracle.ts";
 
-const RUNS = Number(process.env.INTERLOCK_FUZZ_RUNS ?? 6_000);
+const RUNS = Number(process.env.INTERLOCK_FUZZ_RUNS ?? 14_000);
 const SEED = Number(process.env.INTERLOCK_FUZZ_SEED ?? 20_261_123);
 
 /** Every decision, reason, error and refusal equals the reference implementation's (cedar-wasm). */
@@ -17,6 +26,44 @@ test(`agrees with cedar-wasm on ${RUNS} random scenarios, seed ${SEED}`, { timeo
       expect(ownVerdict(scenario)).toEqual(referenceVerdict(scenario));
     }),
     { seed: SEED, numRuns: RUNS },
+  );
+});
+
+const ANY: Json = { op: "All" };
+const REQUEST = {
+  principal: { type: "U", id: "a" },
+  action: { type: "Action", id: "a" },
+  resource: { type: "U", id: "b" },
+};
+/** One policy for each condition, all asked at once. */
+const batch = (bodies: readonly Json[]): Scenario => ({
+  ...REQUEST,
+  policies: bodies.map((body): Json => ({
+    effect: "permit",
+    principal: ANY,
+    action: ANY,
+    resource: ANY,
+    conditions: [{ kind: "when", body }],
+  })),
+  entities: [],
+  context: {},
+});
+
+/** The bodies, of a batch on which the engines differ, that differ alone. */
+const culprits = (bodies: readonly Json[]): Json[] =>
+  bodies.filter(
+    (body) => JSON.stringify(ownVerdict(batch([body]))) !== JSON.stringify(referenceVerdict(batch([body]))),
+  );
+
+test("agrees with cedar-wasm on single operations at their edges", { timeout: 3_600_000 }, () => {
+  fc.assert(
+    fc.property(fc.array(operations, { minLength: 40, maxLength: 40 }), (bodies) => {
+      const reference = referenceVerdict(batch(bodies));
+      expect(reference).not.toBe("refused");
+      const same = JSON.stringify(ownVerdict(batch(bodies))) === JSON.stringify(reference);
+      expect(same ? [] : culprits(bodies)).toEqual([]);
+    }),
+    { seed: SEED, numRuns: Math.ceil(RUNS / 10), endOnFailure: true },
   );
 });
 
@@ -73,25 +120,9 @@ test("reads datetime, duration, decimal and ip literals as cedar-wasm does", { t
   const literals = fc.oneof(
     ...READINGS.map(([source, reading]) => source.map((literal) => ({ literal, ...reading(literal) }))),
   );
-  const empty: Json = { op: "All" };
   fc.assert(
     fc.property(fc.array(literals, { minLength: 40, maxLength: 40 }), (list) => {
-      const policies = list.map(({ body }): Json => ({
-        effect: "permit",
-        principal: empty,
-        action: empty,
-        resource: empty,
-        conditions: [{ kind: "when", body }],
-      }));
-      const uid = { type: "Action", id: "a" };
-      const verdict = referenceVerdict({
-        policies,
-        entities: [],
-        principal: uid,
-        action: uid,
-        resource: uid,
-        context: {},
-      });
+      const verdict = referenceVerdict(batch(list.map(({ body }) => body)));
       if (verdict === "refused") throw new Error("the reference refused the batch");
       const differing = list.filter(
         ({ reads }, i) => !(reads ? verdict.reasons : verdict.errors).includes(`policy${i}`),

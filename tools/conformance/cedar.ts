@@ -53,6 +53,7 @@ function jsonFiles(dir: string): string[] {
     .map((name) => join(dir, name));
 }
 
+/** A test file, or null for any other JSON file, such as entities or a schema. */
 function suiteOf(text: string): Suite | null {
   const json = parseLossless(text) as Partial<Suite> | null;
   return typeof json === "object" && Array.isArray(json?.requests) ? (json as Suite) : null;
