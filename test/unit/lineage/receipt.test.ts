@@ -185,6 +185,7 @@ describe("tampering with a receipt", () => {
     ["an unknown payload member", payload({ sub: "x" }), "malformed"],
     ["a payload of another version", payload({ v: 2 }), "malformed"],
     ["a payload in another order", edited((p) => (p.payload = reversed(p.payload))), "malformed"],
+    ["padding", edited((p) => (p.signature += "==")), "malformed"],
     ["a short signature", edited((p) => (p.signature = p.signature.slice(0, 84))), "malformed"],
     ["a path that is no list", header({ path: other }), "malformed"],
     ["a path of other things", header({ path: [1] }), "malformed"],
