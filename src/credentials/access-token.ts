@@ -77,7 +77,8 @@ const quote = (text: string): string => JSON.stringify(text.slice(0, 64)).replac
 export async function importEd25519(jwk: Ed25519Jwk): Promise<CryptoKey | null> {
   if (jwk.kty !== "OKP" || jwk.crv !== "Ed25519" || jwk.x === undefined) return null;
   try {
-    return (await importJWK({ kty: "OKP", crv: "Ed25519", x: jwk.x }, "EdDSA")) as CryptoKey;
+    const key = await importJWK({ kty: "OKP", crv: "Ed25519", x: jwk.x }, "EdDSA");
+    return key instanceof Uint8Array ? null : key;
   } catch {
     return null;
   }

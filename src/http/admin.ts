@@ -78,10 +78,8 @@ function adminProblem(code: Extract<AdminResult<unknown>, { ok: false }>["code"]
     case "not_found":
       return { status: 404, code, detail };
     case "invalid":
-      return bad(detail, "input_invalid");
-    case "conflict":
-    case "joining":
-    case "foreign_key":
+      return bad(detail);
+    default:
       return { status: 409, code, detail };
   }
 }

@@ -3,6 +3,7 @@ import { PepAuthenticator } from "../credentials/pep.ts";
 import { faultText, logLine } from "../observe/decision-log.ts";
 import { createMetrics } from "../observe/region-metrics.ts";
 import { accessHandlers, type Handler } from "./access.ts";
+import type { adminHandlers } from "./admin.ts";
 import type { Arrival, Deps, Room } from "./deps.ts";
 import { discoveryHandlers } from "./discovery.ts";
 import { health } from "./health.ts";
@@ -27,7 +28,7 @@ const runs = (operation: "openRun" | "describeRun" | "closeRun") =>
   later(async () => (await import("./runs.ts")).runHandlers[operation]);
 const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
-const admin = (operation: keyof (typeof import("./admin.ts"))["adminHandlers"]) =>
+const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
 
 const HANDLERS: Readonly<Record<Operation, Handler>> = {

@@ -21,7 +21,7 @@ export function valueText(value: JsonValue): string | Invalid {
       return value ? "true" : "false";
     default:
       if (value === null) return { where: "", what: "null is only allowed as a member, where it means absent" };
-      return isObject(value) ? objectText(value) : arrayText(value as readonly JsonValue[]);
+      return isObject(value) ? objectText(value) : arrayText(value);
   }
 }
 

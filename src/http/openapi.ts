@@ -131,16 +131,14 @@ function operation(route: Route): ZodOpenApiOperationObject {
 }
 
 function security({ audience, scope }: Route): Record<string, string[]>[] {
-  const scopes = audience === "auditor" || scope === null ? [] : [scope];
+  const scopes = scope === null ? [] : [scope];
   switch (audience) {
     case "anyone":
       return [];
-    case "PEP":
-      return [{ PEP: scopes }];
-    case "admin":
-      return [{ admin: scopes }];
     case "auditor":
       return [{ PEP: ["lineage.read"] }, { admin: ["lineage:read"] }];
+    default:
+      return [{ [audience]: scopes }];
   }
 }
 

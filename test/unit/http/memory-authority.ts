@@ -1,0 +1,161 @@
+import { CompactSign } from "jose";
+import { digestOf } from "../../../src/base/digest.ts";
+import { encodeConsistency } from "../../../src/trust/consistency.ts";
+import type {
+  AdminResult,
+  AuthorityRpc,
+  AuthorityStatus,
+  Enrolment,
+  LeaseAnswer,
+  Material,
+  MaterialKey,
+  PepView,
+  RegisterPepMessage,
+  RevocationView,
+  RevokeMessage,
+} from "../../../src/objects/authority.ts";
+import type { Signer } from "./region.ts";
+
+/** A TrustAuthority in memory: keys, PEPs, revocations and freeze as the contract has them, no storage, no leases. */
+export class MemoryAuthority implements AuthorityRpc {
+  keys: readonly MaterialKey[];
+  mode: AuthorityStatus["mode"] = "active";
+  policy_problem: string | null = null;
+  materials = 0;
+  signatures = 0;
+  readonly #signer: Signer;
+  readonly #clock: { readonly now_ms: number };
+  readonly #revocations: RevocationView[] = [];
+  readonly #peps: PepView[] = [];
+
+  constructor(keys: readonly MaterialKey[], signer: Signer, clock: { readonly now_ms: number }) {
+    this.keys = keys;
+    this.#signer = signer;
+    this.#clock = clock;
+  }
+
+  get digest(): string {
+    return digestOf(JSON.stringify(this.keys));
+  }
+
+  async material(): Promise<Material> {
+    this.materials++;
+    return { v: 1, digest: this.digest, keys: this.keys };
+  }
+  async jwks() {
+    return { keys: this.keys.map(({ jwk }) => jwk) };
+  }
+  async lease(): Promise<LeaseAnswer> {
+    return { ok: false, code: "unknown_shard" };
+  }
+  async status(): Promise<AuthorityStatus> {
+    const policy = "sha256:policy";
+    const packs = [
+      {
+        name: "treasury",
+        status: this.policy_problem === null ? "active" : "invalid",
+        problem: this.policy_problem,
+      } as const,
+    ];
+    const revocations = this.#revocations.filter(({ state }) => state === "revoked").length;
+    const membership = { membership_version: 1, membership_expires_ms: this.#clock.now_ms + 1_000 };
+    return {
+      mode: this.mode,
+      revision: this.#revocations.length,
+      revocations,
+      ...membership,
+      policy,
+      policy_problem: this.policy_problem,
+      packs,
+      shards: [],
+    };
+  }
+  async enrolment(): Promise<Enrolment> {
+    const keys = this.keys.map(({ jwk }) => jwk);
+    return {
+      region: "eu",
+      log_epoch: 1,
+      pdp: "https://eu.pdp.example",
+      mode: this.mode,
+      keys,
+      membership_version: 1,
+      root_threshold: 1,
+    };
+  }
+  async putMembership(jws: unknown): Promise<AdminResult<Enrolment>> {
+    const { payload } = jws as { payload: string };
+    if (payload === "old") return { ok: false, code: "conflict", message: "an older membership" };
+    return { ok: true, value: await this.enrolment() };
+  }
+  async registerPep(message: RegisterPepMessage): Promise<AdminResult<PepView & { readonly credential: string }>> {
+    if (this.#peps.some(({ id }) => id === message.id)) return { ok: false, code: "conflict", message: "registered" };
+    const now = this.#clock.now_ms;
+    const pep: PepView = {
+      id: message.id,
+      key: `pep:eu/${message.id}`,
+      scopes: message.scopes,
+      registered_at_ms: now,
+      exp_ms: now + message.ttl_s * 1_000,
+      status: "active",
+    };
+    this.#peps.push(pep);
+    return { ok: true, value: { ...pep, credential: "a.b.c" } };
+  }
+  async listPeps() {
+    return this.#peps;
+  }
+  async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
+    if (message.key.startsWith("pep:us/")) return { ok: false, code: "foreign_key", message: "homed elsewhere" };
+    const revision = this.#revocations.length + 1;
+    const view: RevocationView = {
+      id: `eu.${revision}`,
+      key: message.key,
+      origin: "eu",
+      generation: revision,
+      state: "revoked",
+      from: message.from,
+      reason: message.reason,
+      issued_at_ms: this.#clock.now_ms,
+      revision,
+      status: { eu: "confirmed" },
+      consistency: encodeConsistency({ region: "eu", revision }),
+    };
+    this.#revocations.push(view);
+    return { ok: true, value: view };
+  }
+  async restore(id: string): Promise<AdminResult<RevocationView>> {
+    const found = this.#revocations.find((view) => view.id === id);
+    return found === undefined
+      ? { ok: false, code: "not_found", message: `no revocation ${id}` }
+      : { ok: true, value: { ...found, state: "restored" } };
+  }
+  async revocation(id: string): Promise<AdminResult<RevocationView>> {
+    const found = this.#revocations.find((view) => view.id === id);
+    return found === undefined
+      ? { ok: false, code: "not_found", message: `no revocation ${id}` }
+      : { ok: true, value: found };
+  }
+  async listRevocations(after: number, limit: number) {
+    const revocations = this.#revocations.filter(({ revision }) => revision > after).slice(0, limit);
+    return { revocations, next: null };
+  }
+  async freeze(): Promise<AdminResult<AuthorityStatus>> {
+    this.mode = "frozen";
+    return { ok: true, value: await this.status() };
+  }
+  async unfreeze(): Promise<AdminResult<AuthorityStatus>> {
+    this.mode = "active";
+    return { ok: true, value: await this.status() };
+  }
+  async signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string> {
+    this.signatures++;
+    const payload = JSON.stringify({
+      ...metadata,
+      iss: "https://eu.pdp.example",
+      iat: Math.floor(this.#clock.now_ms / 1_000),
+    });
+    return new CompactSign(new TextEncoder().encode(payload))
+      .setProtectedHeader({ alg: "Ed25519", kid: this.#signer.kid, typ: "JWT" })
+      .sign(this.#signer.privateKey);
+  }
+}

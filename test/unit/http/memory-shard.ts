@@ -1,0 +1,220 @@
+import { jcs } from "../../../src/base/jcs.ts";
+import type { CanonicalRequest, Facts } from "../../../src/decision/types.ts";
+import type {
+  ApplyTrustAnswer,
+  DecideAnswer,
+  DecideMessage,
+  DecideRefusal,
+  ItemAnswer,
+  LineageAnswer,
+  OpenRunMessage,
+  RecordDescription,
+  RunAnswer,
+  RunDescription,
+  RunLineage,
+  SearchAnswer,
+  SearchMessage,
+  ShardRpc,
+  ShardStatus,
+} from "../../../src/objects/shard.ts";
+import { encodeConsistency } from "../../../src/trust/consistency.ts";
+import type { MemoryAuthority } from "./memory-authority.ts";
+
+const CONTINUITY = {
+  trust: "fresh",
+  orchestration: "consistent",
+  policy: "current",
+  cryptographic: "signed",
+  synchronization: "not_built",
+  replay: "not_built",
+} as const;
+
+type Kept = { readonly input: string; readonly answer: DecideAnswer };
+
+/**
+ * A LineageShard in memory. Its law: alice may read. Everybody else is denied, `write` with a reason of the policy's
+ * own. It keeps records, runs and idempotency keys as the contract has them, and refuses facts of other material.
+ */
+export class MemoryShard implements ShardRpc {
+  readonly calls: DecideMessage[] = [];
+  readonly searches: SearchMessage[] = [];
+  readonly records: RecordDescription[] = [];
+  revision = 1;
+  halted: string | null = null;
+  readonly #number: number;
+  readonly #authority: MemoryAuthority;
+  readonly #clock: { readonly now_ms: number };
+  readonly #runs = new Map<string, RunDescription>();
+  readonly #kept = new Map<string, Kept>();
+
+  constructor(number: number, authority: MemoryAuthority, clock: { readonly now_ms: number }) {
+    this.#number = number;
+    this.#authority = authority;
+    this.#clock = clock;
+  }
+
+  async decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal> {
+    const facts = this.#facts(message.facts);
+    if (facts === null) return { ok: false, code: "stale_facts" };
+    this.calls.push(message);
+    const input = JSON.stringify(message.items);
+    const key = message.idempotency_key === null ? null : `${facts.pep.id} ${message.idempotency_key}`;
+    const kept = key === null ? undefined : this.#kept.get(key);
+    if (kept !== undefined) return kept.input === input ? kept.answer : { ok: false, code: "idempotency_conflict" };
+    const answer = this.#answer(message);
+    if (key !== null) this.#kept.set(key, { input, answer });
+    return answer;
+  }
+
+  #answer(message: DecideMessage): DecideAnswer {
+    const first = this.records.length + 1;
+    const decision_id = `eu.1.s${this.#number}.${first}`;
+    const items: ItemAnswer[] = [];
+    for (const { request, run } of message.items) {
+      const asked = JSON.parse(request) as CanonicalRequest;
+      if (jcs(asked) !== request) throw new Error("not canonical");
+      const item = this.#decide(asked, run, message);
+      items.push(item);
+      this.records.push({
+        decision_id: `${decision_id}/${items.length - 1}`,
+        leaf: "AQ",
+        leaf_hash: "sha256:x",
+        record: { run, decision: item.decision },
+        payload: null,
+        payload_status: "erased",
+      });
+      const stop =
+        message.semantic === "deny_on_first_deny"
+          ? !item.decision
+          : message.semantic === "permit_on_first_permit" && item.decision;
+      if (stop) break;
+    }
+    const dry = message.dry_run;
+    return {
+      ok: true,
+      decision_id: dry ? null : decision_id,
+      receipt: dry ? null : JSON.stringify({ payload: "cGF5bG9hZA", protected: "e30", signature: `s${this.#number}` }),
+      items,
+      consistency: encodeConsistency({ region: "eu", revision: this.revision }),
+      continuity: CONTINUITY,
+      t_ms: this.#clock.now_ms,
+      flush_size: items.length,
+    };
+  }
+
+  #decide(asked: CanonicalRequest, run: string, message: DecideMessage): ItemAnswer {
+    const base = {
+      obligations: [],
+      valid_until_ms: 0,
+      ...(message.inline_evidence ? { evidence: { leaf: "AQ", path: ["AA"] } } : {}),
+    };
+    const explained = message.explain ? { failed: [], determining: [{ policy: "test/p0", reason: null }] } : {};
+    const known = this.#runs.get(run);
+    if (asked.run !== undefined && known === undefined) {
+      return { ...base, ...explained, decision: false, reason: "run_unknown", policy_reason: null };
+    }
+    if (asked.subject.id === "alice" && asked.action.name === "read") {
+      return {
+        ...base,
+        ...explained,
+        decision: true,
+        reason: null,
+        policy_reason: null,
+        valid_until_ms: this.#clock.now_ms + 1_000,
+      };
+    }
+    const policy_reason = asked.action.name === "write" ? "records are read-only" : null;
+    return { ...base, ...explained, decision: false, reason: "policy_denied", policy_reason };
+  }
+
+  async search(message: SearchMessage): Promise<SearchAnswer> {
+    if (this.#facts(message.facts) === null) return { ok: false, code: "stale_facts" };
+    this.searches.push(message);
+    const asked = JSON.parse(message.request) as CanonicalRequest;
+    if (jcs(asked) !== message.request) throw new Error("not canonical");
+    const all =
+      message.kind === "action"
+        ? asked.subject.id === "alice"
+          ? [{ name: "read" }, { name: "list" }]
+          : []
+        : message.kind === "subject" && asked.subject.type !== "user"
+          ? []
+          : [
+              { type: "user", id: "alice", properties: {} },
+              { type: "user", id: "zoe" },
+            ];
+    const from = message.page.token === null ? 0 : Number(message.page.token);
+    if (!Number.isInteger(from)) return { ok: false, code: "bad_page_token" };
+    const limit = message.page.limit ?? all.length;
+    const rest = from + limit < all.length ? String(from + limit) : "";
+    const next_token = message.page.limit === null && message.page.token === null ? null : rest;
+    return {
+      ok: true,
+      results: all.slice(from, from + limit),
+      next_token,
+      total: all.length,
+      reason: null,
+      continuity: CONTINUITY,
+    };
+  }
+
+  async openRun(message: OpenRunMessage): Promise<RunAnswer> {
+    if (this.#facts(message.facts) === null) return { ok: false, code: "stale_facts", reason: null };
+    if (message.principal.id === "mallory") return { ok: false, code: "denied", reason: "revoked" };
+    const run: RunDescription = {
+      run: message.run,
+      kind: "opened",
+      status: "open",
+      principal: `${message.principal.type}/${message.principal.id}`,
+      members: message.members.map(({ type, id }) => `${type}/${id}`),
+      version: 0,
+      opened_at_ms: this.#clock.now_ms,
+    };
+    this.#runs.set(message.run, run);
+    return { ok: true, run, receipt: "{}", decision_id: `eu.1.s${this.#number}.1` };
+  }
+  async closeRun(message: { readonly run: string; readonly facts: string }): Promise<RunAnswer> {
+    const run = this.#runs.get(message.run);
+    if (run === undefined) return { ok: false, code: "not_found", reason: null };
+    const closed: RunDescription = { ...run, status: "closed" };
+    this.#runs.set(message.run, closed);
+    return { ok: true, run: closed, receipt: null, decision_id: null };
+  }
+  async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
+    const value = this.#runs.get(run);
+    return value === undefined ? { ok: false, code: "not_found" } : { ok: true, value };
+  }
+  async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
+    const value = this.records.find(({ decision_id }) => decision_id === (id.includes("/") ? id : `${id}/0`));
+    return value === undefined ? { ok: false, code: "not_found" } : { ok: true, value };
+  }
+  async readRun(run: string): Promise<LineageAnswer<RunLineage>> {
+    const value = this.#runs.get(run);
+    if (value === undefined) return { ok: false, code: "not_found" };
+    return { ok: true, value: { run: value, records: [], next_before_sseq: null } };
+  }
+  async applyTrust(): Promise<ApplyTrustAnswer> {
+    return { ok: true, revision: this.revision };
+  }
+  async status(): Promise<ShardStatus> {
+    return {
+      shard: this.#number,
+      sseq: this.records.length,
+      head: null,
+      revision: this.revision,
+      lease_remaining_ms: 1_200,
+      last_flush_ms: this.#clock.now_ms - 100,
+      flushes: 1,
+      records: this.records.length,
+      policy: "sha256:policy",
+      trust_entries: 0,
+      halted: this.halted,
+    };
+  }
+
+  #facts(text: string): Facts | null {
+    const facts = JSON.parse(text) as Facts;
+    if (jcs(facts) !== text) throw new Error("facts are not canonical");
+    return facts.material === this.#authority.digest ? facts : null;
+  }
+}

@@ -1,0 +1,141 @@
+import { CompactSign, exportJWK, generateKeyPair } from "jose";
+import { sha256 } from "../../../src/base/digest.ts";
+import type { AdminKey } from "../../../src/credentials/admin.ts";
+import { createApp } from "../../../src/http/app.ts";
+import type { Deps } from "../../../src/http/deps.ts";
+import type { AuthorityRpc, MaterialKey, PublicJwk } from "../../../src/objects/authority.ts";
+import type { ShardRpc } from "../../../src/objects/shard.ts";
+import { MemoryAuthority } from "./memory-authority.ts";
+import { MemoryShard } from "./memory-shard.ts";
+
+/** One region with small in-memory objects: everything of the HTTP side is the real thing. */
+export const PDP = "https://eu.pdp.example";
+export const START_MS = 1_900_000_000_000;
+
+export type Signer = { readonly kid: string; readonly privateKey: CryptoKey; readonly jwk: PublicJwk };
+
+export async function newSigner(kid: string): Promise<Signer> {
+  const { privateKey, publicKey } = await generateKeyPair("Ed25519", { extractable: true });
+  const { kty, crv, x } = await exportJWK(publicKey);
+  return { kid, privateKey, jwk: { kty: kty!, crv: crv!, x: x!, kid, alg: "Ed25519", use: "sig" } };
+}
+
+export const pepKeyOf = (signer: Signer, issuer = PDP): MaterialKey => ({ use: "pep", issuer, jwk: signer.jwk });
+
+export function sign(
+  signer: Signer,
+  claims: Readonly<Record<string, unknown>>,
+  header: Readonly<Record<string, unknown>> = {},
+): Promise<string> {
+  const protectedHeader = { alg: "Ed25519", kid: signer.kid, typ: "at+jwt", ...header };
+  return new CompactSign(new TextEncoder().encode(JSON.stringify(claims)))
+    .setProtectedHeader(protectedHeader)
+    .sign(signer.privateKey);
+}
+
+export const seconds = (ms: number): number => Math.floor(ms / 1_000);
+
+export const pepClaims = (over: Readonly<Record<string, unknown>> = {}): Record<string, unknown> => ({
+  aud: PDP,
+  client_id: "pep:eu/gateway",
+  exp: seconds(START_MS) + 3_600,
+  iat: seconds(START_MS) - 60,
+  iss: PDP,
+  jti: "cred-1",
+  scope: "evaluate search runs lineage.read",
+  sub: "pep:eu/gateway",
+  ...over,
+});
+
+export const adminClaims = (over: Readonly<Record<string, unknown>> = {}): Record<string, unknown> => ({
+  aud: PDP,
+  exp: seconds(START_MS) + 3_600,
+  iat: seconds(START_MS) - 60,
+  iss: `${PDP}/admin`,
+  jti: "admin-1",
+  scope: "status:read membership:write peps:write revocations:read revocations:write freeze:write lineage:read",
+  sub: "admin:alice",
+  ...over,
+});
+
+export type TestRegion = {
+  readonly fetch: (request: Request) => Promise<Response>;
+  readonly shards: readonly MemoryShard[];
+  readonly authority: MemoryAuthority;
+  readonly pep: string;
+  readonly admin: string;
+  readonly signer: Signer;
+  readonly adminSigner: Signer;
+  readonly lines: string[];
+  readonly clock: { now_ms: number };
+};
+
+export type RegionOptions = {
+  readonly shards?: number;
+  readonly open?: boolean;
+  readonly deps?: (deps: Deps) => Deps;
+  readonly wrapShard?: (shard: ShardRpc, number: number) => ShardRpc;
+  readonly wrapAuthority?: (authority: AuthorityRpc) => AuthorityRpc;
+};
+
+export async function newRegion(options: RegionOptions = {}): Promise<TestRegion> {
+  const { shards: count = 4, open = false } = options;
+  const [signer, adminSigner] = await Promise.all([newSigner("eu.1.authority.1"), newSigner("eu.admin.1")]);
+  const clock = { now_ms: START_MS };
+  const authority = new MemoryAuthority([pepKeyOf(signer)], signer, clock);
+  const shards = Array.from({ length: count }, (_, k) => new MemoryShard(k, authority, clock));
+  const lines: string[] = [];
+  const { kty, crv, x, kid } = adminSigner.jwk;
+  const admin_keys: readonly AdminKey[] = [{ kty, crv: crv!, x: x!, kid }];
+  let counter = 0;
+  const deps: Deps = {
+    region: { name: "eu", pdp: PDP, log_epoch: 1, shards: count, jurisdiction: null, packs: null, open },
+    version: "0.0.0-test",
+    shard: (k) => options.wrapShard?.(shards[k]!, k) ?? shards[k]!,
+    authority: () => options.wrapAuthority?.(authority) ?? authority,
+    homeOf: (run) => [...run].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 1_000_003, 7) % count,
+    admin_keys,
+    now: () => clock.now_ms,
+    random: (length) => sha256(new TextEncoder().encode(`random ${counter++}`)).subarray(0, length),
+    sha256,
+    log: (line) => void lines.push(line),
+    max_body_bytes: 64 * 1_024,
+  };
+  const app = createApp(options.deps?.(deps) ?? deps);
+  const [pep, admin] = await Promise.all([sign(signer, pepClaims()), sign(adminSigner, adminClaims())]);
+  const fetch = async (request: Request): Promise<Response> => app.fetch(request);
+  return { fetch, shards, authority, pep, admin, signer, adminSigner, lines, clock };
+}
+
+export type Call = {
+  readonly method?: string;
+  readonly body?: unknown;
+  readonly raw?: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** `null`: no Authorization header. */
+  readonly token?: string | null;
+};
+
+/** A POST with the region's PEP credential, unless said otherwise. */
+export function call(region: TestRegion, path: string, options: Call = {}): Promise<Response> {
+  const headers = new Headers();
+  const raw = options.raw ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
+  const method = options.method ?? (raw === undefined ? "GET" : "POST");
+  if (raw !== undefined) headers.set("Content-Type", "application/json");
+  const fallback = path.startsWith("/admin/") ? region.admin : region.pep;
+  const token = options.token === undefined ? fallback : options.token;
+  if (token !== null) headers.set("Authorization", `Bearer ${token}`);
+  for (const [name, value] of Object.entries(options.headers ?? {})) headers.set(name, value);
+  const stream = raw instanceof ReadableStream ? { duplex: "half" as const } : {};
+  const init = { method, headers, ...(raw === undefined ? {} : { body: raw }), ...stream };
+  return region.fetch(new Request(`http://localhost${path}`, init));
+}
+
+export const alice = { type: "user", id: "alice" };
+export const bob = { type: "user", id: "bob" };
+export const read = { name: "read" };
+export const write = { name: "write" };
+export const record = { type: "record", id: "record-1" };
+/** `MemoryShard` lets alice read, and nobody anything else. */
+export const allowed = { subject: alice, action: read, resource: record };
+export const denied = { subject: bob, action: read, resource: record };
