@@ -73,6 +73,11 @@ export class SourceChecker {
     this.#place = expected;
   }
 
+  /** Last record of each run so far, by salted run hash. */
+  get runs(): ReadonlyMap<string, RunHead> {
+    return this.#runs;
+  }
+
   /** The record in `row` where it continues the source. After a problem the checker must not be used further. */
   push(row: ChainRow): Result<LineageRecord, ChainProblem> {
     const last = this.#last;
