@@ -17,12 +17,12 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  const workerd = workerdPid();
   for (const command of started.splice(0)) {
-    const workerd = workerdPid();
     command.kill("SIGKILL");
     await command.ended;
-    if (workerd !== null) await untilGone(workerd);
   }
+  if (workerd !== null) await untilGone(workerd);
   rmSync(base, { recursive: true, force: true });
 });
 

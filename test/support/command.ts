@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { startedAt } from "../../tools/workerd/processes.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 
@@ -45,15 +46,8 @@ export function interlock(...args: readonly string[]): RunningCommand {
   };
 }
 
-/** Whether a process lives; a zombie does not count as living. */
-export function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
+/** Whether a process lives; a zombie that nobody has waited for does not. */
+export const alive = (pid: number): boolean => startedAt(pid) !== null;
 
 export async function untilGone(pid: number, timeout_ms = 5_000): Promise<boolean> {
   const end = performance.now() + timeout_ms;

@@ -5,9 +5,10 @@ export function policyCommand(): Command {
   command
     .command("build")
     .description("validate all packs strictly and write policies/bundle.json")
-    .action(async () => {
+    .option("--check", "write nothing; fail where the file is not what the packs give")
+    .action(async (flags: { check?: true }) => {
       const { policyBuild } = await import("../policy/build.ts");
-      await policyBuild();
+      conclude(await policyBuild({ check: flags.check === true }));
     });
   command
     .command("test")
@@ -15,7 +16,12 @@ export function policyCommand(): Command {
     .argument("[pack...]", "names; none: all")
     .action(async (packs: string[]) => {
       const { policyTest } = await import("../policy/test.ts");
-      await policyTest(packs);
+      conclude(await policyTest(packs));
     });
   return command;
+}
+
+function conclude({ ok, report }: { readonly ok: boolean; readonly report: string }): void {
+  process.stdout.write(report + "\n");
+  if (!ok) process.exitCode = 1;
 }

@@ -79,7 +79,8 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
     lock.holdFor(workerd.pid);
     const url = `http://${socketAddress(host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host, port)}`;
     try {
-      await untilItAnswers(`${url}/health`, workerd, name);
+      // Not /health, which keeps what it saw for a second: the first look at it would then be of a region not yet enrolled.
+      await untilItAnswers(`${url}/.well-known/jwks.json`, workerd, name);
     } catch (cause) {
       await workerd.stop(500);
       throw cause;
