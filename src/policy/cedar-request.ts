@@ -1,16 +1,9 @@
 import type { JsonObject } from "../base/json.ts";
-import {
-  CedarRecord,
-  CedarSet,
-  EntityRef,
-  overlay,
-  type Entity,
-  type EntityStore,
-  type Request,
-  type Value,
-} from "../cedar/index.ts";
+import { CedarRecord, CedarSet, EntityRef, type EntityStore, type Request, type Value } from "../cedar/index.ts";
 import { Datetime } from "../cedar/extensions/datetime.ts";
-import type { CanonicalRequest } from "../decision/types.ts";
+import type { CanonicalRequest, Subject } from "../decision/types.ts";
+import { SOVEREIGN } from "./contract.ts";
+import { withDescribed, type Described } from "./described.ts";
 import { Misfit, readRecord } from "./json-value.ts";
 import type { ApplicationManifest } from "./manifest.ts";
 import type { EntityShape, RecordShape, SchemaShapes } from "./schema.ts";
@@ -123,34 +116,16 @@ export function mapRequest(
   if (request_context instanceof Misfit) return misfit("context", request_context);
 
   const principal_ref = new EntityRef(subject.type, request.subject.id);
+  const principal = describe(subject, principal_ref, request.subject, directory, searched === "subject");
+  if (principal === "unknown") return UNKNOWN_SUBJECT;
+  if (principal instanceof Misfit) return misfit("subject.properties", principal);
   const resource_ref = new EntityRef(resource.type, request.resource.id);
-  const described: Entity[] = [];
-  const unknown_subject = describe(subject, principal_ref, request.subject.properties, searched === "subject");
-  const unknown_resource = describe(resource, resource_ref, request.resource.properties, searched === "resource");
+  const target = describe(resource, resource_ref, request.resource, directory, searched === "resource");
+  if (target === "unknown") return UNKNOWN_RESOURCE;
+  if (target instanceof Misfit) return misfit("resource.properties", target);
 
-  function describe(rule: TypeRule, ref: EntityRef, properties: JsonObject | undefined, is_searched: boolean) {
-    if (rule.shape.ids !== null && !rule.shape.ids.has(ref.id)) return "unknown";
-    if (rule.attributes === "pack" || is_searched) {
-      return rule.shape.has_required && directory.get(ref.key) === undefined ? "unknown" : null;
-    }
-    const attributes = readRecord(properties ?? NOTHING, rule.shape.attributes);
-    if (attributes instanceof Misfit) return attributes;
-    described.push({ uid: ref, attributes, parents: directory.get(ref.key)?.parents ?? [] });
-    return null;
-  }
-
-  if (unknown_subject !== null) {
-    return unknown_subject === "unknown" ? UNKNOWN_SUBJECT : misfit("subject.properties", unknown_subject);
-  }
-  if (unknown_resource !== null) {
-    return unknown_resource === "unknown" ? UNKNOWN_RESOURCE : misfit("resource.properties", unknown_resource);
-  }
-  let store = directory;
-  if (described.length > 0) {
-    const overlaid = overlay(directory, described);
-    if (!overlaid.ok) return TWO_DESCRIPTIONS;
-    store = overlaid.value;
-  }
+  const store = withDescribed(directory, principal, target);
+  if (store === null) return TWO_DESCRIPTIONS;
   return {
     store,
     request: {
@@ -166,6 +141,25 @@ export function mapRequest(
       ),
     },
   };
+}
+
+/**
+ * One side of the request: the entity as the request describes it, or `null` where the directory's entry counts.
+ * `unknown`: an entity whose type always has attributes, or only certain ids, and of which there is no such one.
+ */
+function describe(
+  rule: TypeRule,
+  ref: EntityRef,
+  { properties }: Subject,
+  directory: EntityStore,
+  is_searched: boolean,
+): Described | null | "unknown" | Misfit {
+  if (rule.shape.ids !== null && !rule.shape.ids.has(ref.id)) return "unknown";
+  if (rule.attributes === "pack" || is_searched) {
+    return rule.shape.has_required && directory.get(ref.key) === undefined ? "unknown" : null;
+  }
+  const attributes = readRecord(properties ?? NOTHING, rule.shape.attributes);
+  return attributes instanceof Misfit ? attributes : { ref, attributes };
 }
 
 const NOTHING: JsonObject = Object.freeze({});
@@ -203,50 +197,53 @@ export function interlockContext(env: PolicyEnv): CedarRecord {
   );
 }
 
-const SOVEREIGN_ACTION = new EntityRef("Interlock::Action", "transition");
+const SOVEREIGN_ACTION = new EntityRef(SOVEREIGN.action.type, SOVEREIGN.action.id);
 /** `region:<name>:…` or `region:<name>/…` in front of an id says where its bearer is at home. */
 const HOME = /^region:([a-z][a-z0-9-]{0,30})[:/]/;
+
+export type SovereignCall = {
+  readonly request: Request;
+  readonly subject: Described;
+  readonly resource: Described;
+};
 
 /**
  * The uniform form in which sovereign packs see every request, whatever its types: no attribute that a caller could
  * leave out or mistype, so nothing here can fail.
  */
 export function mapSovereign({ subject, action, resource }: CanonicalRequest, env: PolicyEnv): SovereignCall {
+  const principal = sovereignEntity(SOVEREIGN.subject, subject);
+  const target = sovereignEntity(SOVEREIGN.resource, resource);
+  const context = new Map<string, Value>([
+    ["action_name", action.name],
+    ["label_regions", new CedarSet(labelRegions(env.labels))],
+    ["labels", new CedarSet(env.labels)],
+    ["now", new Datetime(env.t_ms)],
+    ["pep", env.pep],
+    ["region", env.region],
+    ["run_kind", env.run.kind],
+    ["t_ms", env.t_ms],
+  ]);
   return {
-    entities: [
-      sovereignEntity("Interlock::Subject", subject.type, subject.id),
-      sovereignEntity("Interlock::Resource", resource.type, resource.id),
-    ],
+    subject: principal,
+    resource: target,
     request: {
-      principal: { type: "Interlock::Subject", id: `${subject.type}/${subject.id}` },
+      principal: principal.ref,
       action: SOVEREIGN_ACTION,
-      resource: { type: "Interlock::Resource", id: `${resource.type}/${resource.id}` },
-      context: new CedarRecord(
-        new Map<string, Value>([
-          ["action_name", action.name],
-          ["label_regions", new CedarSet(labelRegions(env.labels))],
-          ["labels", new CedarSet(env.labels)],
-          ["now", new Datetime(env.t_ms)],
-          ["pep", env.pep],
-          ["region", env.region],
-          ["run_kind", env.run.kind],
-          ["t_ms", env.t_ms],
-        ]),
-      ),
+      resource: target.ref,
+      context: new CedarRecord(context),
     },
   };
 }
 
-export type SovereignCall = { readonly request: Request; readonly entities: readonly Entity[] };
-
-function sovereignEntity(cedar_type: string, type: string, id: string): Entity {
+function sovereignEntity(cedar_type: string, { type, id }: Subject): Described {
   const attributes = new Map<string, Value>([
     ["id", id],
     ["type", type],
   ]);
   const home = HOME.exec(id)?.[1];
   if (home !== undefined) attributes.set("home", home);
-  return { uid: { type: cedar_type, id: `${type}/${id}` }, attributes: new CedarRecord(attributes), parents: [] };
+  return { ref: new EntityRef(cedar_type, `${type}/${id}`), attributes: new CedarRecord(attributes) };
 }
 
 /** Regions to which labels of the form `<class>:<region>` bind the data. */

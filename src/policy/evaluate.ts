@@ -1,8 +1,9 @@
 import { REASON_ORDER, type ReasonCode } from "../decision/reasons.ts";
 import type { CanonicalRequest, Determining, Obligation } from "../decision/types.ts";
-import { authorizeStrict, overlay, type StrictDecision } from "../cedar/index.ts";
+import { authorizeStrict, type StrictDecision } from "../cedar/index.ts";
 import { sortObligations } from "./annotations.ts";
 import { covers, interlockContext, mapRequest, mapSovereign, type PolicyEnv, type Searched } from "./cedar-request.ts";
+import { withDescribed } from "./described.ts";
 import type { ApplicationPack, LoadedPack, LoadedPolicy } from "./load.ts";
 
 export { loadPolicy, type LoadedPolicy } from "./load.ts";
@@ -66,9 +67,9 @@ function sovereignLayer(packs: readonly LoadedPack[], request: CanonicalRequest,
   const call = mapSovereign(request, env);
   let outcome: PolicyOutcome | null = null;
   for (const pack of packs) {
-    const store = overlay(pack.directory, call.entities);
-    if (!store.ok) return failed(pack, "sovereign", store.error);
-    const decision = authorizeStrict(pack.policies, store.value, call.request);
+    // Different types, so never one entity described twice.
+    const store = withDescribed(pack.directory, call.subject, call.resource)!;
+    const decision = authorizeStrict(pack.policies, store, call.request);
     if (decision.cause === "no_permit") continue;
     const verdict =
       decision.cause === "forbid"
@@ -99,17 +100,17 @@ function applicationPack(
       return deny("application", "policy_denied", null);
     case "error":
       return errored(pack, decision, "application");
-    case "forbid": {
-      if (!decision.reasons.every((id) => pack.facts.get(id)!.step_up !== null)) {
-        return forbidden(pack, decision, "application", "policy_denied");
-      }
-      // Only an approval is in the way, if some permit would otherwise let the step through.
-      if (decision.errors.length > 0) return errored(pack, decision, "application");
-      const permitted = authorizeStrict(pack.permits!, call.store, call.request).cause === "permit";
-      const outcome = forbidden(pack, decision, "application", permitted ? "approval_required" : "policy_denied");
-      return permitted ? outcome : { ...outcome, policy_reason: null };
-    }
+    case "forbid":
+      break;
   }
+  if (!decision.reasons.every((id) => pack.facts.get(id)!.step_up !== null)) {
+    return forbidden(pack, decision, "application", "policy_denied");
+  }
+  // Only an approval is in the way, if some permit would otherwise let the step through.
+  if (decision.errors.length > 0) return errored(pack, decision, "application");
+  const permitted = authorizeStrict(pack.permits!, call.store, call.request).cause === "permit";
+  const outcome = forbidden(pack, decision, "application", permitted ? "approval_required" : "policy_denied");
+  return permitted ? outcome : { ...outcome, policy_reason: null };
 }
 
 const NONE: readonly never[] = [];

@@ -5,6 +5,8 @@ import { parseDuration } from "../cedar/extensions/duration.ts";
 import { parseIp } from "../cedar/extensions/ipaddr.ts";
 import { ANY, type RecordShape, type Shape } from "./schema.ts";
 
+const MAX_PATH = 120;
+
 /** Where plain JSON departs from what a schema declares. It names attributes, never values. */
 export class Misfit {
   readonly path: string;
@@ -20,8 +22,10 @@ export class Misfit {
     return new Misfit(this.path === "" ? name : `${name}.${this.path}`, this.expected);
   }
 
+  /** Bounded: names of undeclared attributes are the caller's, and this text goes into the record. */
   get message(): string {
-    return `${this.path}: expected ${this.expected}`;
+    const path = this.path.length > MAX_PATH ? `${this.path.slice(0, MAX_PATH)}…` : this.path;
+    return `${path}: expected ${this.expected}`;
   }
 }
 
@@ -57,8 +61,9 @@ export function readJson(json: JsonValue, shape: Shape): Value | Misfit {
     case "set":
       return Array.isArray(json) ? readSet(json as readonly JsonValue[], shape.element) : new Misfit("", "a Set");
     case "record":
-      return isRecord(json) ? readRecord(json, shape) : new Misfit("", "a record");
+      break;
   }
+  return isRecord(json) ? readRecord(json, shape) : new Misfit("", "a record");
 }
 
 /** Members of an object as a record: declared ones as declared, all required ones there, others kept as they are. */

@@ -25,26 +25,18 @@ const asks = (types: PackTypes, kind: SearchKind, { subject, action, resource }:
   (kind === "action" || types.actions.has(action.name));
 
 function candidatesOf(pack: ApplicationPack, kind: SearchKind, request: CanonicalRequest): readonly string[] {
-  switch (kind) {
-    case "subject":
-      return pack.ids.get(pack.types.subjects.get(request.subject.type)!.type) ?? [];
-    case "resource":
-      return pack.ids.get(pack.types.resources.get(request.resource.type)!.type) ?? [];
-    case "action":
-      return pack.action_names;
-  }
+  if (kind === "action") return pack.action_names;
+  const rule =
+    kind === "subject"
+      ? pack.types.subjects.get(request.subject.type)
+      : pack.types.resources.get(request.resource.type);
+  return pack.ids.get(rule!.type) ?? [];
 }
 
 /** The request that asks about one candidate: what the kernel decides, and what a PEP would ask afterwards. */
 export function candidateRequest(kind: SearchKind, request: CanonicalRequest, candidate: string): CanonicalRequest {
-  switch (kind) {
-    case "subject":
-      return { ...request, subject: { type: request.subject.type, id: candidate } };
-    case "resource":
-      return { ...request, resource: { type: request.resource.type, id: candidate } };
-    case "action":
-      return { ...request, action: { name: candidate } };
-  }
+  if (kind === "action") return { ...request, action: { name: candidate } };
+  return { ...request, [kind]: { type: request[kind].type, id: candidate } };
 }
 
 /**

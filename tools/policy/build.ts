@@ -202,7 +202,7 @@ function parsed<T>(source: Source | null, schema: z.ZodType<T>, problems: Locate
 
 function readEntities(source: Source, problems: LocatedProblem[]): EntityJson[] | null {
   const json = parseJson(source.text);
-  if (json.ok && Array.isArray(json.value)) return json.value as unknown as EntityJson[];
+  if (json.ok && Array.isArray(json.value)) return json.value;
   problems.push(problemOf(source.file, json.ok ? "expected an array of entities" : json.error.message));
   return null;
 }
