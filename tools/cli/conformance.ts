@@ -14,7 +14,7 @@ export function conformanceCommand(): Command {
       new Option("--token <jwt>", "PEP credential; none for a region that runs with --open").env("INTERLOCK_PEP_TOKEN"),
     )
     .action(async (url: string, file: string, flags: { token?: string }) => {
-      const result = await runAuthzenConformance(url, readCases(readJsonFile(file, "case file")), flags.token ?? null);
+      const result = await runAuthzenConformance(url, readCases(readJsonFile(file, "case file")), flags.token || null);
       for (const { ref, level, problems } of result.failures)
         process.stdout.write(`${level} ${ref}: ${problems.join("; ")}\n`);
       conclude(result);

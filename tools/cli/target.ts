@@ -38,7 +38,8 @@ export function targetOf(flags: TargetFlags): Target {
     );
   }
   const url = flags.regionUrl ?? localUrl(flags.data, flags.region!);
-  const token = flags.token ?? (flags.region === undefined ? null : localToken(flags.data, flags.region));
+  // An empty variable in the environment is none.
+  const token = flags.token || (flags.region === undefined ? null : localToken(flags.data, flags.region));
   if (token === null) {
     throw new Problem(`There is no admin credential for ${url}`, "Give one with --token or INTERLOCK_ADMIN_TOKEN.", 2);
   }
