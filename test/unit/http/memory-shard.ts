@@ -44,7 +44,7 @@ export class MemoryShard implements ShardRpc {
   readonly #number: number;
   readonly #authority: MemoryAuthority;
   readonly #clock: { readonly now_ms: number };
-  readonly #runs = new Map<string, RunDescription>();
+  readonly runs = new Map<string, RunDescription>();
   readonly #kept = new Map<string, Kept>();
 
   constructor(number: number, authority: MemoryAuthority, clock: { readonly now_ms: number }) {
@@ -109,7 +109,7 @@ export class MemoryShard implements ShardRpc {
       ...(message.inline_evidence ? { evidence: { leaf: "AQ", path: ["AA"] } } : {}),
     };
     const explained = message.explain ? { failed: [], determining: [{ policy: "test/p0", reason: null }] } : {};
-    const known = this.#runs.get(run);
+    const known = this.runs.get(run);
     if (asked.run !== undefined && known === undefined) {
       return { ...base, ...explained, decision: false, reason: "run_unknown", policy_reason: null };
     }
@@ -170,18 +170,18 @@ export class MemoryShard implements ShardRpc {
       version: 0,
       opened_at_ms: this.#clock.now_ms,
     };
-    this.#runs.set(message.run, run);
+    this.runs.set(message.run, run);
     return { ok: true, run, receipt: "{}", decision_id: `eu.1.s${this.#number}.1` };
   }
   async closeRun(message: { readonly run: string; readonly facts: string }): Promise<RunAnswer> {
-    const run = this.#runs.get(message.run);
+    const run = this.runs.get(message.run);
     if (run === undefined) return { ok: false, code: "not_found", reason: null };
     const closed: RunDescription = { ...run, status: "closed" };
-    this.#runs.set(message.run, closed);
+    this.runs.set(message.run, closed);
     return { ok: true, run: closed, receipt: null, decision_id: null };
   }
   async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
-    const value = this.#runs.get(run);
+    const value = this.runs.get(run);
     return value === undefined ? { ok: false, code: "not_found" } : { ok: true, value };
   }
   async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
@@ -189,7 +189,7 @@ export class MemoryShard implements ShardRpc {
     return value === undefined ? { ok: false, code: "not_found" } : { ok: true, value };
   }
   async readRun(run: string): Promise<LineageAnswer<RunLineage>> {
-    const value = this.#runs.get(run);
+    const value = this.runs.get(run);
     if (value === undefined) return { ok: false, code: "not_found" };
     return { ok: true, value: { run: value, records: [], next_before_sseq: null } };
   }
