@@ -145,7 +145,7 @@ function checkTables(db: DatabaseSync): Verdict {
 type Found = { readonly sseq: number; readonly field: string; readonly message: string };
 
 function reportOf(dataDir: string, verdicts: readonly Verdict[]): string {
-  if (verdicts.length === 0) return `no lineage under ${dataDir}: no SQLite file there has a table "record"\n`;
+  if (verdicts.length === 0) return `no lineage under ${dataDir}: no SQLite file there has a table "record"`;
   const lines = verdicts.map((verdict) => {
     const counts = `${verdict.records} records, ${verdict.runs} runs, ${verdict.flushes} flushes`;
     return verdict.problem === null
@@ -158,5 +158,5 @@ function reportOf(dataDir: string, verdicts: readonly Verdict[]): string {
       ? `${broken} of ${verdicts.length} sources broken`
       : "Every record is whole and in its place, up to the heads above. That nothing was cut off after them shows only " +
         "against a receipt or a checkpoint held elsewhere.";
-  return `${lines.join("\n")}\n${end}\n`;
+  return `${lines.join("\n")}\n${end}`;
 }
