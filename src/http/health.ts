@@ -74,7 +74,7 @@ function continuity({ authority, shards, at_ms }: RegionStatus): Readonly<Record
   const flushed = up.filter((shard) => shard.flushes > 0);
   return {
     trust: {
-      state: authority === null ? "unreachable" : leased.length === 0 ? "idle" : "fresh",
+      state: authority === null ? "unreachable" : authority.mode !== "active" ? authority.mode : leased.length === 0 ? "idle" : "current",
       detail: `${leased.length} of ${shards.length} shards hold a lease; an idle shard asks for one when it is needed`,
       age_ms: oldest,
     },
@@ -89,11 +89,11 @@ function continuity({ authority, shards, at_ms }: RegionStatus): Readonly<Record
       age_ms: null,
     },
     cryptographic: {
-      state: authority === null ? "unknown" : authority.mode === "joining" ? "uncertified" : "certified",
+      state: authority === null ? "unknown" : authority.mode === "joining" ? "uncertified" : "signed",
       detail: "receipts are signed with the shard's key, which this region certifies",
       age_ms: flushed.length === 0 ? null : at_ms - Math.max(...flushed.map((shard) => shard.last_flush_ms)),
     },
-    synchronization: NOT_BUILT("regions do not exchange trust events yet"),
+    synchronization: { ...NOT_BUILT("regions do not exchange trust events yet"), state: "region_only" },
     replay: NOT_BUILT("past decisions cannot be recomputed yet"),
     witnessing: NOT_BUILT("no checkpoint is published or cosigned yet"),
   };
