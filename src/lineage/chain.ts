@@ -56,7 +56,7 @@ export type SourceSummary = {
  * Allows that a withheld record may still refer to. It is written in the turn after its flush was signed, so only a
  * few flushes lie between; 2^18 records are a thousand flushes of 256 calls with one record each.
  */
-export const REFERS_WINDOW_RECORDS = 2 ** 18;
+const REFERS_WINDOW_RECORDS = 2 ** 18;
 
 /** Streaming: memory grows with the number of runs (one head each), not of records. Stops at the first problem. */
 export class SourceChecker {
@@ -223,7 +223,7 @@ function runProblem(record: LineageRecord, head: RunHead | undefined): ChainProb
 }
 
 /** Index that a batch's decision id ends in; `null` for a call with one record. */
-export function indexInCall(record: LineageRecord): number | null {
+function indexInCall(record: LineageRecord): number | null {
   const slash = record.decision_id.indexOf("/");
   return slash === -1 ? null : Number(record.decision_id.slice(slash + 1));
 }

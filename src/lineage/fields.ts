@@ -1,5 +1,5 @@
 import { fromBase64url } from "../base/bytes.ts";
-import { isObject, type JsonObject } from "../base/json.ts";
+import { isObject } from "../base/json.ts";
 
 /**
  * Checks shared by the strict readers of this room. One value has one spelling: a hash in padded or
@@ -37,5 +37,3 @@ export function memberProblem(value: unknown, names: readonly string[], what: st
   }
   return null;
 }
-
-export type { JsonObject };

@@ -10,7 +10,7 @@ import type { Sha256 } from "../base/digest.ts";
 export const emptyRoot = (sha: Sha256): Uint8Array => sha(new Uint8Array(0));
 
 /** SHA-256(0x01 ‖ left ‖ right). */
-export function nodeHash(left: Uint8Array, right: Uint8Array, sha: Sha256): Uint8Array {
+function nodeHash(left: Uint8Array, right: Uint8Array, sha: Sha256): Uint8Array {
   const message = new Uint8Array(65);
   message[0] = 0x01;
   message.set(left, 1);

@@ -3,7 +3,8 @@ import { equalBytes, fromBase64url } from "../base/bytes.ts";
 import type { Sha256 } from "../base/digest.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { treeHash, verifyInclusion } from "./merkle.ts";
-import { parseReceipt, type ParsedReceipt, type ReceiptForm, type ReceiptPayload } from "./receipt.ts";
+import { parseReceipt, type ParsedReceipt, type ReceiptForm } from "./receipt-read.ts";
+import type { ReceiptPayload } from "./receipt.ts";
 
 /**
  * What the verifier holds of the call's records: all their leaf hashes in order, one of them with its path to the

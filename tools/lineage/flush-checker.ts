@@ -1,7 +1,8 @@
 import { base64url } from "../../src/base/bytes.ts";
 import type { Sha256 } from "../../src/base/digest.ts";
 import { decisionId, parseDecisionId } from "../../src/base/ids.ts";
-import { flushTree, parseReceiptPayload } from "../../src/lineage/receipt.ts";
+import { parseReceiptPayload } from "../../src/lineage/receipt-read.ts";
+import { flushTree } from "../../src/lineage/receipt.ts";
 import { treeHash } from "../../src/lineage/merkle.ts";
 import type { LineageRecord } from "../../src/lineage/record.ts";
 

@@ -113,7 +113,7 @@ function buildRecords(): { readonly record: LineageRecord; readonly leaf: Uint8A
   return out;
 }
 
-export function lineageVectors(): object {
+function lineageVectors(): object {
   const records = buildRecords();
   const calls = [0, 1, 2].map((call) => records.filter((_, at) => DRAFTS[at]!.call === call));
   const roots = calls.map((call) =>

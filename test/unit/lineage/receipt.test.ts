@@ -4,6 +4,7 @@ import type { JWK } from "jose";
 import { describe, expect, test } from "vitest";
 import { base64url, fromBase64url, fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { inclusionPath, merkleTree, treeHash } from "../../../src/lineage/merkle.ts";
+import { parseReceiptPayload } from "../../../src/lineage/receipt-read.ts";
 import { verifyReceipt, type ReceiptEvidence } from "../../../src/lineage/receipt-verify.ts";
 import {
   compactReceipt,
@@ -11,7 +12,6 @@ import {
   MAX_RECEIPT_BYTES,
   maxCallsPerFlush,
   parseReceiptKid,
-  parseReceiptPayload,
   receiptKid,
   receiptPayloadText,
   receiptProtected,
