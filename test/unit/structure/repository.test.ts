@@ -17,6 +17,16 @@ test("the lock file names no registry", () => {
   expect(read(".npmrc")).not.toMatch(/registry\s*=/);
 });
 
+test("the lock file knows every platform's packages, so that npm ci accepts it (npm run lock)", () => {
+  const { packages } = JSON.parse(read("package-lock.json")) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.values(packages)
+    .flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies))
+    .filter((name) => packages[`node_modules/${name}`] === undefined);
+  expect(missing).toEqual([]);
+});
+
 test("every package with an install script is approved", () => {
   const { allowScripts } = JSON.parse(read("package.json")) as { allowScripts: Record<string, boolean> };
   const lock = JSON.parse(read("package-lock.json")) as {
