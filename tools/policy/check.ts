@@ -25,7 +25,7 @@ export function readPolicies(sources: readonly Source[]): { policies: ReadPolicy
   const policies: ReadPolicy[] = [];
   const ids = new Map<string, string>();
   for (const source of sources) {
-    const parsed = cedar.checkParsePolicySet({ staticPolicies: source.text });
+    const parsed = cedar.policySetTextToParts(source.text);
     if (parsed.type === "failure") {
       problems.push(...parsed.errors.map((error) => locate(source, source.text, 0, error)));
       continue;
@@ -43,6 +43,7 @@ export function readPolicies(sources: readonly Source[]): { policies: ReadPolicy
       const other = ids.get(id);
       if (other !== undefined) refuse(`the id ${id} is already used at ${other}`);
       ids.set(id, `${source.file}:${line}`);
+      if (hasUnsafeInteger(policy.conditions)) refuse("integer literals must lie within ±(2^53−1), which JSON carries");
       const annotations = new Map(Object.entries(policy.annotations ?? {}).map(([name, value]) => [name, value ?? ""]));
       const read = readAnnotations(policy.effect, annotations);
       if (!read.ok) refuse(read.error);
@@ -53,6 +54,12 @@ export function readPolicies(sources: readonly Source[]): { policies: ReadPolicy
     problems.push(problemOf(sources[0]?.file ?? "policies.cedar", "the pack has no policies"));
   }
   return { policies, problems };
+}
+
+/** cedar-wasm hands integers over as doubles, and a rounded limit would be another limit. */
+function hasUnsafeInteger(json: unknown): boolean {
+  if (typeof json === "number" || typeof json === "bigint") return !Number.isSafeInteger(json);
+  return typeof json === "object" && json !== null && Object.values(json).some(hasUnsafeInteger);
 }
 
 /** Strict validation against the schema; problems end the build, warnings are for the author. */

@@ -1,0 +1,152 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
+import { describe, expect, test } from "vitest";
+import type { CanonicalRequest } from "../../src/decision/types.ts";
+import type { ValidPack } from "../../src/policy/bundle.ts";
+import { covers, interlockContext, mapRequest, mapSovereign, type PolicyEnv } from "../../src/policy/cedar-request.ts";
+import { withDescribed } from "../../src/policy/described.ts";
+import { evaluatePolicy, loadPolicy, type LoadedPolicy } from "../../src/policy/evaluate.ts";
+import { buildPacks, policyBuild, POLICIES } from "../../tools/policy/build.ts";
+import { goldenEnv, goldenRequest } from "../../tools/policy/golden.ts";
+import { policyTest, testPacks } from "../../tools/policy/test.ts";
+import { requestJson, storedJson } from "../support/cedar-json.ts";
+import type { EntityJson, EntityStore, Request } from "../../src/cedar/index.ts";
+
+test("policies/bundle.json is what the packs give", async () => {
+  const { ok, report } = await policyBuild({ check: true });
+  expect(report).not.toContain("is not current");
+  expect(ok).toBe(true);
+});
+
+describe("every pack", async () => {
+  const { packs } = await testPacks();
+
+  test("is there", () => {
+    expect(packs.map(({ name }) => name)).toEqual([
+      "authzen-certification",
+      "authzen-search",
+      "authzen-todo",
+      "sovereign",
+      "treasury",
+    ]);
+  });
+
+  test.each(packs)("$name validates without a warning and keeps its golden decisions", ({ built, results }) => {
+    expect(built.problems).toEqual([]);
+    expect(built.warnings).toEqual([]);
+    expect(results.filter(({ differences }) => differences.length > 0)).toEqual([]);
+  });
+
+  test.each(packs)("every policy of $name decides some golden case", ({ uncovered }) => {
+    expect(uncovered).toEqual([]);
+  });
+
+  test("the report says so", async () => {
+    const { ok, report } = await policyTest();
+    expect(ok).toBe(true);
+    expect(report).toContain("treasury: valid");
+  });
+});
+
+/** The decision of cedar-wasm on what our mapping gives, and what determined it. */
+function oracle(pack: ValidPack, request: Request, store: EntityStore): cedar.Response {
+  const described = [request.principal, request.resource]
+    .map((uid) => storedJson(store, uid))
+    .filter((one) => one !== null);
+  const keys = new Set(described.map(({ uid }) => JSON.stringify(uid)));
+  const entities = [
+    ...(pack.entities as EntityJson[]).filter(({ uid }) => !keys.has(JSON.stringify(uid))),
+    ...described,
+  ];
+  const answer = cedar.isAuthorized({
+    ...requestJson(request),
+    policies: { staticPolicies: Object.fromEntries(pack.policies.map(({ id, json }) => [id, json as never])) },
+    entities: uniqueByUid(entities) as unknown as cedar.Entities,
+  } as cedar.AuthorizationCall);
+  if (answer.type === "failure") throw new Error(answer.errors.map(({ message }) => message).join("; "));
+  return answer.response;
+}
+
+const uniqueByUid = (entities: readonly EntityJson[]): EntityJson[] => [
+  ...new Map(entities.map((entity) => [JSON.stringify(entity.uid), entity])).values(),
+];
+
+function mapped(pack: ValidPack, policy: LoadedPolicy, request: CanonicalRequest, env: PolicyEnv) {
+  if (pack.manifest.layer === "sovereign") {
+    const call = mapSovereign(request, env);
+    return {
+      request: call.request,
+      store: withDescribed(policy.sovereign[0]!.directory, call.subject, call.resource)!,
+    };
+  }
+  const { types, directory } = policy.application[0]!;
+  if (!covers(types, request)) return null;
+  const call = mapRequest(types, directory, request, interlockContext(env), null);
+  return "kind" in call ? null : call;
+}
+
+describe("golden decisions equal those of cedar-wasm on the same mapped request", async () => {
+  const built = await buildPacks(POLICIES);
+
+  test.each(built.map((one) => [one.pack.name, one] as const))("%s", (name, { pack, golden }) => {
+    if (pack.status === "invalid") throw new Error("invalid");
+    const policy = loadPolicy({ v: 1, packs: [pack] }, [name]);
+    const compared = golden!.cases.map((one) => compare(pack, policy, goldenRequest(one), goldenEnv(one), one.name));
+    expect(compared.map(({ ours }) => ours)).toEqual(compared.map(({ reference }) => reference));
+    expect(compared.filter(({ reference }) => reference.mapped).length).toBeGreaterThanOrEqual(
+      name === "authzen-search" ? 8 : 15,
+    );
+  });
+});
+
+type Said = {
+  readonly name: string;
+  readonly mapped: boolean;
+  readonly allow: boolean;
+  readonly determining: readonly string[];
+  readonly errors: number;
+};
+
+/** What we say and what the reference says; where the mapping refuses there is nothing to ask it, and we must deny. */
+function compare(
+  pack: ValidPack,
+  policy: LoadedPolicy,
+  request: CanonicalRequest,
+  env: PolicyEnv,
+  name: string,
+): { readonly ours: Said; readonly reference: Said } {
+  const { reason, determining } = evaluatePolicy(policy, request, env);
+  const ids = determining.map((one) => one.policy.slice(pack.name.length + 1)).sort();
+  const call = mapped(pack, policy, request, env);
+  const ours: Said = { name, mapped: call !== null, allow: reason === null, determining: ids, errors: 0 };
+  if (call === null) return { ours, reference: { name, mapped: false, allow: false, determining: [], errors: 0 } };
+  const { decision, diagnostics } = oracle(pack, call.request, call.store);
+  return {
+    ours,
+    reference: {
+      name,
+      mapped: true,
+      allow: decision === "allow",
+      determining: [...diagnostics.reason].sort(),
+      errors: diagnostics.errors.length,
+    },
+  };
+}
+
+test("treasury's golden decisions hold under the sovereign layer of its regions too", async () => {
+  const built = await buildPacks(POLICIES, ["sovereign", "treasury"]);
+  const bundle = { v: 1, packs: built.map(({ pack }) => pack) } as const;
+  const outcomes = (packs: readonly string[]) => {
+    const policy = loadPolicy(bundle, packs);
+    return built[1]!.golden!.cases.map((one) => [one.name, evaluatePolicy(policy, goldenRequest(one), goldenEnv(one))]);
+  };
+  expect(outcomes(["sovereign", "treasury"])).toEqual(outcomes(["treasury"]));
+});
+
+test("the regions file lists packs that exist, the sovereign one everywhere", async () => {
+  const regions = JSON.parse(await readFile(join(POLICIES, "regions.json"), "utf8")) as Record<string, string[]>;
+  const names = (await buildPacks(POLICIES)).map(({ pack }) => pack.name);
+  expect(names).toEqual(expect.arrayContaining(Object.values(regions).flat()));
+  expect(Object.values(regions).every((packs) => packs.includes("sovereign"))).toBe(true);
+});
