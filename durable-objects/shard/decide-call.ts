@@ -42,7 +42,8 @@ export class DecideCall implements Call {
   readonly #facts: ParsedFacts;
   readonly #deadline: number;
   readonly #resolve: (answer: DecideAnswer | DecideRefusal) => void;
-  #decided: Decided[] = [];
+  readonly #decided: Decided[] = [];
+  readonly #leafHashes: Uint8Array[] = [];
   #first = 0;
   #kept: Kept | null = null;
   #keptFirst = 0;
@@ -65,11 +66,11 @@ export class DecideCall implements Call {
   }
 
   get records(): number {
-    return this.#message.dry_run ? 0 : this.#decided.filter((item) => item.appended !== null).length;
+    return this.#leafHashes.length;
   }
 
   get leafHashes(): readonly Uint8Array[] {
-    return this.#decided.flatMap((item) => (item.appended === null ? [] : [item.appended.leaf_hash]));
+    return this.#leafHashes;
   }
 
   execute(): void {
@@ -93,6 +94,7 @@ export class DecideCall implements Call {
     for (const item of items) {
       const decided = this.#decideItem(item.request, item.run, alone);
       this.#decided.push(decided);
+      if (decided.appended !== null) this.#leafHashes.push(decided.appended.leaf_hash);
       const allowed = decided.outcome.core.decision === "allow";
       if ((semantic === "deny_on_first_deny" && !allowed) || (semantic === "permit_on_first_permit" && allowed)) break;
     }
@@ -131,7 +133,7 @@ export class DecideCall implements Call {
     const implicit = runId === message.implicit_run;
     // Only a run derived from an idempotency key can have been seen before.
     let run = turn.writer.run(runId, implicit && message.idempotency_key === null);
-    if (run === null && implicit) run = turn.writer.newRun(runId, "implicit", turn.t_ms, null, []);
+    if (run === null && implicit) run = turn.writer.implicitRun(runId, turn.t_ms, message.idempotency_key !== null);
     const state: RunState | null =
       run === null ? null : { id: run.id, kind: run.kind, status: run.status, members: run.members, version: run.seq };
     const described = describeRunState(state);
@@ -160,7 +162,7 @@ export class DecideCall implements Call {
     }
     if (message.dry_run) return { outcome, run, appended: null, input: requestText, run_state: described.text };
     // A step of a run that is not known here is recorded in a run of its own: nothing is answered without a record.
-    run ??= turn.writer.newRun(turn.mintRun(), "implicit", turn.t_ms, null, []);
+    run ??= turn.writer.implicitRun(turn.mintRun(), turn.t_ms, false);
     const appended = turn.writer.append(
       {
         kind: "decision",
@@ -201,7 +203,7 @@ export class DecideCall implements Call {
       ) {
         if (item.appended !== null && item.run !== null)
           this.#turn.owe({
-            run: item.run.id,
+            run: { ...item.run },
             refers: item.appended,
             input: item.input,
             facts: this.#facts.text,

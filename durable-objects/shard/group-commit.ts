@@ -12,7 +12,7 @@ export interface Call {
   readonly leafHashes: readonly Uint8Array[];
   /** How many records it appended. */
   readonly records: number;
-  /** After commit and signature. `index`: place among the calls with records. */
+  /** After commit and signature. `index`: place in the flush tree, -1 for a call without records. */
   release(flush: Flush | null, index: number): void;
   /** The turn or the flush failed: nothing of it may be relied on. */
   fail(): void;
@@ -21,7 +21,10 @@ export interface Call {
 /** What a flush was signed with. */
 export type Flush = {
   readonly jws: string;
+  /** Audit path of a place in the flush tree. */
   readonly path: (index: number) => readonly string[];
+  /** Place of the first call with records: what the turn appended by itself stands before it. */
+  readonly first: number;
   readonly size: number;
 };
 
@@ -34,10 +37,12 @@ export type FlushSteps = {
   /** Appends what must follow earlier releases (withheld records), and closes the turn. Returns what to sign. */
   readonly seal: (calls: readonly Call[]) => (() => Promise<Flush>) | null;
   readonly sync: () => Promise<void>;
+  /** One pass of the event loop, so that what was released can leave. */
+  readonly pass: () => Promise<void>;
   /** Memory may be ahead of storage: load it again. */
   readonly recover: () => void;
-  /** Whether records wait to be appended although no call does. */
-  readonly owed: () => boolean;
+  /** How many records the next turn will append besides its calls, at most `maxCalls`. */
+  readonly owed: () => number;
 };
 
 export class GroupCommit {
@@ -68,13 +73,13 @@ export class GroupCommit {
 
   async #run(): Promise<void> {
     try {
-      while (this.#waiting.length > 0 || this.#steps.owed()) {
-        const calls = this.#waiting.splice(0, this.#steps.maxCalls);
+      while (this.#waiting.length > 0 || this.#steps.owed() > 0) {
+        const calls = this.#waiting.splice(0, Math.max(0, this.#steps.maxCalls - this.#steps.owed()));
         this.#current = this.#flush(calls);
         await this.#current;
         // Let the replies leave before the next turn writes: the output gate holds a reply back while any write
         // that was made before it is unconfirmed.
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await this.#steps.pass();
       }
     } finally {
       this.#running = null;
@@ -94,7 +99,7 @@ export class GroupCommit {
       await steps.sync();
       // Commit, then sign: there is never a signature over what storage does not hold.
       const flush = sign === null ? null : await (sign as () => Promise<Flush>)();
-      let index = 0;
+      let index = flush?.first ?? 0;
       for (const call of calls) call.release(flush, call.records > 0 ? index++ : -1);
     } catch (cause) {
       console.error(

@@ -143,10 +143,7 @@ export class OpenRunCall extends RunCall {
     const everyone = [principal, ...members];
     if (!this.admitted(everyone.map(({ type, id }) => subjectKey(type, id)))) return;
     const names = [...new Set(everyone.map(({ type, id }) => memberName(type, id)))].sort();
-    this.record(
-      "run.open",
-      turn.writer.newRun(run, "opened", turn.t_ms, memberName(principal.type, principal.id), names),
-    );
+    this.record("run.open", turn.writer.openedRun(run, turn.t_ms, memberName(principal.type, principal.id), names));
   }
 }
 

@@ -33,6 +33,8 @@ export type RunRow = {
   /** Leaf hash of its newest record. */
   head: Uint8Array | null;
   readonly opened_t_ms: number;
+  /** Whether it may be asked for again although it has one record only. In memory; a row that exists is kept. */
+  readonly keep: boolean;
 };
 
 export type RecordRow = {
@@ -167,7 +169,13 @@ export class ShardStore {
       }>("SELECT * FROM run WHERE id = ?", id)
       .toArray()[0];
     if (row === undefined) return null;
-    return { ...row, salt: bytes(row.salt), head: bytes(row.head), members: JSON.parse(row.members) as string[] };
+    return {
+      ...row,
+      salt: bytes(row.salt),
+      head: bytes(row.head),
+      members: JSON.parse(row.members) as string[],
+      keep: true,
+    };
   }
 
   putRun(run: RunRow): void {

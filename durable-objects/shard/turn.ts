@@ -3,12 +3,12 @@ import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { DecisionCore, TrustMatch, TrustView } from "../../src/decision/types.ts";
 import type { Continuity } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
-import type { ShardStore } from "./store.ts";
+import type { RunRow, ShardStore } from "./store.ts";
 import type { Appended, SourceWriter } from "./writer.ts";
 
 /** An allow that was recorded and then withdrawn before it left: a `withheld` record must follow. */
 export type Owed = {
-  readonly run: string;
+  readonly run: RunRow;
   readonly refers: Appended;
   readonly input: string;
   readonly facts: string;

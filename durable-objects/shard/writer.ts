@@ -85,18 +85,23 @@ export class SourceWriter {
     return fresh ? null : this.#store.run(id);
   }
 
-  newRun(id: string, kind: RunRow["kind"], t_ms: number, principal: string | null, members: readonly string[]): RunRow {
+  /** The run of a question that names none. `keep`: the caller may come back to it (an idempotency key). */
+  implicitRun(id: string, t_ms: number, keep: boolean): RunRow {
+    return this.#newRun({ id, kind: "implicit", principal: null, members: [], opened_t_ms: t_ms, keep });
+  }
+
+  openedRun(id: string, t_ms: number, principal: string, members: readonly string[]): RunRow {
+    return this.#newRun({ id, kind: "opened", principal, members, opened_t_ms: t_ms, keep: true });
+  }
+
+  #newRun(run: Pick<RunRow, "id" | "kind" | "principal" | "members" | "opened_t_ms" | "keep">): RunRow {
     return {
-      id,
+      ...run,
       salt: this.#random.take(RUN_SALT_BYTES).slice(),
-      kind,
       status: "open",
-      principal,
-      members,
       last_sseq: 0,
       seq: 0,
       head: null,
-      opened_t_ms: t_ms,
     };
   }
 
@@ -155,9 +160,12 @@ export class SourceWriter {
     return { sseq, leaf, leaf_hash };
   }
 
-  /** Ends the turn: each run that moved is written once. */
+  /**
+   * Ends the turn: each run that moved is written once. A plain question is an implicit run of one step; nothing can
+   * follow it and its record says all there is, so its row is saved (5 % of a decision) unless it asked to be kept.
+   */
   finish(): void {
-    for (const run of this.#runs.values()) this.#store.putRun(run);
+    for (const run of this.#runs.values()) if (run.keep || run.seq > 1) this.#store.putRun(run);
     this.#runs = new Map();
   }
 }

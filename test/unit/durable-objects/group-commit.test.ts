@@ -24,7 +24,7 @@ class Probe implements Call {
   }
 }
 
-const flush: Flush = { jws: "", path: () => [], size: 1 };
+const flush: Flush = { jws: "", path: () => [], first: 0, size: 1 };
 
 function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log: string[] } {
   const log: string[] = [];
@@ -44,10 +44,11 @@ function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log
     sync: async () => {
       log.push("sync");
     },
+    pass: () => new Promise((resolve) => setTimeout(resolve, 0)),
     recover: () => {
       log.push("recover");
     },
-    owed: () => false,
+    owed: () => 0,
     ...overrides,
   };
 }
