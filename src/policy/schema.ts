@@ -38,7 +38,7 @@ export type SchemaShapes = {
 };
 
 export const ANY: Shape = { kind: "any" };
-export const EMPTY_RECORD: RecordShape = { kind: "record", attributes: new Map() };
+const EMPTY_RECORD: RecordShape = { kind: "record", attributes: new Map() };
 
 const PRIMITIVES: ReadonlyMap<string, Shape> = new Map([
   ["String", { kind: "string" }],

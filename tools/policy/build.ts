@@ -41,11 +41,7 @@ export async function buildBundle(directory: string = POLICIES): Promise<Bundle>
 }
 
 /** The bundle as it is written: sorted members and a fixed layout, so the same packs give the same bytes. */
-export const bundleText = (bundle: Bundle): string => `${JSON.stringify(JSON.parse(jcs(bundle)), null, 1)}\n`;
-
-export async function writeBundle(bundle: Bundle, path: string): Promise<void> {
-  await writeFile(path, bundleText(bundle));
-}
+const bundleText = (bundle: Bundle): string => `${JSON.stringify(JSON.parse(jcs(bundle)), null, 1)}\n`;
 
 export type PolicyReport = { readonly ok: boolean; readonly report: string };
 

@@ -14,7 +14,7 @@ import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src
 import { jcs } from "../../src/base/jcs.ts";
 
 /** Circumstances of a golden case that does not say otherwise. */
-export const GOLDEN_DEFAULTS = { region: "eu", pep: "golden", t_ms: Date.UTC(2026, 0, 15, 12) } as const;
+const GOLDEN_DEFAULTS = { region: "eu", pep: "golden", t_ms: Date.UTC(2026, 0, 15, 12) } as const;
 
 type Circumstances = Pick<GoldenCase, "run" | "region" | "pep" | "labels" | "t_ms">;
 
@@ -50,7 +50,7 @@ function withoutNulls(json: JsonValue): JsonValue {
 }
 
 /** What the kernel would say as far as policy goes: `run_required` comes before any policy is asked. */
-export function decideGolden(policy: LoadedPolicy, request: CanonicalRequest, env: PolicyEnv): PolicyOutcome {
+function decideGolden(policy: LoadedPolicy, request: CanonicalRequest, env: PolicyEnv): PolicyOutcome {
   return needsRun(policy, request.action.name, env) ? RUN_REQUIRED : evaluatePolicy(policy, request, env);
 }
 

@@ -55,7 +55,7 @@ function endOfString(text: string, open: number): number {
 }
 
 /** Line and column, from 1, of an offset in UTF-16 code units. */
-export function place(text: string, offset: number): { readonly line: number; readonly column: number } {
+function place(text: string, offset: number): { readonly line: number; readonly column: number } {
   const before = text.slice(0, offset);
   const line_start = before.lastIndexOf("\n") + 1;
   return { line: before.split("\n").length, column: offset - line_start + 1 };

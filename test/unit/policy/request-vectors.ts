@@ -28,7 +28,7 @@ export type Vector = {
   readonly searched?: Searched;
 };
 
-export const VECTOR_ENV: PolicyEnv = {
+const VECTOR_ENV: PolicyEnv = {
   region: "eu",
   t_ms: 1_768_478_400_000,
   pep: "gateway",
