@@ -21,6 +21,8 @@ import { Problem } from "./problem.ts";
 const program = new Command("interlock")
   .description(packageJson.description)
   .version(packageJson.version)
+  // Else `--version` of `region sign-membership` would be taken for this one.
+  .enablePositionalOptions()
   .showHelpAfterError("(`interlock --help` lists commands and examples)")
   .configureHelp({ sortSubcommands: false })
   .addHelpText(
