@@ -10,7 +10,7 @@ export type AdminKey = Ed25519Jwk & { readonly kid: string };
 
 const MAX_LIFETIME_MS = 31 * 86_400_000;
 
-export const adminIssuer = (pdp: string): string => `${pdp}/admin`;
+const adminIssuer = (pdp: string): string => `${pdp}/admin`;
 
 /** Reads `INTERLOCK_ADMIN_JWKS`. Empty: the region has no administrators. */
 export function readAdminKeys(text: string): Result<readonly AdminKey[], string> {

@@ -7,7 +7,7 @@ import { err, ok, type Result } from "../base/result.ts";
  * trailing bits that are not zero and repeated member names, so one token would have several texts: a cache, a
  * revocation by digest or a lineage record could be dodged. Here one token has one text.
  */
-export const MAX_TOKEN_CHARS = 4_096;
+const MAX_TOKEN_CHARS = 4_096;
 const MAX_HEADER_CHARS = 2_048;
 const LIMITS = { max_depth: 8, max_values: 1_000 } as const;
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;

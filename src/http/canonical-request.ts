@@ -1,5 +1,5 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
-import { invalidText, objectText, within, type Invalid } from "./json-text.ts";
+import { objectText, within, type Invalid } from "./json-text.ts";
 import { MAX_NAME } from "./interlock-options.ts";
 
 /**
@@ -83,5 +83,3 @@ function propertiesText(entity: JsonObject, name: string): string | Invalid {
   const text = objectText(properties);
   return typeof text === "string" ? `"properties":${text},` : within(name, within("properties", text));
 }
-
-export { invalidText };

@@ -14,7 +14,7 @@ import { invalidText } from "./json-text.ts";
 import { bad, refuse } from "./reply.ts";
 import { countDecision, reportAnswer } from "./report.ts";
 
-export const MAX_EVALUATIONS = 1_000;
+const MAX_EVALUATIONS = 1_000;
 
 const SEMANTICS: readonly BatchSemantic[] = ["execute_all", "deny_on_first_deny", "permit_on_first_permit"];
 

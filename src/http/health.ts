@@ -74,7 +74,14 @@ function continuity({ authority, shards, at_ms }: RegionStatus): Readonly<Record
   const flushed = up.filter((shard) => shard.flushes > 0);
   return {
     trust: {
-      state: authority === null ? "unreachable" : authority.mode !== "active" ? authority.mode : leased.length === 0 ? "idle" : "current",
+      state:
+        authority === null
+          ? "unreachable"
+          : authority.mode !== "active"
+            ? authority.mode
+            : leased.length === 0
+              ? "idle"
+              : "current",
       detail: `${leased.length} of ${shards.length} shards hold a lease; an idle shard asks for one when it is needed`,
       age_ms: oldest,
     },

@@ -15,7 +15,7 @@ export type InterlockOptions = CallOptions & { readonly run: string | null };
 
 export const DEFAULT_DEADLINE_MS = 5_000;
 
-export const NO_OPTIONS: InterlockOptions = {
+const NO_OPTIONS: InterlockOptions = {
   at_least: null,
   idempotency_key: null,
   deadline_ms: DEFAULT_DEADLINE_MS,

@@ -11,7 +11,7 @@ export type Invalid = { readonly where: string; readonly what: string };
  *
  * Recursion is bounded by the depth limit of `parseJson`; strings are well-formed, which it checked too.
  */
-export function valueText(value: JsonValue): string | Invalid {
+function valueText(value: JsonValue): string | Invalid {
   switch (typeof value) {
     case "string":
       return JSON.stringify(value);

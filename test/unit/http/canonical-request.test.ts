@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { jcs } from "../../../src/base/jcs.ts";
 import { parseJson, type JsonObject, type JsonValue } from "../../../src/base/json.ts";
@@ -27,10 +27,7 @@ const { value } = fc.letrec<{ value: JsonValue; member: JsonValue }>((tie) => ({
       noNullPrototype: true,
     }) as fc.Arbitrary<JsonObject>,
   ),
-  member: fc.oneof(
-    { weight: 9, arbitrary: tie("value") as fc.Arbitrary<JsonValue> },
-    { weight: 1, arbitrary: fc.constant(null) },
-  ),
+  member: fc.oneof({ weight: 9, arbitrary: tie("value") }, { weight: 1, arbitrary: fc.constant(null) }),
 }));
 const object = fc.dictionary(name, fc.oneof(value, fc.constant(null)), { maxKeys: 6 }) as fc.Arbitrary<JsonObject>;
 const request = fc.record({
@@ -45,8 +42,8 @@ function respell(value: JsonValue, random: () => number): string {
   const pick = (...texts: readonly string[]): string => texts[Math.floor(random() * texts.length)]!;
   const gap = (): string => pick("", "", " ", "\n", "\t ", "\r\n");
   const text = (string: string): string =>
-    `"${[...string]
-      .flatMap((char) => char.split(""))
+    `"${string
+      .split("")
       .map((unit) => {
         const escaped = "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0");
         if (random() < 0.15) return random() < 0.5 ? escaped : escaped.toUpperCase().replace("\\U", "\\u");

@@ -1,4 +1,5 @@
 import { CompactSign, exportJWK, generateKeyPair } from "jose";
+import { utf8 } from "../../../src/base/bytes.ts";
 import { sha256 } from "../../../src/base/digest.ts";
 import type { AdminKey } from "../../../src/credentials/admin.ts";
 import { createApp } from "../../../src/http/app.ts";
@@ -93,7 +94,7 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
     version: "0.0.0-test",
     shard: (k) => options.wrapShard?.(shards[k]!, k) ?? shards[k]!,
     authority: () => options.wrapAuthority?.(authority) ?? authority,
-    homeOf: (run) => [...run].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 1_000_003, 7) % count,
+    homeOf: (run) => utf8(run).reduce((sum, byte) => (sum * 31 + byte) % 1_000_003, 7) % count,
     admin_keys,
     now: () => clock.now_ms,
     random: (length) => sha256(new TextEncoder().encode(`random ${counter++}`)).subarray(0, length),
