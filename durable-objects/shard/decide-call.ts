@@ -6,7 +6,7 @@ import type { ReasonCode } from "../../src/decision/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/decision/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
 import { receiptText } from "../../src/lineage/receipt.ts";
-import type { DecideAnswer, DecideMessage, DecideRefusal, ItemAnswer } from "../../src/objects/shard.ts";
+import type { BatchSemantic, DecideAnswer, DecideMessage, DecideRefusal, ItemAnswer } from "../../src/objects/shard.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { Call, Flush } from "./group-commit.ts";
@@ -89,14 +89,14 @@ export class DecideCall implements Call {
     if (key !== null && this.#answeredBefore(key, asked)) return;
     this.#key = key;
     this.#first = this.#turn.writer.sseq + 1;
-    // Every item of a call gets the call's id with its index, unless it is alone.
-    const alone = items.length === 1;
-    for (const item of items) {
-      const decided = this.#decideItem(item.request, item.run, alone);
+    const last = items.length - 1;
+    for (const [at, item] of items.entries()) {
+      const ends = (outcome: Outcome): boolean => at === last || decides(semantic, outcome);
+      // Every record of a call gets the call's id with its index, unless it is alone: also where the first item decided.
+      const decided = this.#decideItem(item.request, item.run, (outcome) => at === 0 && ends(outcome));
       this.#decided.push(decided);
       if (decided.appended !== null) this.#leafHashes.push(decided.appended.leaf_hash);
-      const allowed = decided.outcome.core.decision === "allow";
-      if ((semantic === "deny_on_first_deny" && !allowed) || (semantic === "permit_on_first_permit" && allowed)) break;
+      if (ends(decided.outcome)) break;
     }
     if (key !== null && !this.#message.dry_run) {
       const kept: Kept = {
@@ -127,7 +127,7 @@ export class DecideCall implements Call {
     return true;
   }
 
-  #decideItem(requestText: string, runId: string, alone: boolean): Decided {
+  #decideItem(requestText: string, runId: string, alone: (outcome: Outcome) => boolean): Decided {
     const { turn, facts, message } = { turn: this.#turn, facts: this.#facts, message: this.#message };
     const request = JSON.parse(requestText) as CanonicalRequest;
     const implicit = runId === message.implicit_run;
@@ -181,7 +181,7 @@ export class DecideCall implements Call {
       },
       turn.t_ms,
       this.#first,
-      alone,
+      alone(outcome),
     );
     return { outcome, run, appended, input: requestText, run_state: described.text };
   }
@@ -324,6 +324,10 @@ export class DecideCall implements Call {
     };
   }
 }
+
+/** Whether a short-circuit semantic ends with this item. */
+const decides = (semantic: BatchSemantic, { core }: Outcome): boolean =>
+  semantic === (core.decision === "allow" ? "permit_on_first_permit" : "deny_on_first_deny");
 
 const denied = (reason: ReasonCode): ItemAnswer => ({
   decision: false,

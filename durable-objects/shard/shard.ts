@@ -412,10 +412,10 @@ export class Shard implements Turn {
       parts.log_epoch === this.log_epoch &&
       parts.shard === this.shard;
     const row = here ? this.store.record(parts.sseq) : null;
-    // `id/index` must name the record by the id that the record itself carries.
+    // `id/index` must name the record by the id that the record itself carries; `id` and `id/0` name the same one.
     const described = row === null ? null : this.#describeRecord(row);
-    if (described === null || (described.decision_id !== id && described.decision_id !== `${id}/0`))
-      return { ok: false, code: "not_found" };
+    const plain = (name: string): string => (name.endsWith("/0") ? name.slice(0, -2) : name);
+    if (described === null || plain(described.decision_id) !== plain(id)) return { ok: false, code: "not_found" };
     return { ok: true, value: described };
   }
 
