@@ -212,7 +212,7 @@ describe("each table is held against the others", () => {
       ["UPDATE run SET salt = zeroblob(15) WHERE seq = 5"],
       "record 1, run: the record's run and salt",
     ],
-    ["a run deleted", ["DELETE FROM run WHERE seq = 5"], "record 1, run: the record's run has no row"],
+    ["a run deleted", ["DELETE FROM run WHERE seq = 5"], "record 3, run: the record's run has no row"],
     [
       "a run invented",
       [
