@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePort } from "../../tools/workerd/port.ts";
 import { interlock, type RunningCommand } from "../support/command.ts";
-import { startRegion } from "../support/region.ts";
+import { startRegion, startRegions } from "../support/region.ts";
 
 /** The ceremony of docs/operations/enrol.md, step by step, with roots that the region does not hold. */
 let base: string;
@@ -151,20 +151,19 @@ test("an admin credential is made with the region's admin key, and holds only th
 });
 
 test("a fleet that grows gets a new membership, and one that is the same does not", async () => {
-  const version = (): number => {
-    const { payload } = JSON.parse(readFileSync(join(first.base, "roots", "membership.json"), "utf8")) as {
+  const [eu, us] = await startRegions(["eu", "us"]);
+  const membership = (): { version: number; regions: readonly { region: string }[] } => {
+    const { payload } = JSON.parse(readFileSync(join(eu!.base, "roots", "membership.json"), "utf8")) as {
       payload: string;
     };
-    return (JSON.parse(Buffer.from(payload, "base64url").toString()) as { version: number }).version;
+    return JSON.parse(Buffer.from(payload, "base64url").toString()) as ReturnType<typeof membership>;
   };
-  const first = await startRegion({ name: "eu" });
-  expect(version()).toBe(1);
-  await first.restart();
-  expect(version()).toBe(1);
-  const second = await startRegion({ name: "us", base: first.base });
-  expect(version()).toBe(2);
-  await second.restart();
-  expect(version()).toBe(2);
-  await second.stop();
-  await first.remove();
+  expect(membership()).toMatchObject({ version: 1, regions: [{ region: "eu" }, { region: "us" }] });
+  await us!.restart();
+  expect(membership().version).toBe(1);
+  const ap = await startRegion({ name: "ap", base: eu!.base });
+  expect(membership()).toMatchObject({ version: 2, regions: [{ region: "ap" }, { region: "eu" }, { region: "us" }] });
+  await ap.restart();
+  expect(membership().version).toBe(2);
+  for (const region of [ap, us!, eu!]) await region.remove();
 });

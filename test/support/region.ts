@@ -118,18 +118,3 @@ export async function startRegions(
     };
   });
 }
-
-export const json = { "content-type": "application/json" } as const;
-
-/** `POST` with a bearer credential and a JSON body. */
-export const post = (
-  url: string,
-  token: string | null,
-  body: unknown,
-  headers: Record<string, string> = {},
-): Promise<Response> =>
-  fetch(url, {
-    method: "POST",
-    headers: { ...json, ...(token === null ? {} : { authorization: `Bearer ${token}` }), ...headers },
-    body: typeof body === "string" ? body : JSON.stringify(body),
-  });

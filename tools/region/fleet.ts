@@ -100,7 +100,7 @@ export async function superviseFleet(fleet: Fleet, say: (text: string) => void):
  * The first SIGINT or SIGTERM. Under npm one Ctrl-C arrives twice within a moment (from the terminal and from npm),
  * so only one that comes a second later ends the process at once.
  */
-export function untilSignalled(): Promise<NodeJS.Signals> {
+function untilSignalled(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let first = 0;
     const onSignal = (signal: NodeJS.Signals): void => {

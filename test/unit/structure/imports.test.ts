@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { importsIn, sourceFiles, type SourceFile } from "./source-files.ts";
+import { importsIn, sourceFiles, withoutComments, type SourceFile } from "./source-files.ts";
 
 /**
  * The rooms of DESIGN section 10, from the top down. A room imports from rooms further down only; `http`, `ui` and
@@ -92,7 +92,7 @@ test.each(PURE)("%s is pure", (room) => {
       ...imports
         .filter(({ target }) => /^(?:node|cloudflare):/.test(target))
         .map(({ target }) => `${path} imports ${target}`),
-      ...[...text.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, " ").matchAll(IMPURE)].map(([use]) => `${path} uses ${use}`),
+      ...[...withoutComments(text).matchAll(IMPURE)].map(([use]) => `${path} uses ${use}`),
     ]);
   expect(impure).toEqual([]);
 });
