@@ -4,6 +4,7 @@ import { faultText, logLine } from "../observe/decision-log.ts";
 import { createMetrics } from "../observe/region-metrics.ts";
 import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
+import { allowedMethods, honoPath } from "./allowed-methods.ts";
 import type { Arrival, Deps, Room } from "./deps.ts";
 import { discoveryHandlers } from "./discovery.ts";
 import { health } from "./health.ts";
@@ -70,10 +71,7 @@ export function createApp(deps: Deps): Hono {
       serve(room, route, handler, c.req.raw, hasParams ? c.req.param() : NO_PARAMS),
     );
   }
-  for (const [path, allow] of methodsByPath()) {
-    app.all(honoPath(path), (c) => finish(otherMethod(c.req.method, allow, styleOf(path)), readRequestId(c.req.raw)));
-  }
-  app.notFound((c) => finish(refuse(NOT_FOUND, styleOf(c.req.path)), readRequestId(c.req.raw)));
+  app.notFound((c) => finish(noRoute(c.req.method, c.req.path), readRequestId(c.req.raw)));
   app.onError((thrown, c) => {
     const request_id = readRequestId(c.req.raw);
     return finish(fault(room, "router", thrown, request_id, styleOf(c.req.path)), request_id);
@@ -127,25 +125,12 @@ const NOT_FOUND: Problem = {
   detail: "there is no such route; /openapi.json lists them",
 };
 
-function otherMethod(method: string, allow: string, style: ProblemStyle): Response {
+function noRoute(method: string, path: string): Response {
+  const allow = allowedMethods(path);
+  if (allow === null) return refuse(NOT_FOUND, styleOf(path));
   if (method === "OPTIONS") return new Response(null, { status: 204, headers: { Allow: allow } });
   const detail = `${method.slice(0, 16)} is not possible here; use ${allow}`;
-  return refuse({ status: 405, code: "method_not_allowed", detail, headers: { Allow: allow } }, style);
+  return refuse({ status: 405, code: "method_not_allowed", detail, headers: { Allow: allow } }, styleOf(path));
 }
 
 const styleOf = (path: string): ProblemStyle => (path.startsWith("/access/") ? "text" : "problem");
-
-/** `/a/{b}` as Hono writes it. The item of a batch is `{id}/{index}`, so a decision id may hold a slash. */
-const honoPath = (path: string): string =>
-  path === "/lineage/v1/decisions/{id}" ? "/lineage/v1/decisions/:id{.+}" : path.replaceAll(/\{([a-z]+)\}/g, ":$1");
-
-function methodsByPath(): ReadonlyMap<string, string> {
-  const allow = new Map<string, string>();
-  for (const { method, path } of ROUTES) {
-    const here = method === "GET" ? "GET, HEAD" : method;
-    const before = allow.get(path);
-    allow.set(path, before === undefined ? here : `${before}, ${here}`);
-  }
-  for (const [path, methods] of allow) allow.set(path, `${methods}, OPTIONS`);
-  return allow;
-}
