@@ -42,7 +42,8 @@ export async function evaluateMany(
   if (isInvalid(options)) return refuse(bad(invalidText(options)), "text");
   room.metrics.batch.observe(items.length);
 
-  const { plan, implicit } = planItems(room, state, readItems(body, items as readonly JsonValue[], options), options);
+  const read = readItems(body, items as readonly JsonValue[], options);
+  const { plan, implicit } = planItems(room, state, read, semantic, options.idempotency_key);
   const traceparent = readTraceparent(request.headers.get("traceparent"));
   const executed = await execute(plan, semantic, async (group) => {
     const asked = await askShard(
@@ -71,26 +72,42 @@ function readSemantic(options: JsonValue | undefined): BatchSemantic | null {
   return SEMANTICS.find((known) => known === semantic) ?? null;
 }
 
-/** The items without a run share one implicit run, and with it one shard. */
+/**
+ * The items without a run share one implicit run, and with it one shard. A short circuit may need several calls, one
+ * after the other; a run that is new to its shard can be new only once, so each call has an implicit run of its own.
+ */
 function planItems(
   room: Room,
   state: CallerState,
   items: readonly BatchItem[],
-  options: InterlockOptions,
-): { readonly plan: readonly Planned[]; readonly implicit: string | null } {
-  let implicit: string | null = null;
-  let implicitShard = 0;
-  const plan = items.map((item): Planned => {
+  semantic: BatchSemantic,
+  key: string | null,
+): { readonly plan: readonly Planned[]; readonly implicit: ReadonlySet<string> } {
+  const implicit = new Set<string>();
+  let current: { readonly run: string; readonly shard: number } | null = null;
+  const planItem = (item: BatchItem): Planned => {
     if (item.kind === "invalid") return { kind: "error", message: item.message };
     if (item.run === null) {
-      if (implicit === null) {
-        implicit = implicitRun(room, state.caller.pep, options.idempotency_key);
-        implicitShard = room.homeOf(implicit);
+      if (current === null) {
+        // Callers' keys hold no space, so none can collide.
+        const run = implicitRun(
+          room,
+          state.caller.pep,
+          key === null || implicit.size === 0 ? key : `${key} ${implicit.size}`,
+        );
+        implicit.add(run);
+        current = { run, shard: room.homeOf(run) };
       }
-      return { kind: "ask", shard: implicitShard, item: { request: item.text, run: implicit } };
+      return { kind: "ask", shard: current.shard, item: { request: item.text, run: current.run } };
     }
     if (!namesRunHere(room, item.run)) return { kind: "deny", reason: "run_unknown" };
     return { kind: "ask", shard: room.homeOf(item.run), item: { request: item.text, run: item.run } };
+  };
+  const plan = items.map((item) => {
+    const planned = planItem(item);
+    // Here a short circuit ends its call: what follows goes into another one (`batch-plan`).
+    if (semantic !== "execute_all" && (planned.kind !== "ask" || planned.shard !== current?.shard)) current = null;
+    return planned;
   });
   return { plan, implicit };
 }
@@ -98,7 +115,7 @@ function planItems(
 function message(
   group: Group,
   semantic: BatchSemantic,
-  implicit: string | null,
+  implicit: ReadonlySet<string>,
   traceparent: string | null,
   options: InterlockOptions,
 ): Parameters<typeof askShard>[4] {
@@ -107,7 +124,7 @@ function message(
     v: 1,
     items: group.items,
     semantic,
-    implicit_run: implicit !== null && group.items.some(({ run }) => run === implicit) ? implicit : null,
+    implicit_run: group.items.find(({ run }) => implicit.has(run))?.run ?? null,
     traceparent,
     // A later call of the same request needs a key of its own. Callers' keys hold no space, so none can collide.
     idempotency_key: key === null || group.call === 0 ? key : `${key} ${group.call}`,
