@@ -6,7 +6,7 @@ import { requireAdmin } from "./admin-guard.ts";
 import { callShard } from "./ask-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
-import { requirePep } from "./pep-guard.ts";
+import { requireRegisteredPep } from "./pep-guard.ts";
 import { json, refuse, type Problem } from "./reply.ts";
 import { reasonProblem, UNKNOWN_RUN } from "./runs.ts";
 import { readRunQuery } from "./schemas/runs.ts";
@@ -61,6 +61,6 @@ async function auditor(room: Room, arrival: Arrival, request: Request): Promise<
   const who =
     token !== null && claimsAdminIssuer(token, room.region.pdp)
       ? await requireAdmin(room, request, "lineage:read", arrival.started_ms)
-      : await requirePep(room, request, "lineage.read", arrival.started_ms);
+      : await requireRegisteredPep(room, request, "lineage.read", arrival.started_ms);
   return who.ok ? null : who.error;
 }

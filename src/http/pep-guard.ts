@@ -3,6 +3,7 @@ import type { Caller, PepAuthentication, PepRefusal } from "../credentials/pep.t
 import { err, ok, type Result } from "../base/result.ts";
 import type { Room } from "./deps.ts";
 import { unavailable, type Problem } from "./reply.ts";
+import { twice } from "./with-deadline.ts";
 
 /** The authenticated PEP with `scope`, or the problem to answer with; a promise only where a credential is new. */
 export function requirePep(
@@ -15,6 +16,31 @@ export function requirePep(
   return who instanceof Promise
     ? who.then((answer) => judge(answer, scope, room.region.pdp))
     : judge(who, scope, room.region.pdp);
+}
+
+const READ_MS = 2_000;
+
+/**
+ * Like `requirePep`, for routes that only read: no shard looks at the facts there, so the authority is asked whether
+ * the PEP is still registered. A revoked PEP reads nothing.
+ */
+export async function requireRegisteredPep(
+  room: Room,
+  request: Request,
+  scope: PepScope,
+  now_ms: number,
+): Promise<Result<Caller, Problem>> {
+  const who = await requirePep(room, request, scope, now_ms);
+  if (!who.ok) return who;
+  try {
+    const peps = await twice(READ_MS, () => room.authority().listPeps());
+    const status = peps.find(({ id }) => id === who.value.pep)?.status ?? "not registered";
+    return status === "active" ? who : err(unauthenticated("invalid", `the PEP is ${status}`, room.region.pdp));
+  } catch {
+    return err(
+      unavailable("the trust authority does not answer, so nothing can be read; retry", "authority_unavailable"),
+    );
+  }
 }
 
 function judge(who: PepAuthentication, scope: PepScope, pdp: string): Result<Caller, Problem> {

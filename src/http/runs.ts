@@ -6,7 +6,7 @@ import type { Handler } from "./access.ts";
 import { callShard, renewFacts, type CallerState } from "./ask-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
-import { requirePep } from "./pep-guard.ts";
+import { requirePep, requireRegisteredPep } from "./pep-guard.ts";
 import { json, refuse, unavailable, type Problem } from "./reply.ts";
 import { closeRunBody, openRunBody } from "./schemas/runs.ts";
 import { readBody } from "./schema-input.ts";
@@ -46,7 +46,7 @@ export const runHandlers = {
   },
 
   describeRun: async (room, arrival, request, params) => {
-    const who = await requirePep(room, request, "runs", arrival.started_ms);
+    const who = await requireRegisteredPep(room, request, "runs", arrival.started_ms);
     if (!who.ok) return refuse(who.error, "problem");
     const run = params["run"] ?? "";
     if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");

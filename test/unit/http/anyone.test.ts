@@ -1,10 +1,9 @@
 import { compactVerify, decodeJwt, importJWK } from "jose";
 import { expect, test } from "vitest";
-import { allowed, call, denied, newRegion, newSigner, PDP, pepKeyOf } from "./region.ts";
+import { allowed, call, denied, newRegion, newSigner, PDP, pepKeyOf, jsonOf } from "./region.ts";
 
 const WELL_KNOWN = "/.well-known/authzen-configuration";
 type Json = Record<string, unknown>;
-const jsonOf = async (response: Response): Promise<Json> => (await response.json()) as Json;
 
 test("discovery: every member is https, none is empty, the signature verifies", async () => {
   const region = await newRegion();
@@ -21,9 +20,9 @@ test("discovery: every member is https, none is empty, the signature verifies", 
     search_action_endpoint: `${PDP}/access/v1/search/action`,
     jwks_uri: `${PDP}/.well-known/jwks.json`,
   });
-  const { keys } = (await jsonOf(await call(region, "/.well-known/jwks.json", { token: null }))) as {
+  const { keys } = await jsonOf<{
     keys: readonly Json[];
-  };
+  }>(await call(region, "/.well-known/jwks.json", { token: null }));
   await compactVerify(signed_metadata as string, await importJWK(keys[0]!, "Ed25519"));
   const claims = decodeJwt(signed_metadata as string);
   expect(claims).toMatchObject({ ...plain, iss: PDP });
@@ -130,11 +129,11 @@ test("metrics are Prometheus text", async () => {
 
 test("OpenAPI lists every route with the schemas in use", async () => {
   const region = await newRegion();
-  const document = (await jsonOf(await call(region, "/openapi.json", { token: null }))) as {
+  const document = await jsonOf<{
     openapi: string;
     paths: Record<string, Record<string, { operationId: string; requestBody?: unknown }>>;
     components: { schemas: Record<string, { additionalProperties?: boolean }> };
-  };
+  }>(await call(region, "/openapi.json", { token: null }));
   expect(document.openapi).toBe("3.1.1");
   expect(document.paths["/admin/v1/revocations"]!["post"]!.operationId).toBe("revoke");
   expect(document.paths["/access/v1/evaluation"]!["post"]!.requestBody).toBeDefined();

@@ -1,19 +1,30 @@
 import { describe, expect, test } from "vitest";
 import type { ShardRpc } from "../../../src/objects/shard.ts";
-import { alice, allowed, bob, call, denied, newRegion, read, record, write, type TestRegion } from "./region.ts";
+import {
+  alice,
+  allowed,
+  bob,
+  call,
+  denied,
+  newRegion,
+  read,
+  record,
+  write,
+  type TestRegion,
+  jsonOf,
+} from "./region.ts";
 
 const EVALUATIONS = "/access/v1/evaluations";
 const DENY = { decision: false };
 const ALLOW = { decision: true };
 
 const ask = (region: TestRegion, body: object) => call(region, EVALUATIONS, { body });
-const evaluations = async (response: Response): Promise<unknown> =>
-  ((await response.json()) as { evaluations: unknown }).evaluations;
+const evaluations = async (response: Response): Promise<unknown> => (await jsonOf(response))["evaluations"];
 const callsOf = (region: TestRegion) => region.shards.flatMap((shard) => shard.calls);
 
 async function openRun(region: TestRegion): Promise<string> {
   const response = await call(region, "/runs/v1/runs", { body: { principal: alice } });
-  return ((await response.json()) as { run: string }).run;
+  return (await jsonOf<{ run: string }>(response)).run;
 }
 
 /** Opens runs until two live on different shards. */

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import type { ShardRpc } from "../../../src/objects/shard.ts";
-import { allowed, call, newRegion, newSigner, pepClaims, pepKeyOf, sign } from "./region.ts";
+import { allowed, call, newRegion, newSigner, pepClaims, pepKeyOf, sign, jsonOf } from "./region.ts";
 
 const EVALUATION = "/access/v1/evaluation";
 const reasonOf = async (response: Response): Promise<unknown> => {
   expect(response.status).toBe(200);
-  const body = (await response.json()) as { decision: boolean; context: { reason: string } };
+  const body = await jsonOf<{ decision: boolean; context: { reason: string } }>(response);
   expect(body.decision).toBe(false);
   return body.context.reason;
 };

@@ -26,12 +26,15 @@ export class MemoryAuthority implements AuthorityRpc {
   readonly #signer: Signer;
   readonly #clock: { readonly now_ms: number };
   readonly #revocations: RevocationView[] = [];
-  readonly #peps: PepView[] = [];
+  readonly peps: PepView[] = [];
 
   constructor(keys: readonly MaterialKey[], signer: Signer, clock: { readonly now_ms: number }) {
     this.keys = keys;
     this.#signer = signer;
     this.#clock = clock;
+    const exp_ms = clock.now_ms + 3_600_000;
+    const scopes = ["evaluate", "search", "runs", "lineage.read"] as const;
+    this.peps.push({ id: "gateway", key: "pep:eu/gateway", scopes, registered_at_ms: 0, exp_ms, status: "active" });
   }
 
   get digest(): string {
@@ -88,7 +91,7 @@ export class MemoryAuthority implements AuthorityRpc {
     return { ok: true, value: await this.enrolment() };
   }
   async registerPep(message: RegisterPepMessage): Promise<AdminResult<PepView & { readonly credential: string }>> {
-    if (this.#peps.some(({ id }) => id === message.id)) return { ok: false, code: "conflict", message: "registered" };
+    if (this.peps.some(({ id }) => id === message.id)) return { ok: false, code: "conflict", message: "registered" };
     const now = this.#clock.now_ms;
     const pep: PepView = {
       id: message.id,
@@ -98,11 +101,11 @@ export class MemoryAuthority implements AuthorityRpc {
       exp_ms: now + message.ttl_s * 1_000,
       status: "active",
     };
-    this.#peps.push(pep);
+    this.peps.push(pep);
     return { ok: true, value: { ...pep, credential: "a.b.c" } };
   }
   async listPeps() {
-    return this.#peps;
+    return this.peps;
   }
   async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
     if (message.key.startsWith("pep:us/")) return { ok: false, code: "foreign_key", message: "homed elsewhere" };

@@ -140,3 +140,7 @@ export const record = { type: "record", id: "record-1" };
 /** `MemoryShard` lets alice read, and nobody anything else. */
 export const allowed = { subject: alice, action: read, resource: record };
 export const denied = { subject: bob, action: read, resource: record };
+
+/** The body as JSON, trusted to have this shape: a test looks at what it needs of it. */
+export const jsonOf = async <T = Record<string, unknown>>(response: Response): Promise<T> =>
+  JSON.parse(await response.text()) as T;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { alice, allowed, bob, call, newRegion } from "./region.ts";
+import { alice, allowed, bob, call, newRegion, jsonOf } from "./region.ts";
 
 const RUNS = "/runs/v1/runs";
 type Run = { readonly run: string; readonly status: string; readonly members: readonly string[] };
@@ -8,7 +8,7 @@ test("open, step, describe, close", async () => {
   const region = await newRegion();
   const opened = await call(region, RUNS, { body: { principal: alice, members: [bob] } });
   expect(opened.status).toBe(201);
-  const run = (await opened.json()) as Run;
+  const run = await jsonOf<Run>(opened);
   expect(run.run).toMatch(/^eu\.1\.[A-Za-z0-9_-]{22}$/);
   expect(run.members).toEqual(["user/bob"]);
   expect(opened.headers.get("location")).toBe(`${RUNS}/${run.run}`);
@@ -30,7 +30,7 @@ test("open, step, describe, close", async () => {
 
 test("closing takes an empty object or nothing", async () => {
   const region = await newRegion();
-  const { run } = (await (await call(region, RUNS, { body: { principal: alice } })).json()) as Run;
+  const { run } = await jsonOf<Run>(await call(region, RUNS, { body: { principal: alice } }));
   expect((await call(region, `${RUNS}/${run}/close`, { body: { force: true } })).status).toBe(400);
   expect((await call(region, `${RUNS}/${run}/close`, { body: {} })).status).toBe(200);
 });
@@ -60,7 +60,7 @@ test.each<readonly [unknown, string]>([
   const region = await newRegion();
   const response = await call(region, RUNS, { body });
   expect(response.status).toBe(400);
-  expect(((await response.json()) as { detail: string }).detail).toContain(says);
+  expect((await jsonOf(response))["detail"]).toContain(says);
 });
 
 test("a region that denies says why", async () => {
@@ -93,4 +93,15 @@ test("a decision is read by PEP and administrator, an item by its index, encoded
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({ code: "not_found" });
   }
+});
+
+test("a PEP that was revoked reads nothing; an authority that is silent lets nobody read", async () => {
+  const region = await newRegion();
+  const paths = ["/runs/v1/runs/eu.1.AAAAAAAAAAAAAAAAAAAAAA", "/lineage/v1/decisions/eu.1.s0.1"];
+  const statuses = async () => Promise.all(paths.map(async (path) => (await call(region, path)).status));
+  expect(await statuses()).toEqual([404, 404]);
+  region.authority.peps[0] = { ...region.authority.peps[0]!, status: "revoked" };
+  expect(await statuses()).toEqual([401, 401]);
+  region.authority.listPeps = () => Promise.reject(new Error("gone"));
+  expect(await statuses()).toEqual([503, 503]);
 });
