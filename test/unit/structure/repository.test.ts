@@ -38,6 +38,11 @@ test("every package with an install script is approved", () => {
   expect(needed.filter((name) => allowScripts[name] !== true)).toEqual([]);
 });
 
+test("the client is there under its public name", () => {
+  const script = 'import("interlock/client").then((client) => console.log(Object.keys(client).length > 0))';
+  expect(execFileSync(process.execPath, ["-e", script], { cwd: ROOT, encoding: "utf8" })).toBe("true\n");
+});
+
 test("no file holds a path of somebody's machine", () => {
   // Slashes in brackets, so that this file does not find itself.
   const paths = /[/]work[/](?:main|shared)|[/]home[/][a-z]|[/]Users[/][A-Za-z]|[/]root[/]/;
