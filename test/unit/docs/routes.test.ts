@@ -5,7 +5,7 @@ import { ROUTES } from "../../../src/http/routes.ts";
 /** `docs/routes.md` and the table that the routers are mounted from say the same. */
 const rows = readFileSync(new URL("../../../docs/routes.md", import.meta.url), "utf8")
   .split("\n")
-  .filter((line) => line.startsWith("| ") && !line.startsWith("| audience"))
+  .filter((line) => line.startsWith("| ") && !/^\| (?:audience|--)/.test(line))
   .map((line) =>
     line
       .split("|")
