@@ -1,9 +1,9 @@
 import { memberName } from "../../src/decision/checks.ts";
-import { regionChecks } from "../../src/decision/decide.ts";
-import type { ReasonCode } from "../../src/decision/reasons.ts";
+import { callerKeys, regionChecks } from "../../src/decision/decide.ts";
+import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import { base64url } from "../../src/base/bytes.ts";
 import { decisionId } from "../../src/base/ids.ts";
-import { pepKey, subjectKey } from "../../src/trust/keys.ts";
+import { subjectKey } from "../../src/trust/keys.ts";
 import { receiptText } from "../../src/lineage/receipt.ts";
 import type { OpenRunMessage, RunAnswer, RunDescription } from "../../src/objects/shard.ts";
 import type { ParsedFacts } from "./decide-call.ts";
@@ -63,9 +63,13 @@ abstract class RunCall implements Call {
     });
     if (problem !== null) this.refuse("denied", problem.reason);
     else if (turn.t_ms >= this.facts.facts.pep.exp_ms) this.refuse("denied", "identity_expired");
-    else if (turn.trust.match([...keys, pepKey(turn.region, this.facts.facts.pep.id)]).length > 0)
-      this.refuse("denied", "revoked");
+    else if (this.revoked(keys)) this.refuse("denied", "revoked");
     return this.#refused === null;
+  }
+
+  /** Whether an entry in force names one of `keys`, or the caller. */
+  protected revoked(keys: readonly string[]): boolean {
+    return this.turn.trust.match([...keys, ...callerKeys(this.facts.facts, this.turn.region)]).length > 0;
   }
 
   protected refuse(code: "not_found" | "denied", reason: ReasonCode | null): void {
@@ -164,7 +168,9 @@ export class CloseRunCall extends RunCall {
   execute(): void {
     const run = this.turn.writer.run(this.#id, false);
     if (run === null || run.kind !== "opened") return this.refuse("not_found", null);
-    // Closing twice is closing once. Closing is deny-ward, so a frozen region lets it pass.
+    // Closing is deny-ward, so a frozen region lets it pass; but whose credential is revoked changes nothing here.
+    if (this.revoked([])) return this.refuse("denied", "revoked");
+    // Closing twice is closing once.
     this.run = run;
     if (run.status === "closed") return;
     run.status = "closed";

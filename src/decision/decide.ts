@@ -1,5 +1,5 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
-import { credentialKey, issuerKey, pepKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
+import { credentialKey, issuerKey, pepKey, regionKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
 import { evaluateAs, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
 import {
   callerCurrent,
@@ -22,7 +22,7 @@ import type {
   RunState,
   TrustMatch,
   TrustView,
-} from "./types.ts";
+} from "../vocabulary/types.ts";
 
 export type DecideInput = {
   readonly request: CanonicalRequest;
@@ -109,14 +109,20 @@ export function regionChecks(
   );
 }
 
+/** What every call rests on, whatever it asks: who asks, by which credential, and the region itself. */
+export const callerKeys = ({ pep }: Facts, region: string): readonly string[] => [
+  pepKey(region, pep.id),
+  credentialKey(pep.issuer, pep.credential),
+  issuerKey(pep.issuer),
+  regionKey(region),
+];
+
 /** Everything whose revocation must turn this decision to deny, also between decision and release. */
 function dependenciesOf({ request, facts, run, region }: DecideInput): string[] {
   const keys = [
     subjectKey(request.subject.type, request.subject.id),
     resourceKey(request.resource.type, request.resource.id),
-    pepKey(region, facts.pep.id),
-    credentialKey(facts.pep.issuer, facts.pep.credential),
-    issuerKey(facts.pep.issuer),
+    ...callerKeys(facts, region),
   ];
   if (run?.kind === "opened") keys.push(runKey(run.id));
   return keys;
