@@ -1,3 +1,4 @@
+import type { RegionMode } from "../src/vocabulary/types.ts";
 import { DurableObject } from "cloudflare:workers";
 import { CompactSign, type JWK } from "jose";
 import { utf8, base64url } from "../src/base/bytes.ts";
@@ -24,12 +25,15 @@ import type { LoadedPolicy } from "../src/policy/evaluate.ts";
 import { FRESHNESS, readRegion, type Region } from "../src/region/config.ts";
 import { encodeConsistency } from "../src/trust/consistency.ts";
 import { eventClaims, eventDigest, eventId, parseEventId } from "../src/trust/event-chain.ts";
-import type { RegionModeState, TrustEvent } from "../src/trust/events.ts";
+import type { TrustEvent } from "../src/trust/events.ts";
 import { parseKey, pepKey, regionKey } from "../src/trust/keys.ts";
-import { readRoots, verifyMembership, type Membership } from "../src/trust/membership.ts";
+import type { Membership } from "../src/trust/membership.ts";
 import { ShardLeases } from "./authority/leases.ts";
 import { AuthorityStore, asEntry, type EntryRow } from "./authority/store.ts";
 import { importSigningKey, newSigningJwk, nodeSha256, randomBytes, type SigningKey } from "./platform.ts";
+
+/** Loaded when a membership arrives: its schema would cost every start 10 ms, and no decision needs it. */
+const membershipRoom = () => import("../src/trust/membership.ts");
 
 /** Entries in one lease answer: about 1 MiB of message at most. */
 const ENTRIES_PER_ANSWER = 5_000;
@@ -55,7 +59,6 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   readonly #leases: ShardLeases;
   #signing!: SigningKey;
   #material: Material | null = null;
-  #mode: RegionModeState = "joining";
   #membership: Membership | null = null;
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -97,7 +100,6 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     }
     const membership = this.#store.meta("membership");
     if (membership !== null) this.#membership = JSON.parse(membership) as Membership;
-    this.#mode = this.#currentMode();
   }
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -235,6 +237,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   // ── administration ──────────────────────────────────────────────────────────────────────────────────────────────
 
   async enrolment(): Promise<Enrolment> {
+    const { readRoots } = await membershipRoom();
     const roots = readRoots(this.env.INTERLOCK_ROOTS);
     return {
       region: this.#region.name,
@@ -284,6 +287,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
 
   async #acceptable(jws: unknown): Promise<Result<Membership, AdminResult<never>>> {
     const refuse = (message: string) => err({ ok: false as const, code: "invalid" as const, message });
+    const { readRoots, verifyMembership } = await membershipRoom();
     const roots = readRoots(this.env.INTERLOCK_ROOTS);
     if (!roots.ok) return refuse(roots.error);
     const verified = await verifyMembership(jws, roots.value);
@@ -564,7 +568,6 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
         if (!refused) this.#store.addEvent(event, eventDigest(event, nodeSha256), set, actor, note);
         return outcome;
       });
-      this.#mode = this.#currentMode();
       this.#material = null;
       return { seq: refused ? head.seq : event.seq, result };
     });
@@ -573,7 +576,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     return turn;
   }
 
-  #currentMode(): RegionModeState {
+  #currentMode(): RegionMode {
     const membership = this.#membership;
     const self = membership?.regions.find(({ region }) => region === this.#region.name);
     if (membership === null || self?.state !== "active" || membership.expires_ms <= Date.now()) return "joining";

@@ -1,6 +1,6 @@
 import type { JWK } from "jose";
 import type { PublicJwk } from "../../src/objects/authority.ts";
-import type { PepScope } from "../../src/decision/types.ts";
+import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent, TrustState } from "../../src/trust/events.ts";
 import { migrate } from "../migrate.ts";

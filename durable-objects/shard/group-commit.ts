@@ -48,7 +48,7 @@ export type FlushSteps = {
 export class GroupCommit {
   readonly #steps: FlushSteps;
   #waiting: Call[] = [];
-  #running: Promise<void> | null = null;
+  #running = false;
 
   constructor(steps: FlushSteps) {
     this.#steps = steps;
@@ -60,7 +60,9 @@ export class GroupCommit {
 
   submit(call: Call): void {
     this.#waiting.push(call);
-    this.#running ??= this.#run();
+    if (this.#running) return;
+    this.#running = true;
+    void this.#run();
   }
 
   /** Resolves when everything that was decided before now has been released or withheld. */
@@ -82,7 +84,7 @@ export class GroupCommit {
         await this.#steps.pass();
       }
     } finally {
-      this.#running = null;
+      this.#running = false;
     }
   }
 

@@ -1,9 +1,8 @@
-import { memberName } from "../../src/decision/checks.ts";
 import { callerKeys, regionChecks } from "../../src/decision/decide.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import { base64url } from "../../src/base/bytes.ts";
 import { decisionId } from "../../src/base/ids.ts";
-import { subjectKey } from "../../src/trust/keys.ts";
+import { entityForm, subjectKey } from "../../src/trust/keys.ts";
 import { receiptText } from "../../src/lineage/receipt.ts";
 import type { OpenRunMessage, RunAnswer, RunDescription } from "../../src/objects/shard.ts";
 import type { ParsedFacts } from "./decide-call.ts";
@@ -146,8 +145,8 @@ export class OpenRunCall extends RunCall {
     const { principal, members, run } = this.#message;
     const everyone = [principal, ...members];
     if (!this.admitted(everyone.map(({ type, id }) => subjectKey(type, id)))) return;
-    const names = [...new Set(everyone.map(({ type, id }) => memberName(type, id)))].sort();
-    this.record("run.open", turn.writer.openedRun(run, turn.t_ms, memberName(principal.type, principal.id), names));
+    const names = [...new Set(everyone.map(({ type, id }) => entityForm(type, id)))].sort();
+    this.record("run.open", turn.writer.openedRun(run, turn.t_ms, entityForm(principal.type, principal.id), names));
   }
 }
 

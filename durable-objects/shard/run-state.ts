@@ -1,5 +1,5 @@
 import { digestOf } from "../../src/base/digest.ts";
-import type { RunState } from "../../src/decision/types.ts";
+import type { RunState } from "../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../platform.ts";
 
 export type DescribedRun = { readonly text: string; readonly digest: string };

@@ -2,7 +2,7 @@ import { base64url, fromBase64url, fromUtf8, utf8 } from "../../src/base/bytes.t
 import { digestOf } from "../../src/base/digest.ts";
 import { isObject, parseJson } from "../../src/base/json.ts";
 import { decide, regionChecks } from "../../src/decision/decide.ts";
-import type { CanonicalRequest } from "../../src/decision/types.ts";
+import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 import type { SearchAnswer, SearchMessage } from "../../src/objects/shard.ts";
 import { candidateRequest, searchCandidates } from "../../src/policy/search.ts";
 import { nodeSha256 } from "../platform.ts";

@@ -5,7 +5,7 @@ import { decisionId, mintRunId, parseDecisionId } from "../../src/base/ids.ts";
 import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
-import type { Facts, TrustView } from "../../src/decision/types.ts";
+import type { Facts, TrustView } from "../../src/vocabulary/types.ts";
 import {
   flushTree,
   maxCallsPerFlush,
@@ -444,7 +444,7 @@ export class Shard implements Turn {
     }
     return {
       ok: true,
-      value: { run: describeRun(row), records: records.reverse(), next_before_sseq: at === null ? null : next },
+      value: { run: describeRun(row), records: records.toReversed(), next_before_sseq: at === null ? null : next },
     };
   }
 

@@ -1,10 +1,10 @@
 import { digestText } from "../../src/base/digest.ts";
 import { base64url, utf8 } from "../../src/base/bytes.ts";
-import type { RegionMode, TrustMatch, TrustView } from "../../src/decision/types.ts";
+import type { RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import type { LeaseAnswer, LeaseRequest, Material, PublicJwk } from "../../src/objects/authority.ts";
 import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shard.ts";
 import { RevocationIndex } from "../../src/trust/revocation-index.ts";
-import type { RegionModeState, TrustEntry } from "../../src/trust/events.ts";
+import type { TrustEntry } from "../../src/trust/events.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import type { ShardStore } from "./store.ts";
 
@@ -25,7 +25,7 @@ export class ShardTrust {
   readonly #tokens = new Map<string, Uint8Array>();
   // Unknown until the first lease, and without a lease nothing is allowed whatever stands here: `active` makes the
   // reason of that time the missing lease.
-  #mode: RegionModeState = "active";
+  #mode: RegionMode = "active";
   #leaseUntil = 0;
   #applied: number;
   /** Applied, and everything decided before it has been released or withheld. */
@@ -63,7 +63,7 @@ export class ShardTrust {
 
   view(): TrustView {
     return {
-      mode: this.#mode as RegionMode,
+      mode: this.#mode,
       lease_until_ms: this.#leaseUntil,
       revision: this.#applied,
       match: (keys) => this.match(keys),
@@ -130,7 +130,7 @@ export class ShardTrust {
     return answer.more;
   }
 
-  #take(entries: readonly TrustEntry[], revision: number, mode: RegionModeState): void {
+  #take(entries: readonly TrustEntry[], revision: number, mode: RegionMode): void {
     // An answer that was overtaken by a push holds nothing new, and its mode may be old.
     if (revision < this.#applied) return;
     if (revision > this.#applied || entries.length > 0) {

@@ -1,6 +1,6 @@
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
-import type { DecisionCore, TrustMatch, TrustView } from "../../src/decision/types.ts";
+import type { DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import type { Continuity } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { RunRow, ShardStore } from "./store.ts";

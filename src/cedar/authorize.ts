@@ -65,7 +65,7 @@ function evaluate(policies: PolicySet, store: EntityStore, request: Request): Ou
 }
 
 /** Whether all conditions hold; stops at the first that does not. Throws `EvaluationError`. */
-export function isSatisfied(policy: CompiledPolicy, rt: Runtime): boolean {
+function isSatisfied(policy: CompiledPolicy, rt: Runtime): boolean {
   for (const condition of policy.conditions) if (!condition(rt)) return false;
   return true;
 }

@@ -43,7 +43,7 @@ const NO_KEYS: ReadonlySet<string> = new Set();
 const EMPTY_RECORD = new CedarRecord(new Map());
 
 /** The store that `buildEntityStore` makes: one map, closed under ancestry. */
-export class BaseStore implements EntityStore {
+class BaseStore implements EntityStore {
   readonly #entities: ReadonlyMap<string, StoredEntity>;
 
   constructor(entities: ReadonlyMap<string, StoredEntity>) {

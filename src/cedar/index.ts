@@ -2,7 +2,7 @@
  * Cedar, evaluated by Interlock itself: policies in Cedar's JSON form compiled to closures and indexed by scope.
  * Pure: no platform, clock, randomness or I/O, and no code generation, so it runs alike in workerd, browsers and Node.
  */
-export { authorize, authorizeStrict, type Decision, type StrictDecision } from "./authorize.ts";
+export { authorize, authorizeStrict, type StrictDecision } from "./authorize.ts";
 export {
   buildEntityStore,
   type Entity,
@@ -14,18 +14,10 @@ export {
 } from "./entities.ts";
 export type { ExprJson } from "./expression.ts";
 export { overlay } from "./overlay.ts";
-export {
-  compilePolicySet,
-  type Effect,
-  type Policy,
-  type PolicyJson,
-  type PolicyProblem,
-  PolicySet,
-} from "./policies.ts";
+export { compilePolicySet, type Effect, type Policy, type PolicyJson, PolicySet } from "./policies.ts";
 export type { Request } from "./runtime.ts";
 export { recordFromJson, valueFromJson } from "./value-json.ts";
 export {
-  bool,
   CedarRecord,
   CedarSet,
   decimalFromNumber,

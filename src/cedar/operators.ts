@@ -7,7 +7,7 @@ import { CedarRecord, CedarSet, EntityRef, typeName, type Value } from "./values
 
 /** Operators on evaluated operands. Each throws `EvaluationError` where the language has no value. */
 
-export function mismatch(expected: string, value: Value): never {
+function mismatch(expected: string, value: Value): never {
   throw new EvaluationError(`type error: expected ${expected}, got ${typeName(value)}`);
 }
 

@@ -181,8 +181,6 @@ export const set = (values: Iterable<Value>): CedarSet => new CedarSet(values);
 
 export const string = (value: string): Value => value;
 
-export const bool = (value: boolean): Value => value;
-
 /**
  * A long from an integer: a safe `number`, or a `bigint` within ±2^63.
  *

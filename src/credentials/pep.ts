@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../base/result.ts";
-import type { Facts, PepScope } from "../decision/types.ts";
+import type { Facts, PepScope } from "../vocabulary/types.ts";
 import { checkClaims, checkHeader, signatureHolds } from "./access-token.ts";
 import { gate } from "./gate.ts";
 import { type KeySet, MaterialStore, type MaterialLike } from "./material.ts";

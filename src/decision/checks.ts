@@ -1,5 +1,6 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
-import type { FailedCheck, Facts, RegionMode, RunState, Subject, TrustMatch, TrustView } from "./types.ts";
+import { entityForm } from "../trust/keys.ts";
+import type { FailedCheck, Facts, RegionMode, RunState, Subject, TrustMatch, TrustView } from "../vocabulary/types.ts";
 
 /**
  * One small function per check: plain data in, the failed check or `null` out. No clock, no I/O; the order in which
@@ -66,10 +67,6 @@ export function runAdmits(run: RunState | null, subject: Subject, required: bool
   if (run.kind === "implicit") return required ? [{ reason: "run_required" }] : [];
   const failed: FailedCheck[] = [];
   if (run.status !== "open") failed.push({ reason: "run_closed" });
-  if (!run.members.includes(memberName(subject.type, subject.id))) failed.push({ reason: "run_not_member" });
+  if (!run.members.includes(entityForm(subject.type, subject.id))) failed.push({ reason: "run_not_member" });
   return failed;
 }
-
-/** A run's members are compared as `type/id` with the type escaped as in canonical keys. */
-export const memberName = (type: string, id: string): string =>
-  `${type.includes("%") || type.includes("/") ? type.replaceAll("%", "%25").replaceAll("/", "%2F") : type}/${id}`;

@@ -1,4 +1,4 @@
-import type { PepScope } from "../decision/types.ts";
+import type { PepScope } from "../vocabulary/types.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { CallerState } from "./ask-shard.ts";
 import { readJsonObject } from "./body.ts";

@@ -1,5 +1,5 @@
 import type { JsonValue } from "../base/json.ts";
-import type { ReasonCode } from "../decision/reasons.ts";
+import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { ItemAnswer } from "../objects/shard.ts";
 
 /** A decision as AuthZEN shows it. `context` holds only what is deterministic, and what was asked for inline. */

@@ -1,4 +1,4 @@
-import type { ReasonCode } from "../decision/reasons.ts";
+import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { Caller } from "../credentials/pep.ts";
 import type { DecideAnswer, DecideMessage, ShardRpc } from "../objects/shard.ts";
 import { faultText, logLine } from "../observe/decision-log.ts";

@@ -1,4 +1,4 @@
-import type { ReasonCode } from "../decision/reasons.ts";
+import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { BatchSemantic, DecideAnswer, DecideItem, ItemAnswer } from "../objects/shard.ts";
 import type { Problem } from "./reply.ts";
 import type { Asked } from "./ask-shard.ts";

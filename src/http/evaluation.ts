@@ -1,7 +1,7 @@
 import { mintRunId, parseRunId } from "../base/ids.ts";
 import { concat, utf8 } from "../base/bytes.ts";
 import type { JsonObject } from "../base/json.ts";
-import type { ReasonCode } from "../decision/reasons.ts";
+import type { ReasonCode } from "../vocabulary/reasons.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import { actionPart, contextPart, entityPart, isInvalid, requestText } from "./canonical-request.ts";
 import { invalidText } from "./json-text.ts";

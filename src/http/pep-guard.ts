@@ -1,4 +1,4 @@
-import type { PepScope } from "../decision/types.ts";
+import type { PepScope } from "../vocabulary/types.ts";
 import type { Caller, PepAuthentication, PepRefusal } from "../credentials/pep.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Room } from "./deps.ts";

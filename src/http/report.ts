@@ -1,4 +1,4 @@
-import type { ReasonCode } from "../decision/reasons.ts";
+import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { DecideAnswer } from "../objects/shard.ts";
 import { logLine } from "../observe/decision-log.ts";
 import { readTraceparent } from "../observe/traceparent.ts";

@@ -1,6 +1,6 @@
 import { mintRunId, parseRunId } from "../base/ids.ts";
 import type { RunAnswer, ShardRpc } from "../objects/shard.ts";
-import { REASONS, type ReasonCode } from "../decision/reasons.ts";
+import { REASONS, type ReasonCode } from "../vocabulary/reasons.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import type { Handler } from "./access.ts";
 import { callShard, renewFacts, type CallerState } from "./ask-shard.ts";

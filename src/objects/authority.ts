@@ -1,5 +1,5 @@
-import type { RegionModeState, TrustEntry } from "../trust/events.ts";
-import type { PepScope } from "../decision/types.ts";
+import type { TrustEntry } from "../trust/events.ts";
+import type { RegionMode, PepScope } from "../vocabulary/types.ts";
 
 /** Messages to the `TrustAuthority` (docs/object-rpc.md). */
 
@@ -44,7 +44,7 @@ export type LeaseAnswer =
       readonly remaining_ms: number;
       readonly from_revision: number;
       readonly revision: number;
-      readonly mode: RegionModeState;
+      readonly mode: RegionMode;
       readonly entries: readonly TrustEntry[];
       /** More entries than fit: the lease is withheld (`remaining_ms` 0) until the shard asks again and has them all. */
       readonly more: boolean;
@@ -107,7 +107,7 @@ export type Enrolment = {
   readonly region: string;
   readonly log_epoch: number;
   readonly pdp: string;
-  readonly mode: RegionModeState;
+  readonly mode: RegionMode;
   /** The region's public halves that a membership must list. */
   readonly keys: readonly PublicJwk[];
   readonly membership_version: number | null;
@@ -115,7 +115,7 @@ export type Enrolment = {
 };
 
 export type AuthorityStatus = {
-  readonly mode: RegionModeState;
+  readonly mode: RegionMode;
   readonly revision: number;
   readonly revocations: number;
   readonly membership_version: number | null;

@@ -1,6 +1,6 @@
-import type { FailedCheck, Obligation, Determining, Facts } from "../decision/types.ts";
-import type { ReasonCode } from "../decision/reasons.ts";
-import type { TrustEntry, RegionModeState } from "../trust/events.ts";
+import type { RegionMode, FailedCheck, Obligation, Determining } from "../vocabulary/types.ts";
+import type { ReasonCode } from "../vocabulary/reasons.ts";
+import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
 
 /**
@@ -170,7 +170,7 @@ export type ApplyTrustMessage = {
   readonly v: 1;
   readonly from_revision: number;
   readonly revision: number;
-  readonly mode: RegionModeState;
+  readonly mode: RegionMode;
   readonly entries: readonly TrustEntry[];
 };
 
@@ -210,4 +210,3 @@ export interface ShardRpc {
   status(): Promise<ShardStatus>;
 }
 
-export type { Facts };

@@ -1,7 +1,7 @@
 import { isObject, parseJson, type JsonValue } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Effect } from "../cedar/index.ts";
-import type { Obligation } from "../decision/types.ts";
+import type { Obligation } from "../vocabulary/types.ts";
 import { jcs } from "../base/jcs.ts";
 
 /** What a policy's annotations mean. `@id` is read by the builder; annotations with other names mean nothing here. */

@@ -1,7 +1,7 @@
 import type { JsonObject } from "../base/json.ts";
 import { CedarRecord, CedarSet, EntityRef, type EntityStore, type Request, type Value } from "../cedar/index.ts";
 import { Datetime } from "../cedar/extensions/datetime.ts";
-import type { CanonicalRequest, Subject } from "../decision/types.ts";
+import type { CanonicalRequest, Subject } from "../vocabulary/types.ts";
 import { SOVEREIGN } from "./contract.ts";
 import { withDescribed, type Described } from "./described.ts";
 import { Misfit, readRecord } from "./json-value.ts";

@@ -1,5 +1,5 @@
-import { REASON_ORDER, type ReasonCode } from "../decision/reasons.ts";
-import type { CanonicalRequest, Determining, Obligation } from "../decision/types.ts";
+import { REASON_ORDER, type ReasonCode } from "../vocabulary/reasons.ts";
+import type { CanonicalRequest, Determining, Obligation } from "../vocabulary/types.ts";
 import { authorizeStrict, type StrictDecision } from "../cedar/index.ts";
 import { sortObligations } from "./annotations.ts";
 import { covers, interlockContext, mapRequest, mapSovereign, type PolicyEnv, type Searched } from "./cedar-request.ts";

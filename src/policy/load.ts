@@ -1,7 +1,7 @@
 import { digestOf } from "../base/digest.ts";
 import { jcs } from "../base/jcs.ts";
 import { buildEntityStore, compilePolicySet, type EntityStore, type Policy, type PolicySet } from "../cedar/index.ts";
-import type { Determining, Obligation } from "../decision/types.ts";
+import type { Determining, Obligation } from "../vocabulary/types.ts";
 import { readAnnotations } from "./annotations.ts";
 import { describeProblem, packDigest, type Bundle, type ValidPack } from "./bundle.ts";
 import { packTypes, type PackTypes } from "./cedar-request.ts";

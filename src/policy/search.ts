@@ -1,4 +1,4 @@
-import type { CanonicalRequest } from "../decision/types.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
 import type { PackTypes, PolicyEnv } from "./cedar-request.ts";
 import { evaluateAs, type PolicyOutcome } from "./evaluate.ts";
 import type { ApplicationPack, LoadedPolicy } from "./load.ts";

@@ -32,5 +32,3 @@ export type TrustEntry = {
   readonly state: TrustState;
   readonly from: "issue" | "beginning";
 };
-
-export type RegionModeState = "joining" | "active" | "frozen";

@@ -64,7 +64,7 @@ const FORMS: Readonly<Record<KeyKind, Form>> = {
   region: { fits: isRegionName, shape: "<region>" },
 };
 
-export const isKeyKind = (text: string): text is KeyKind => Object.hasOwn(FORMS, text);
+const isKeyKind = (text: string): text is KeyKind => Object.hasOwn(FORMS, text);
 
 /** Reads a canonical key; the error says which form the kind takes. */
 export function parseKey(text: string): Result<CanonicalKey, string> {
@@ -82,8 +82,10 @@ export function parseKey(text: string): Result<CanonicalKey, string> {
 const escapeType = (type: string): string =>
   type.includes("%") || type.includes("/") ? type.replaceAll("%", "%25").replaceAll("/", "%2F") : type;
 
-export const subjectKey = (type: string, id: string): string => `subject:${escapeType(type)}/${id}`;
-export const resourceKey = (type: string, id: string): string => `resource:${escapeType(type)}/${id}`;
+/** `type/id` of an entity, as in canonical keys and in a run's member list. */
+export const entityForm = (type: string, id: string): string => `${escapeType(type)}/${id}`;
+export const subjectKey = (type: string, id: string): string => `subject:${entityForm(type, id)}`;
+export const resourceKey = (type: string, id: string): string => `resource:${entityForm(type, id)}`;
 export const pepKey = (region: string, id: string): string => `pep:${region}/${id}`;
 export const credentialKey = (issuer: string, jti: string): string => `credential:${issuer}#${jti}`;
 export const issuerKey = (issuer: string): string => `issuer:${issuer}`;

@@ -42,6 +42,8 @@ const object = (env: Env): Ping =>
 
 export default {
   fetch(request: Request, env: Env): Response | Promise<Response> {
-    return new URL(request.url).pathname.startsWith("/bench/") ? baseline.fetch(request, env) : product.fetch(request, env);
+    return new URL(request.url).pathname.startsWith("/bench/")
+      ? baseline.fetch(request, env)
+      : product.fetch(request, env);
   },
 };

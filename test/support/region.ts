@@ -18,6 +18,8 @@ export type RegionOptions = {
   readonly base?: string;
   readonly port?: number;
   readonly v8_flags?: readonly string[];
+  /** Worker source instead of the product's (benchmarks). */
+  readonly bundle?: string;
   /** Over what the launcher sets. */
   readonly env?: Partial<Vars>;
 };
@@ -74,7 +76,7 @@ export async function startRegions(
       shards: options.shards ?? null,
       pdp: null,
       v8_flags: options.v8_flags ?? [],
-      bundle: await bundled(),
+      bundle: options.bundle ?? (await bundled()),
       onLine: (_, line) => log.push(line),
       ...(options.env === undefined ? {} : { vars: options.env }),
     });

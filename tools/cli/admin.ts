@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import type { PepScope } from "../../src/decision/types.ts";
+import type { PepScope } from "../../src/vocabulary/types.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
 
 /** What an operator does to a running region, over its admin routes. Answers are printed as JSON. */

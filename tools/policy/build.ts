@@ -7,7 +7,7 @@ import { jcs } from "../../src/base/jcs.ts";
 import { parseJson, type JsonObject, type JsonValue } from "../../src/base/json.ts";
 import type { EntityJson } from "../../src/cedar/index.ts";
 import { describeProblem, packDigest, type Bundle, type BundledPack } from "../../src/policy/bundle.ts";
-import { isReasonCode } from "../../src/decision/reasons.ts";
+import { isReasonCode } from "../../src/vocabulary/reasons.ts";
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import { Golden, Manifest } from "../../src/policy/manifest.ts";
 import { readSchema } from "../../src/policy/schema.ts";

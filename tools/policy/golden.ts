@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from "../../src/base/json.ts";
 import { isObject } from "../../src/base/json.ts";
-import type { ReasonCode } from "../../src/decision/reasons.ts";
-import type { CanonicalRequest } from "../../src/decision/types.ts";
+import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
+import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 import {
   evaluatePolicy,
   runRequirement,

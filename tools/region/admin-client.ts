@@ -1,5 +1,5 @@
 import type { Enrolment, PepView, RevocationView } from "../../src/objects/authority.ts";
-import type { PepScope } from "../../src/decision/types.ts";
+import type { PepScope } from "../../src/vocabulary/types.ts";
 import { messageOf, Problem } from "../problem.ts";
 
 /** What `GET /admin/v1/status` and the other calls below give back is what the authority gives: `src/objects`. */

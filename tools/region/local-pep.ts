@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import type { PepScope } from "../../src/decision/types.ts";
+import type { PepScope } from "../../src/vocabulary/types.ts";
 import { readSecretJson, writeSecret, type DataDir } from "../workerd/data-dir.ts";
 import type { AdminClient } from "./admin-client.ts";
 

@@ -1,7 +1,7 @@
 import { addLong, checkedLong, type Long } from "../long.ts";
 import { Duration } from "./duration.ts";
 
-export const DAY_MS = 86_400_000;
+const DAY_MS = 86_400_000;
 
 const DATE = /^([0-9]{4})-([0-9]{2})-([0-9]{2})/;
 const TIME = /^T([0-9]{2}):([0-9]{2}):([0-9]{2})/;

@@ -1,5 +1,5 @@
 import { jcs } from "../../../src/base/jcs.ts";
-import type { CanonicalRequest, Facts } from "../../../src/decision/types.ts";
+import type { CanonicalRequest, Facts } from "../../../src/vocabulary/types.ts";
 import type {
   ApplyTrustAnswer,
   DecideAnswer,

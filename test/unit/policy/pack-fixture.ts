@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import type { CanonicalRequest } from "../../../src/decision/types.ts";
+import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
 import type { PolicyEnv } from "../../../src/policy/evaluate.ts";
 
 /** Files of one pack; what is left out is written with a default that validates. */

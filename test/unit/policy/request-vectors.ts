@@ -1,7 +1,7 @@
 import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
 import type { JsonObject, JsonValue } from "../../../src/base/json.ts";
 import { buildEntityStore, type EntityJson } from "../../../src/cedar/index.ts";
-import type { CanonicalRequest } from "../../../src/decision/types.ts";
+import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
 import {
   covers,
   interlockContext,

@@ -25,14 +25,10 @@ const FLOORS: readonly (readonly string[])[] = [
   ["base"],
 ];
 
-/** What every room may name: the reason registry and the plain types of a decision. They rest on `base` alone. */
-const VOCABULARY = ["src/decision/types.ts", "src/decision/reasons.ts"];
-
 /** No platform, no clock, no randomness: the same inputs give the same bytes everywhere (G6). */
 const PURE = ["replay", "decision", "runs", "credentials", "trust", "sync", "cedar", "lineage", "vocabulary", "base"];
 
 function roomOf(path: string): string {
-  if (VOCABULARY.includes(path)) return "vocabulary";
   const [top, second, ...rest] = path.split("/");
   if (top !== "src") return top!;
   return rest.length === 0 ? "index" : second!;
