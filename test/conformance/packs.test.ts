@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
 import { describe, expect, test } from "vitest";
-import type { CanonicalRequest } from "../../src/decision/types.ts";
+import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 import type { ValidPack } from "../../src/policy/bundle.ts";
 import { covers, interlockContext, mapRequest, mapSovereign, type PolicyEnv } from "../../src/policy/cedar-request.ts";
 import { withDescribed } from "../../src/policy/described.ts";

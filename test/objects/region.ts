@@ -3,7 +3,7 @@ import { GeneralSign, importJWK, type JWK } from "jose";
 import { utf8 } from "../../src/base/bytes.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { mintRunId } from "../../src/base/ids.ts";
-import type { CanonicalRequest, Facts } from "../../src/decision/types.ts";
+import type { CanonicalRequest, Facts } from "../../src/vocabulary/types.ts";
 import { authority, shardAt, type Env } from "../../src/objects/address.ts";
 import type { AuthorityRpc, Enrolment } from "../../src/objects/authority.ts";
 import type { DecideAnswer, DecideMessage, ShardRpc } from "../../src/objects/shard.ts";
