@@ -60,6 +60,8 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   #signing!: SigningKey;
   #material: Material | null = null;
   #membership: Membership | null = null;
+  /** The storage was put back behind what a shard knows (`#noteRewind`). */
+  #rewound = false;
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -100,6 +102,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     }
     const membership = this.#store.meta("membership");
     if (membership !== null) this.#membership = JSON.parse(membership) as Membership;
+    this.#rewound = this.#store.meta("rewound") !== null;
   }
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,13 +149,16 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     if (!Number.isInteger(request.shard) || request.shard < 0 || request.shard >= this.#region.shards) {
       return { ok: false, code: "unknown_shard" };
     }
-    if (!this.#store.certified().some(({ jwk }) => jwk.kid === request.key.kid && jwk.x === request.key.x)) {
-      await this.#certifyShard(request.key);
-    }
+    const certified = this.#store.certified().find(({ jwk }) => jwk.kid === request.key.kid);
+    // The shard lost its storage: its receipts would not verify, and its chain would begin again at 1.
+    if (certified !== undefined && certified.jwk.x !== request.key.x) return { ok: false, code: "another_key" };
+    if (certified === undefined) await this.#certifyShard(request.key);
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
     const now = Date.now();
     const head = this.#store.head().seq;
+    if (request.revision > head) this.#noteRewind(request, head);
+    if (this.#rewound) return { ok: false, code: "rewound" };
     const rows = this.#store.entriesAfter(request.revision, ENTRIES_PER_ANSWER + 1);
     const more = rows.length > ENTRIES_PER_ANSWER;
     const entries = more ? rows.slice(0, ENTRIES_PER_ANSWER) : rows;
@@ -172,6 +178,19 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       material: request.material === material.digest ? null : material,
       policy: this.#policy.digest,
     };
+  }
+
+  /**
+   * A shard has made effective what this authority does not know: the authority's storage was put back. Its next
+   * events would carry numbers that the shard has passed, and would be taken for known: a revocation "confirmed" and
+   * without effect. So no lease is granted any more, and everything is denied, also after a restart.
+   */
+  #noteRewind({ shard, revision }: LeaseRequest, head: number): void {
+    if (this.#rewound) return;
+    this.#rewound = true;
+    const message = `shard ${shard} is at trust revision ${revision}, the authority's storage only at ${head}: it was put back; restore the region's whole directory`;
+    this.#store.setMeta("rewound", message);
+    console.error(JSON.stringify({ level: "error", event: "authority_rewound", message }));
   }
 
   async #certifyShard(key: PublicJwk): Promise<void> {

@@ -53,7 +53,8 @@ export type LeaseAnswer =
       /** Digest of the active policy. */
       readonly policy: string;
     }
-  | { readonly ok: false; readonly code: "unsupported_version" | "unknown_shard" };
+  /** `rewound`: the authority knows less than a shard does; `another_key`: the shard has lost its own. Both deny all. */
+  | { readonly ok: false; readonly code: "unsupported_version" | "unknown_shard" | "another_key" | "rewound" };
 
 export type RevokeMessage = {
   readonly key: string;
