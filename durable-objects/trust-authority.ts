@@ -26,7 +26,7 @@ import { FRESHNESS, readRegion, type Region } from "../src/region/config.ts";
 import { encodeConsistency } from "../src/trust/consistency.ts";
 import { eventClaims, eventDigest, eventId, parseEventId } from "../src/trust/event-chain.ts";
 import type { TrustEvent } from "../src/trust/events.ts";
-import { parseKey, pepKey, regionKey } from "../src/trust/keys.ts";
+import { credentialKey, issuerKey, parseKey, pepKey, regionKey } from "../src/trust/keys.ts";
 import type { Membership } from "../src/trust/membership.ts";
 import { ShardLeases } from "./authority/leases.ts";
 import { AuthorityStore, asEntry, type EntryRow } from "./authority/store.ts";
@@ -386,11 +386,15 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
 
   #describePep(
-    row: { id: string; scopes: PepView["scopes"]; registered_at_ms: number; exp_ms: number },
+    row: { id: string; jti: string; scopes: PepView["scopes"]; registered_at_ms: number; exp_ms: number },
     now: number,
   ): PepView {
     const key = pepKey(this.#region.name, row.id);
-    const revoked = this.#store.entry(key, this.#region.name)?.state === "revoked";
+    // Who reads is held against this status, so a revoked credential or issuer counts like the PEP itself.
+    const { pdp, name } = this.#region;
+    const revoked = [key, credentialKey(pdp, row.jti), issuerKey(pdp), regionKey(name)].some(
+      (one) => this.#store.entry(one, name)?.state === "revoked",
+    );
     return {
       id: row.id,
       key,

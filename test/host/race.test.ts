@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RevocationView } from "../../src/objects/authority.ts";
 import { parseDecisionId } from "../../src/base/ids.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
-import { claimsOf, post, READ } from "../support/http.ts";
+import { bearer, claimsOf, evaluate, post, READ } from "../support/http.ts";
 import { evidenceOf } from "../support/load.ts";
 import { answersTo, race, type Race } from "../support/race.ts";
 import { seeded, seedOf } from "../support/random.ts";
@@ -103,6 +103,45 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
     expect(new Set(raced.racers.map(({ id }) => id)).size).toBe(1);
     await admin.restore(raced.acknowledgement.id, "race over");
   });
+
+  test.each(["pep", "credential", "issuer"])(
+    "a revoked %s reads nothing, finds nothing, opens and closes nothing",
+    async (kind) => {
+      const id = `reader-${random.int(0, 2 ** 30)}`;
+      const { credential: token } = await admin.registerPep({
+        id,
+        scopes: ["evaluate", "search", "runs", "lineage.read"],
+        ttl_s: 600,
+      });
+      const key = {
+        pep: `pep:${region.name}/${id}`,
+        credential: `credential:${region.pdp}#${String(claimsOf(token)["jti"])}`,
+        issuer: `issuer:${region.pdp}`,
+      }[kind]!;
+      const principal = READ.subject;
+      const opened = await post(`${region.url}/runs/v1/runs`, token, { principal });
+      const { run } = JSON.parse(await opened.text()) as { run: string };
+      const decision = (await evaluate(region, READ, token)).id!;
+      const statuses = async (): Promise<readonly number[]> => {
+        const get = (path: string): Promise<Response> => fetch(region.url + path, { headers: bearer(token) });
+        const answers = [
+          await get(`/lineage/v1/decisions/${decision}`),
+          await get(`/lineage/v1/runs/${run}`),
+          await get(`/runs/v1/runs/${run}`),
+          await post(`${region.url}/runs/v1/runs`, token, { principal }),
+          await post(`${region.url}/runs/v1/runs/${run}/close`, token, {}),
+        ];
+        return answers.map(({ status }) => status);
+      };
+      const { id: revocation } = await revoke(key);
+      expect(await statuses()).toEqual([401, 401, 401, 403, 403]);
+      const search = { ...READ, subject: { type: "user" } };
+      const found = await post(`${region.url}/access/v1/search/subject`, token, search);
+      expect(JSON.parse(await found.text())).toMatchObject({ results: [] });
+      await admin.restore(revocation, "test over");
+      expect(await statuses()).toEqual([200, 200, 200, 201, 200]);
+    },
+  );
 
   test("50 callers with one idempotency key are one decision, with one receipt", async () => {
     for (let round = 0; round < ROUNDS; round++) {
