@@ -5,7 +5,7 @@ import { mintRunId } from "../../src/base/ids.ts";
 import type { PublicJwk } from "../../src/objects/authority.ts";
 import { checkLineage } from "../../tools/lineage/check.ts";
 import { jwksOf, missingFromDisk, type Shards } from "../support/acknowledged.ts";
-import { READ } from "../support/http.ts";
+import { evaluate, post, READ } from "../support/http.ts";
 import { newLoad, runLoad, send, type Acknowledged, type Load } from "../support/load.ts";
 import { seeded, seedOf } from "../support/random.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
@@ -13,7 +13,8 @@ import { storedRecords } from "../support/stored.ts";
 
 /**
  * G2, evidence first: `kill -9` of workerd at a random instant under load, again and again on the same data. What
- * clients saw is a subset of what is on disk, every chain verifies, and a call whose answer was lost can be repeated.
+ * clients saw is a subset of what is on disk, every chain verifies, a call whose answer was lost can be repeated, and
+ * a revocation that was acknowledged still holds.
  */
 const ROUNDS = Number(process.env["INTERLOCK_KILL_ROUNDS"] ?? 3);
 const CALLERS = 16;
@@ -34,6 +35,7 @@ test(`loses nothing that it acknowledged, killed ${ROUNDS} times under load (INT
   const all = newLoad();
   let before: Shards = new Map();
   const rounds: string[] = [];
+  const revoked: string[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const load = newLoad();
     // Instants from "the first lease is not there yet" to "hundreds of flushes are done".
@@ -44,10 +46,12 @@ test(`loses nothing that it acknowledged, killed ${ROUNDS} times under load (INT
       prefix: `${seed}-${round}`,
       stopped: () => killed,
     });
+    const revoking = revokeOnAndOn(`gone-${round}`);
     await sleep(kill_after_ms);
     await region.kill("SIGKILL");
     killed = true;
     await loading;
+    revoked.push(...(await revoking));
     expect(load.unexpected).toEqual([]);
 
     const disk = storedRecords(region.dataDir);
@@ -55,6 +59,7 @@ test(`loses nothing that it acknowledged, killed ${ROUNDS} times under load (INT
     before = disk;
     await region.restart();
     await assertKept(load, disk, await jwksOf(region.url));
+    expect(await stillAllowed(revoked)).toEqual([]);
     const repeated = await repeat(load, random.int(5, 20));
     all.acknowledged.push(...load.acknowledged, ...repeated.acknowledged);
     all.lost.push(...load.lost);
@@ -67,7 +72,9 @@ test(`loses nothing that it acknowledged, killed ${ROUNDS} times under load (INT
   await assertKept(all, disk, keys);
   expect(all.acknowledged.length).toBeGreaterThan(100);
   expect(all.acknowledged.flatMap((answer) => executedBesides(answer, disk))).toEqual([]);
-  console.info(`kill -9, seed ${seed}:\n  ${rounds.join("\n  ")}\n  ${all.acknowledged.length} acknowledged in all`);
+  console.info(
+    `kill -9, seed ${seed}:\n  ${rounds.join("\n  ")}\n  ${all.acknowledged.length} acknowledged in all, ${revoked.length} revocations`,
+  );
 });
 
 test("keeps sound chains where a short circuit goes back and forth between runs and shards", async () => {
@@ -94,6 +101,28 @@ test("keeps sound chains where a short circuit goes back and forth between runs 
   await assertWhole(disk, new Map());
   await assertKept(load, disk, keys);
 });
+
+/** Revokes one subject after the other, until the region does not answer; the ids of those that were acknowledged. */
+async function revokeOnAndOn(prefix: string): Promise<readonly string[]> {
+  const acknowledged: string[] = [];
+  for (let i = 0; ; i++) {
+    const body = { key: `subject:user/${prefix}-${i}`, reason: "kill" };
+    const answer = await post(`${region.url}/admin/v1/revocations`, region.admin, body).catch(() => null);
+    if (answer === null) return acknowledged;
+    expect(answer.status).toBe(201);
+    acknowledged.push(`${prefix}-${i}`);
+  }
+}
+
+/** Those for whom something else than their revocation decides. A region whose objects disagree says no lease. */
+async function stillAllowed(ids: readonly string[]): Promise<readonly string[]> {
+  const answers = await Promise.all(
+    ids.map((id) =>
+      evaluate(region, { ...READ, subject: { type: "user", id } }).then(({ reason }) => ({ id, reason })),
+    ),
+  );
+  return answers.filter(({ reason }) => reason !== "revoked").map(({ id, reason }) => `${id}: ${reason}`);
+}
 
 /** Everything acknowledged is on disk as its receipt says, and the receipt verifies under the region's key set. */
 async function assertKept(load: Load, disk: Shards, keys: readonly PublicJwk[]): Promise<void> {
