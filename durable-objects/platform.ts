@@ -1,6 +1,7 @@
-import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { exportJWK, generateKeyPair, importJWK, type JWK } from "jose";
 import type { Sha256 } from "../src/base/digest.ts";
+import type { Aead } from "../src/lineage/seal.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
 
 /** The platform's primitives behind the pure rooms' parameters. Synchronous where a turn must not yield. */
@@ -9,37 +10,34 @@ export const nodeSha256: Sha256 = (bytes) => createHash("sha256").update(bytes).
 
 export const randomBytes = (length: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(length));
 
-/** AES-256-GCM with the 16-byte tag after the ciphertext; `open` gives `null` for anything that does not verify. */
-export const aesGcm = {
-  seal(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
-    const cipher = createCipheriv("aes-256-gcm", key, nonce);
-    cipher.setAAD(aad);
-    const body = cipher.update(plaintext);
-    const rest = cipher.final();
-    const tag = cipher.getAuthTag();
-    const out = new Uint8Array(body.length + rest.length + tag.length);
-    out.set(body);
-    out.set(rest, body.length);
-    out.set(tag, body.length + rest.length);
-    return out;
-  },
-  open(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null {
-    if (sealed.length < 16) return null;
-    try {
-      const decipher = createDecipheriv("aes-256-gcm", key, nonce);
-      decipher.setAAD(aad);
-      decipher.setAuthTag(sealed.subarray(sealed.length - 16));
-      const body = decipher.update(sealed.subarray(0, sealed.length - 16));
-      const rest = decipher.final();
-      const out = new Uint8Array(body.length + rest.length);
-      out.set(body);
-      out.set(rest, body.length);
-      return out;
-    } catch {
-      return null;
-    }
-  },
-};
+/**
+ * AES-256-GCM of WebCrypto. The region key is imported once; a record key seals once, so it is imported for its use.
+ */
+export function aesGcm(regionKey: Uint8Array): Aead {
+  const bytes = (view: Uint8Array): Uint8Array<ArrayBuffer> => view as Uint8Array<ArrayBuffer>;
+  const importKey = (key: Uint8Array): Promise<CryptoKey> =>
+    crypto.subtle.importKey("raw", bytes(key), "AES-GCM", false, ["encrypt", "decrypt"]);
+  let region: Promise<CryptoKey> | null = null;
+  const keyOf = (key: Uint8Array): Promise<CryptoKey> =>
+    key === regionKey ? (region ??= importKey(key)) : importKey(key);
+  const parameters = (nonce: Uint8Array, aad: Uint8Array) => ({
+    name: "AES-GCM",
+    iv: bytes(nonce),
+    additionalData: bytes(aad),
+  });
+  return {
+    async seal(key, nonce, aad, plaintext) {
+      return new Uint8Array(await crypto.subtle.encrypt(parameters(nonce, aad), await keyOf(key), bytes(plaintext)));
+    },
+    async open(key, nonce, aad, sealed) {
+      try {
+        return new Uint8Array(await crypto.subtle.decrypt(parameters(nonce, aad), await keyOf(key), bytes(sealed)));
+      } catch {
+        return null;
+      }
+    },
+  };
+}
 
 /** An object's own signing key, made by the object and kept in its storage (DESIGN section 4). */
 export type SigningKey = { readonly kid: string; readonly key: CryptoKey; readonly publicJwk: PublicJwk };

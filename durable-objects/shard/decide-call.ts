@@ -11,9 +11,9 @@ import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { Call, Flush } from "./group-commit.ts";
 import { describeRunState } from "./run-state.ts";
-import type { RunRow, ShardStore } from "./store.ts";
+import type { RunRow } from "./store.ts";
 import type { Turn } from "./turn.ts";
-import { callRoot, type Appended } from "./writer.ts";
+import { callRoot, type Appended, type SourceWriter } from "./writer.ts";
 
 const IDEMPOTENCY_MS = 600_000;
 
@@ -105,7 +105,7 @@ export class DecideCall implements Call {
         records: this.#decided.length,
         t_ms: this.#turn.t_ms,
       };
-      this.#turn.store.putAnswer(key, {
+      this.#turn.writer.putAnswer(key, {
         input: asked,
         first_sseq: this.#first,
         answer: JSON.stringify(kept),
@@ -116,7 +116,7 @@ export class DecideCall implements Call {
 
   /** Same key and same question: the stored answer. Same key, other question: a conflict. */
   #answeredBefore(key: string, asked: string): boolean {
-    const stored = this.#turn.store.storedAnswer(key);
+    const stored = this.#turn.writer.storedAnswer(key);
     if (stored === null || stored.expires_ms <= this.#turn.t_ms) return false;
     if (stored.input !== asked) {
       this.#refused = { ok: false, code: "idempotency_conflict" };
@@ -338,10 +338,10 @@ const denied = (reason: ReasonCode): ItemAnswer => ({
 });
 
 /** The allow was withdrawn before it left: a repetition must not give it either. */
-export function withholdAnswer(store: ShardStore, key: string, index: number): void {
-  const stored = store.storedAnswer(key);
+export function withholdAnswer(writer: SourceWriter, key: string, index: number): void {
+  const stored = writer.storedAnswer(key);
   if (stored === null) return;
   const kept = JSON.parse(stored.answer) as Kept;
   const items = kept.items.map((item, at) => (at === index ? denied("withheld") : item));
-  store.putAnswer(key, { ...stored, answer: JSON.stringify({ ...kept, items }) });
+  writer.putAnswer(key, { ...stored, answer: JSON.stringify({ ...kept, items }) });
 }

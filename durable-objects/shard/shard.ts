@@ -14,7 +14,7 @@ import {
   receiptText,
   RECEIPT_TYPE,
 } from "../../src/lineage/receipt.ts";
-import { openPayload, type RegionKey } from "../../src/lineage/seal.ts";
+import { openPayload, type Aead, type RegionKey } from "../../src/lineage/seal.ts";
 import { authority, type Env } from "../../src/objects/address.ts";
 import type {
   ApplyTrustAnswer,
@@ -63,6 +63,8 @@ export class Shard implements Turn {
   readonly #commit: GroupCommit;
   /** Calls and withheld records that one signature covers (`lineage/receipt`). */
   readonly #maxCalls: number;
+  readonly #regionKey: RegionKey;
+  readonly #aead: Aead;
   readonly #facts = new Map<string, ParsedFacts>();
   readonly store: ShardStore;
   readonly writer: SourceWriter;
@@ -89,23 +91,27 @@ export class Shard implements Turn {
     this.#trust = new ShardTrust(this.store);
     this.trust = this.#trust.view();
     this.policy = activePolicy(this.#config);
+    this.#regionKey = this.#readRegionKey();
+    this.#aead = aesGcm(this.#regionKey.bytes);
     this.writer = new SourceWriter(this.store, {
       region: this.region,
       log_epoch: this.log_epoch,
       shard,
-      region_key: this.#regionKey(),
+      region_key: this.#regionKey,
+      aead: this.#aead,
     });
     const kid = receiptKid(this.region, this.log_epoch, shard, 1);
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
     this.#commit = new GroupCommit({
       maxCalls: this.#maxCalls,
-      transaction: (turn) => this.store.transaction(turn),
       begin: () => this.#begin(),
       seal: (calls) => this.#seal(calls),
+      write: () => this.writer.write(),
       sync: () => this.store.sync(),
       // With nothing to write, a sync is one pass of the event loop: 10 µs, where a timer of 0 ms takes 1,100.
       pass: () => this.store.sync(),
+      tick: () => new Promise((resolve) => setTimeout(resolve, 0)),
       recover: () => this.#recover(),
       owed: () => Math.min(this.#owed.length, this.#maxCalls),
     });
@@ -260,7 +266,7 @@ export class Shard implements Turn {
         true,
       ).leaf_hash,
     );
-    if (owed.idempotency !== null) withholdAnswer(this.store, owed.idempotency, owed.index);
+    if (owed.idempotency !== null) withholdAnswer(this.writer, owed.idempotency, owed.index);
   }
 
   /** Closes the turn: flush row over the calls in order (withheld records first, each a call of its own). */
@@ -269,7 +275,6 @@ export class Shard implements Turn {
     this.#withheld = [];
     const recorded = calls.filter((call) => call.records > 0);
     if (withheld.length + recorded.length === 0) return null;
-    this.writer.finish();
     const layout = [...withheld.map(() => 1), ...recorded.map((call) => call.records)];
     const roots = [...withheld, ...recorded.map((call) => callRoot(call.leafHashes))];
     const last = this.writer.sseq;
@@ -288,7 +293,7 @@ export class Shard implements Turn {
       t: this.t_ms,
       v: 1,
     });
-    this.store.addFlush({ first_sseq: first, last_sseq: last, calls: layout, payload });
+    this.writer.flush({ first_sseq: first, last_sseq: last, calls: layout, payload });
     this.#flushes++;
     this.#lastFlushMs = this.t_ms;
     return async () => ({
@@ -413,7 +418,7 @@ export class Shard implements Turn {
       parts.shard === this.shard;
     const row = here ? this.store.record(parts.sseq) : null;
     // `id/index` must name the record by the id that the record itself carries; `id` and `id/0` name the same one.
-    const described = row === null ? null : this.#describeRecord(row);
+    const described = row === null ? null : await this.#describeRecord(row);
     const plain = (name: string): string => (name.endsWith("/0") ? name.slice(0, -2) : name);
     if (described === null || plain(described.decision_id) !== plain(id)) return { ok: false, code: "not_found" };
     return { ok: true, value: described };
@@ -438,7 +443,7 @@ export class Shard implements Turn {
     while (at !== null && records.length < limit) {
       const record: (RecordRow & { run: string }) | null = this.store.record(at);
       if (record === null) break;
-      records.push(this.#describeRecord(record));
+      records.push(await this.#describeRecord(record));
       next = record.prev_sseq === null ? null : at;
       at = record.prev_sseq;
     }
@@ -448,15 +453,15 @@ export class Shard implements Turn {
     };
   }
 
-  #describeRecord(row: RecordRow): RecordDescription {
+  async #describeRecord(row: RecordRow): Promise<RecordDescription> {
     const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
     const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
     const place = { region: this.region, log_epoch: this.log_epoch, source: `shard/${this.shard}`, sseq: row.sseq };
-    const key = this.#regionKey();
+    const { number, bytes } = this.#regionKey;
     const opened =
       row.sealed === null
         ? null
-        : openPayload(aesGcm, (number) => (number === key.number ? key.bytes : null), place, row.sealed);
+        : await openPayload(this.#aead, (named) => (named === number ? bytes : null), place, row.sealed);
     const payload = opened?.ok === true ? parseJson(opened.value.text) : null;
     return {
       decision_id:
@@ -499,7 +504,7 @@ export class Shard implements Turn {
   }
 
   /** From configuration where the operator holds it apart; else made here and kept beside the data it seals. */
-  #regionKey(): RegionKey {
+  #readRegionKey(): RegionKey {
     const configured = this.#env.INTERLOCK_REGION_KEY;
     if (configured !== "" && configured !== undefined) {
       const bytes = fromBase64url(configured);

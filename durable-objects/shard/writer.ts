@@ -11,9 +11,9 @@ import {
   saltedRunHash,
   type RecordKind,
 } from "../../src/lineage/record.ts";
-import { SEAL_RANDOM_BYTES, saltsOf, sealPayload, type RegionKey } from "../../src/lineage/seal.ts";
-import { aesGcm, nodeSha256 } from "../platform.ts";
-import type { RunRow, ShardStore } from "./store.ts";
+import { SEAL_RANDOM_BYTES, saltsOf, sealPayload, type Aead, type RegionKey } from "../../src/lineage/seal.ts";
+import { nodeSha256 } from "../platform.ts";
+import type { FlushRow, RecordRow, RunRow, ShardStore, StoredAnswer } from "./store.ts";
 
 /** What one record says and seals; the writer adds place, order and time. */
 export type RecordDraft = {
@@ -40,6 +40,15 @@ export type SourceIdentity = {
   readonly log_epoch: number;
   readonly shard: number;
   readonly region_key: RegionKey;
+  readonly aead: Aead;
+};
+
+type Draft = {
+  readonly row: Omit<RecordRow, "sealed">;
+  readonly run: string;
+  readonly t_ms: number;
+  readonly payload: string;
+  readonly random: Uint8Array;
 };
 
 export type Appended = { readonly sseq: number; readonly leaf: Uint8Array; readonly leaf_hash: Uint8Array };
@@ -54,8 +63,11 @@ export class SourceWriter {
   readonly #random = new RandomPool();
   #sseq = 0;
   #lastT = 0;
-  /** Runs touched in the current turn; written back once each at its end. */
+  // What the current turn has made and `write` will store.
+  #drafts: Draft[] = [];
   #runs = new Map<string, RunRow>();
+  #answers = new Map<string, StoredAnswer>();
+  #flush: FlushRow | null = null;
 
   constructor(store: ShardStore, id: SourceIdentity) {
     this.#store = store;
@@ -75,7 +87,7 @@ export class SourceWriter {
     const head = this.#store.head();
     this.#sseq = head.sseq;
     this.#lastT = head.t_ms;
-    this.#runs = new Map();
+    this.#clear();
   }
 
   /** The run as this turn sees it, or `null`. `fresh`: the id was minted for this call, so storage cannot know it. */
@@ -97,7 +109,7 @@ export class SourceWriter {
   #newRun(run: Pick<RunRow, "id" | "kind" | "principal" | "members" | "opened_t_ms" | "keep">): RunRow {
     return {
       ...run,
-      salt: this.#random.take(RUN_SALT_BYTES).slice(),
+      salt: this.#random.take(RUN_SALT_BYTES),
       status: "open",
       last_sseq: 0,
       seq: 0,
@@ -147,12 +159,8 @@ export class SourceWriter {
     });
     const leaf_hash = leafHash(leaf, nodeSha256);
     const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
-    const sealed = sealPayload(aesGcm, this.#id.region_key, { region, log_epoch, source, sseq }, payload, random);
-    this.#store.addRecord(
-      { sseq, leaf, leaf_hash, prev_sseq: run.last_sseq === 0 ? null : run.last_sseq, sealed },
-      run.id,
-      t_ms,
-    );
+    const prev_sseq = run.last_sseq === 0 ? null : run.last_sseq;
+    this.#drafts.push({ row: { sseq, leaf, leaf_hash, prev_sseq }, run: run.id, t_ms, payload, random });
     run.head = leaf_hash;
     run.seq += 1;
     run.last_sseq = sseq;
@@ -160,13 +168,50 @@ export class SourceWriter {
     return { sseq, leaf, leaf_hash };
   }
 
+  /** Notes the turn's flush; `write` stores it with the records. */
+  flush(flush: FlushRow): void {
+    this.#flush = flush;
+  }
+
+  storedAnswer(key: string): StoredAnswer | null {
+    return this.#answers.get(key) ?? this.#store.storedAnswer(key);
+  }
+
+  putAnswer(key: string, answer: StoredAnswer): void {
+    this.#answers.set(key, answer);
+  }
+
   /**
-   * Ends the turn: each run that moved is written once. A plain question is an implicit run of one step; nothing can
-   * follow it and its record says all there is, so its row is saved (5 % of a decision) unless it asked to be kept.
+   * Seals what the turn appended and stores all of it in one transaction. Memory is ahead of storage from the turn to
+   * the end of this; nothing else appends meanwhile (`group-commit`), and whoever reads storage sees the turn whole or
+   * not at all.
+   *
+   * A plain question is an implicit run of one step; nothing can follow it and its record says all there is, so its
+   * row is saved (5 % of a decision) unless it asked to be kept.
    */
-  finish(): void {
-    for (const run of this.#runs.values()) if (run.keep || run.seq > 1) this.#store.putRun(run);
+  async write(): Promise<void> {
+    const { region, log_epoch, shard, region_key, aead } = this.#id;
+    const source = `shard/${shard}`;
+    const drafts = this.#drafts;
+    const sealed = await Promise.all(
+      drafts.map(({ row, payload, random }) =>
+        sealPayload(aead, region_key, { region, log_epoch, source, sseq: row.sseq }, payload, random),
+      ),
+    );
+    this.#store.transaction(() => {
+      drafts.forEach(({ row, run, t_ms }, at) => this.#store.addRecord({ ...row, sealed: sealed[at]! }, run, t_ms));
+      for (const run of this.#runs.values()) if (run.keep || run.seq > 1) this.#store.putRun(run);
+      for (const [key, answer] of this.#answers) this.#store.putAnswer(key, answer);
+      if (this.#flush !== null) this.#store.addFlush(this.#flush);
+    });
+    this.#clear();
+  }
+
+  #clear(): void {
+    this.#drafts = [];
     this.#runs = new Map();
+    this.#answers = new Map();
+    this.#flush = null;
   }
 }
 
@@ -174,14 +219,14 @@ export class SourceWriter {
 export const callRoot = (leafHashes: readonly Uint8Array[]): Uint8Array =>
   leafHashes.length === 1 ? leafHashes[0]! : treeHash(leafHashes, nodeSha256);
 
-/** Random bytes drawn 16 KiB at a time; each byte is handed out once. */
+/** Random bytes drawn 16 KiB at a time; each byte is handed out once, and a buffer is never drawn into again. */
 class RandomPool {
-  readonly #pool = new Uint8Array(16_384);
-  #at = this.#pool.length;
+  #pool = new Uint8Array(0);
+  #at = 0;
 
   take(length: number): Uint8Array {
     if (this.#at + length > this.#pool.length) {
-      crypto.getRandomValues(this.#pool);
+      this.#pool = crypto.getRandomValues(new Uint8Array(16_384));
       this.#at = 0;
     }
     this.#at += length;

@@ -23,11 +23,26 @@ import { COMMITMENT_SALT_BYTES, type CommitmentLabel } from "./record.ts";
  * random nonces per key, so the region key gets a new number before that, e.g. every two weeks at 3,000 records/s.
  */
 
-/** AES-256-GCM as a parameter; `seal` returns ciphertext ‖ 16-byte tag, `open` null for whatever does not verify. */
+/**
+ * AES-256-GCM as a parameter; `seal` returns ciphertext ‖ 16-byte tag, `open` null for whatever does not verify. May
+ * be asynchronous: in workerd WebCrypto takes 10 µs for the two operations of a record, `node:crypto` 23.
+ */
 export type Aead = {
-  readonly seal: (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array) => Uint8Array;
-  readonly open: (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array) => Uint8Array | null;
+  readonly seal: (
+    key: Uint8Array,
+    nonce: Uint8Array,
+    aad: Uint8Array,
+    plaintext: Uint8Array,
+  ) => MaybePromise<Uint8Array>;
+  readonly open: (
+    key: Uint8Array,
+    nonce: Uint8Array,
+    aad: Uint8Array,
+    sealed: Uint8Array,
+  ) => MaybePromise<Uint8Array | null>;
 };
+
+type MaybePromise<T> = T | Promise<T>;
 
 export type RegionKey = { readonly number: number; readonly bytes: Uint8Array };
 
@@ -66,42 +81,45 @@ const splitSalts = (bytes: Uint8Array): CommitmentSalts => ({
 });
 
 /**
- * Seals `text` for the record at `place`. `random` must be fresh for every record; it is copied, so the caller may
- * draw for many records at once and reuse the buffer.
+ * Seals `text` for the record at `place`. `random` must be fresh for every record, and must not be written to before
+ * the promise resolves.
  */
-export function sealPayload(
+export async function sealPayload(
   aead: Aead,
   regionKey: RegionKey,
   place: SealPlace,
   text: string,
   random: Uint8Array,
-): Uint8Array<ArrayBuffer> {
+): Promise<Uint8Array<ArrayBuffer>> {
   if (random.length !== SEAL_RANDOM_BYTES) throw new RangeError(`seal: needs ${SEAL_RANDOM_BYTES} random bytes`);
   const head = headOf(regionKey.number);
   const recordKey = random.subarray(0, KEY_BYTES);
   const nonce = random.subarray(KEY_BYTES, KEY_BYTES + NONCE_BYTES);
-  const wrapped = aead.seal(regionKey.bytes, nonce, aadOf("W", head, place), recordKey);
   const plaintext = concat(random.subarray(KEY_BYTES + NONCE_BYTES), utf8(text));
-  return concat(head, nonce, wrapped, aead.seal(recordKey, ZERO_NONCE, aadOf("P", head, place), plaintext));
+  const [wrapped, sealed] = await Promise.all([
+    aead.seal(regionKey.bytes, nonce, aadOf("W", head, place), recordKey),
+    aead.seal(recordKey, ZERO_NONCE, aadOf("P", head, place), plaintext),
+  ]);
+  return concat(head, nonce, wrapped, sealed);
 }
 
 export type OpenedPayload = { readonly salts: CommitmentSalts; readonly text: string };
 
 /** Opens what `sealPayload` made for the same place. Any mismatch, whatever its cause, is `unreadable`. */
-export function openPayload(
+export async function openPayload(
   aead: Aead,
   regionKey: (number: number) => Uint8Array | null,
   place: SealPlace,
   sealed: Uint8Array,
-): Result<OpenedPayload, "unreadable"> {
+): Promise<Result<OpenedPayload, "unreadable">> {
   if (sealed.length < PAYLOAD_AT + SALTS_BYTES + TAG_BYTES || sealed[0] !== 0x01) return err("unreadable");
   const head = sealed.subarray(0, HEAD_BYTES);
   const key = regionKey(new DataView(head.buffer, head.byteOffset).getUint32(1));
   if (key === null) return err("unreadable");
   const nonce = sealed.subarray(HEAD_BYTES, WRAP_AT);
-  const recordKey = aead.open(key, nonce, aadOf("W", head, place), sealed.subarray(WRAP_AT, PAYLOAD_AT));
+  const recordKey = await aead.open(key, nonce, aadOf("W", head, place), sealed.subarray(WRAP_AT, PAYLOAD_AT));
   if (recordKey === null) return err("unreadable");
-  const plaintext = aead.open(recordKey, ZERO_NONCE, aadOf("P", head, place), sealed.subarray(PAYLOAD_AT));
+  const plaintext = await aead.open(recordKey, ZERO_NONCE, aadOf("P", head, place), sealed.subarray(PAYLOAD_AT));
   const text = plaintext === null ? null : fromUtf8(plaintext.subarray(SALTS_BYTES));
   if (plaintext === null || text === null) return err("unreadable");
   return ok({ salts: splitSalts(plaintext), text });

@@ -113,7 +113,7 @@ function buildRecords(): { readonly record: LineageRecord; readonly leaf: Uint8A
   return out;
 }
 
-function lineageVectors(): object {
+async function lineageVectors(): Promise<object> {
   const records = buildRecords();
   const calls = [0, 1, 2].map((call) => records.filter((_, at) => DRAFTS[at]!.call === call));
   const roots = calls.map((call) =>
@@ -168,13 +168,13 @@ function lineageVectors(): object {
       random: b64(randomOf(1)),
       text: TEXTS.input,
       sealed: b64(
-        sealPayload({ ...aesGcm, open: () => null }, regionKey, { ...PLACE, sseq: 1 }, TEXTS.input, randomOf(1)),
+        await sealPayload({ ...aesGcm, open: () => null }, regionKey, { ...PLACE, sseq: 1 }, TEXTS.input, randomOf(1)),
       ),
     },
   };
 }
 
 export const VECTORS_FILE = join(import.meta.dirname, "../../docs/vectors/lineage.json");
-export const vectorsText = (): string => JSON.stringify(lineageVectors(), null, 2) + "\n";
+export const vectorsText = async (): Promise<string> => JSON.stringify(await lineageVectors(), null, 2) + "\n";
 
-if (import.meta.main) writeFileSync(VECTORS_FILE, vectorsText());
+if (import.meta.main) writeFileSync(VECTORS_FILE, await vectorsText());

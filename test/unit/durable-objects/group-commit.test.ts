@@ -31,12 +31,12 @@ function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log
   return {
     log,
     maxCalls: 4,
-    transaction: (turn) => {
+    begin: () => {
       log.push("begin");
-      turn();
+    },
+    write: async () => {
       log.push("commit");
     },
-    begin: () => undefined,
     seal: () => async () => {
       log.push("sign");
       return flush;
@@ -45,6 +45,7 @@ function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log
       log.push("sync");
     },
     pass: () => new Promise((resolve) => setTimeout(resolve, 0)),
+    tick: () => new Promise((resolve) => setTimeout(resolve, 0)),
     recover: () => {
       log.push("recover");
     },
@@ -85,11 +86,7 @@ describe("GroupCommit", () => {
   });
 
   const broken: Record<string, Partial<FlushSteps>> = {
-    "the commit": {
-      transaction: () => {
-        throw new Error("disk full");
-      },
-    },
+    "the commit": { write: () => Promise.reject(new Error("disk full")) },
     "the sync": { sync: () => Promise.reject(new Error("lost")) },
     "the signature": { seal: () => () => Promise.reject(new Error("key")) },
   };

@@ -38,47 +38,52 @@ const TEXT = '{"request":"…"}';
 const random = (): Uint8Array => new Uint8Array(randomBytes(SEAL_RANDOM_BYTES));
 
 describe("a sealed payload", () => {
-  test("opens in its own place, with the salts of its commitments", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "grapheme" }), fc.uint8Array({ minLength: 140, maxLength: 140 }), (text, bytes) => {
-        const { facts, input, run } = saltsOf(bytes);
-        const sealed = sealPayload(aead, KEY, PLACE, text, bytes);
-        expect(openPayload(aead, keys, PLACE, sealed)).toEqual({
-          ok: true,
-          value: { salts: { facts, input, run }, text },
-        });
-      }),
+  test("opens in its own place, with the salts of its commitments", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.string({ unit: "grapheme" }),
+        fc.uint8Array({ minLength: 140, maxLength: 140 }),
+        async (text, bytes) => {
+          const { facts, input, run } = saltsOf(bytes);
+          const sealed = await sealPayload(aead, KEY, PLACE, text, bytes);
+          expect(await openPayload(aead, keys, PLACE, sealed)).toEqual({
+            ok: true,
+            value: { salts: { facts, input, run }, text },
+          });
+        },
+      ),
     );
   });
 
-  test("carries what its record's commitments need, after the random buffer was reused", () => {
+  test("carries what its record's commitments need, after the random buffer was reused for the next record", async () => {
     const bytes = random();
     const made = commitment("input", saltsOf(bytes).input, TEXT, sha);
-    const sealed = sealPayload(aead, KEY, PLACE, TEXT, bytes);
+    const sealed = await sealPayload(aead, KEY, PLACE, TEXT, bytes);
     bytes.fill(0);
-    const opened = openPayload(aead, keys, PLACE, sealed);
+    const opened = await openPayload(aead, keys, PLACE, sealed);
     expect(opened.ok && commitment("input", opened.value.salts.input, opened.value.text, sha)).toBe(made);
   });
 
-  test("has the layout that docs/lineage.md gives", () => {
+  test("has the layout that docs/lineage.md gives", async () => {
     const bytes = random();
-    const sealed = sealPayload(aead, KEY, PLACE, TEXT, bytes);
+    const sealed = await sealPayload(aead, KEY, PLACE, TEXT, bytes);
     expect([...sealed.subarray(0, 5)]).toEqual([1, 0, 0, 1, 2]);
     expect(sealed.subarray(5, 17)).toEqual(bytes.subarray(32, 44));
     expect(sealed.length).toBe(65 + 96 + Buffer.byteLength(TEXT) + 16);
   });
 
-  test("says neither its text nor its key", () => {
+  test("says neither its text nor its key", async () => {
     const bytes = random();
-    const sealed = Buffer.from(sealPayload(aead, KEY, PLACE, TEXT, bytes));
+    const sealed = Buffer.from(await sealPayload(aead, KEY, PLACE, TEXT, bytes));
     expect(sealed.includes("request")).toBe(false);
     expect(sealed.includes(Buffer.from(bytes.subarray(0, 32)))).toBe(false);
     expect(sealed.includes(Buffer.from(bytes.subarray(44, 76)))).toBe(false);
   });
 });
 
+const sealed = await sealPayload(aead, KEY, PLACE, TEXT, random());
+
 describe("is unreadable", () => {
-  const sealed = sealPayload(aead, KEY, PLACE, TEXT, random());
   const unreadable = { ok: false, error: "unreadable" };
 
   test.each<[string, Partial<SealPlace>]>([
@@ -86,25 +91,25 @@ describe("is unreadable", () => {
     ["log epoch", { log_epoch: 2 }],
     ["source", { source: "shard/1" }],
     ["number", { sseq: 18 }],
-  ])("in the place of another %s", (_, change) => {
-    expect(openPayload(aead, keys, { ...PLACE, ...change }, sealed)).toEqual(unreadable);
+  ])("in the place of another %s", async (_, change) => {
+    expect(await openPayload(aead, keys, { ...PLACE, ...change }, sealed)).toEqual(unreadable);
   });
 
-  test("with any byte flipped, and at any other length", () => {
+  test("with any byte flipped, and at any other length", async () => {
     for (let at = 0; at < sealed.length; at++) {
-      expect(openPayload(aead, keys, PLACE, sealed.with(at, sealed[at]! ^ 0x80))).toEqual(unreadable);
-      expect(openPayload(aead, keys, PLACE, sealed.subarray(0, at))).toEqual(unreadable);
+      expect(await openPayload(aead, keys, PLACE, sealed.with(at, sealed[at]! ^ 0x80))).toEqual(unreadable);
+      expect(await openPayload(aead, keys, PLACE, sealed.subarray(0, at))).toEqual(unreadable);
     }
-    expect(openPayload(aead, keys, PLACE, new Uint8Array([...sealed, 0]))).toEqual(unreadable);
+    expect(await openPayload(aead, keys, PLACE, new Uint8Array([...sealed, 0]))).toEqual(unreadable);
   });
 
-  test("without its key, or with another one of that number", () => {
-    expect(openPayload(aead, () => null, PLACE, sealed)).toEqual(unreadable);
-    expect(openPayload(aead, () => bytesOf("other"), PLACE, sealed)).toEqual(unreadable);
+  test("without its key, or with another one of that number", async () => {
+    expect(await openPayload(aead, () => null, PLACE, sealed)).toEqual(unreadable);
+    expect(await openPayload(aead, () => bytesOf("other"), PLACE, sealed)).toEqual(unreadable);
   });
 
-  test("and with less randomness it is never made", () => {
-    expect(() => sealPayload(aead, KEY, PLACE, TEXT, new Uint8Array(139))).toThrow("140 random bytes");
+  test("and with less randomness it is never made", async () => {
+    await expect(sealPayload(aead, KEY, PLACE, TEXT, new Uint8Array(139))).rejects.toThrow("140 random bytes");
     expect(() => saltsOf(new Uint8Array(141))).toThrow("140 random bytes");
   });
 });
