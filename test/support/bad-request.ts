@@ -26,7 +26,7 @@ export type BadCase = {
 
 const ANY = /./s;
 
-export const heard = async (answer: Response): Promise<Heard> => ({
+const heard = async (answer: Response): Promise<Heard> => ({
   status: answer.status,
   text: await answer.text(),
   requestId: answer.headers.get("x-request-id"),

@@ -50,7 +50,7 @@ const has = (db: DatabaseSync, table: string): boolean =>
   db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(table) !== undefined;
 
 /** Opening a database in WAL mode writes to it, so a copy is opened. */
-export function onCopy<T>(file: string, use: (db: DatabaseSync) => T): T {
+function onCopy<T>(file: string, use: (db: DatabaseSync) => T): T {
   const folder = mkdtempSync(join(tmpdir(), "interlock-stored-"));
   try {
     const copy = join(folder, "copy.sqlite");
