@@ -79,7 +79,7 @@ async function forged(region: TestRegion): Promise<World["tokens"]> {
     "pep, stranger": await stranger(ourKid),
     "admin, stranger": await stranger(key.kid),
     "pep, other claims": `${header}.${encoded({ ...claimsOf(region.pep), exp: now_s + 9_999 })}.${signature}`,
-    "pep, other signature": `${header}.${claims}.${signature.slice(0, -2)}AA`,
+    "pep, other signature": `${header}.${claims}.${signature.startsWith("A") ? "B" : "A"}${signature.slice(1)}`,
     "pep, expired": expired,
     "pep, search only": searchOnly,
     "admin, expired": await admin({ now_s: now_s - 3_600, lifetime_s: 60 }),
