@@ -128,7 +128,7 @@ describe("is refused by line:", () => {
     ["a comment behind an item", `quorum none # really\n`, 1, "quorum line is"],
     ["a log without key", "log\nquorum none\n", 1, "log line is"],
     ["a log with more than a URL", `${LOG} u v\nquorum none\n`, 1, "log line is"],
-    ["a bad key", `log a+00000000+AQ==\nquorum none\n`, 1, "32 bytes"],
+    ["a bad key", `log a+00000000+AQI=\nquorum none\n`, 1, "32 bytes"],
     ["a log twice", `${LOG}\n${LOG}\nquorum none\n`, 2, "another log"],
     ["a witness without key", "witness W\nquorum none\n", 1, "witness line is"],
     ["a witness with a plain key", `witness W ${LOG.slice(4)}\nquorum none\n`, 1, "cosignature type"],
