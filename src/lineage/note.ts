@@ -39,7 +39,7 @@ export type NoteProblem = {
 /** 64 signatures of the largest kind here (ML-DSA-44, 2,432 bytes, 3.3 KB in base64) and a text. */
 export const MAX_NOTE_BYTES = 256 * 1024;
 /** The specification asks for at least 16. */
-export const MAX_NOTE_SIGNATURES = 64;
+const MAX_NOTE_SIGNATURES = 64;
 
 const MARK = "\u2014 ";
 
@@ -107,7 +107,15 @@ export function formatNote(text: string, signatures: readonly NoteSignature[]): 
 /** Ed25519 with a key that the caller holds; 64 bytes. */
 export type Sign = (message: Uint8Array) => Promise<Uint8Array> | Uint8Array;
 
-/** Ed25519 (RFC 8032) with a raw public key of 32 bytes; false for whatever does not verify. */
+/**
+ * Ed25519 (RFC 8032) with a raw public key of 32 bytes; false for whatever does not verify.
+ *
+ * @example
+ * const ed25519: Verify = async (raw, message, signature) => {
+ *   const key = await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
+ *   return crypto.subtle.verify("Ed25519", key, signature, message);
+ * };
+ */
 export type Verify = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => Promise<boolean> | boolean;
 
 /** A plain Ed25519 note signature (type 0x01) over `text`. */

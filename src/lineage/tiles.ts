@@ -40,7 +40,7 @@ export function decodeHashTile(bytes: Uint8Array, width: number): Uint8Array[] |
 }
 
 /** The specification's length prefix ends here. */
-export const MAX_ENTRY_BYTES = 65_535;
+const MAX_ENTRY_BYTES = 65_535;
 
 /** An entry bundle: each entry after its length in two bytes, big-endian. @throws RangeError where it cannot be one. */
 export function encodeBundle(entries: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -75,6 +75,10 @@ const malformed = (message: string): Result<never, ProofProblem> => err({ code: 
  * hash comes from the entry at hand (SHA-256(0x00 ‖ entry)), never from the one who brings the proof.
  *
  * @returns the checkpoint with its log and cosigners, or the first reason not to believe it.
+ * @example
+ * const policy = parsePolicy(policyFile, sha256);
+ * const proof = parseTlogProof(proofFile);
+ * if (policy.ok && proof.ok) await verifyTlogProof(leafHash(leaf, sha256), proof.value, policy.value, ed25519, sha256);
  */
 export async function verifyTlogProof(
   leafHash: Uint8Array,

@@ -4,7 +4,6 @@ import { utf8 } from "../../../src/base/bytes.ts";
 import {
   formatAddCheckpoint,
   MAX_ADD_CHECKPOINT_BYTES,
-  parseAddCheckpoint,
   readCosignatures,
   readTreeSize,
 } from "../../../src/lineage/add-checkpoint.ts";
@@ -12,7 +11,7 @@ import { decodeCosignature, verifierOf } from "../../../src/lineage/cosignature.
 import { consistencyPath, emptyRoot, treeHash } from "../../../src/lineage/merkle.ts";
 import { formatNote, parseNote, signatureLine, signNote } from "../../../src/lineage/note.ts";
 import { base64 } from "../../../src/lineage/text.ts";
-import { advance, witness, type LogKeys, type WitnessState } from "../../../src/lineage/witness.ts";
+import { admit, advance, cosignReply, witness, type LogKeys, type WitnessState } from "../../../src/lineage/witness.ts";
 import { bytesOf, sha } from "./build.ts";
 import { checkpointNote, flip, keyOf, leavesOf, verifyEd25519, witnessKey } from "./log-build.ts";
 
@@ -262,13 +261,15 @@ test("whatever the request, the next state is signed by the log and consistent w
 });
 
 test("the state is compared in one turn: of two requests from the same size one is told the other's", async () => {
-  const read = async (to: number) => {
-    const request = parseAddCheckpoint(utf8(await requestOf(12, to)));
-    if (!request.ok) throw new Error(request.error);
+  const admitted = async (to: number) => {
+    const request = await admit(utf8(await requestOf(12, to)), logKeys);
+    if (!request.ok) throw new Error(request.error.body);
     return request.value;
   };
-  const [a, b] = [await read(14), await read(20)];
+  // Both were admitted against 12 before either was stored.
+  const [a, b] = [await admitted(14), await admitted(20)];
   const first = advance(stateAt(12), b, sha);
   expect(first).toEqual({ ok: true, value: stateAt(20) });
   expect(first.ok && advance(first.value, a, sha)).toMatchObject({ ok: false, error: { status: 409, body: "20\n" } });
+  expect(await cosignReply(b, SETUP.signers, NOW_S)).toMatchObject({ status: 200, reason: "cosigned" });
 });
