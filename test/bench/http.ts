@@ -28,8 +28,10 @@ export async function measure(
   seconds: number,
 ): Promise<LoadResult> {
   const plan: LoadPlan = {
-    url: region.url + path,
-    headers: { authorization: `Bearer ${region.pep}` },
+    host: "127.0.0.1",
+    port: region.port,
+    path,
+    headers: { authorization: `Bearer ${region.pep}`, "content-type": "application/json" },
     body: JSON.stringify(body),
     connections,
     seconds,
