@@ -1,0 +1,87 @@
+import type { PublicJwk } from "./authority.ts";
+
+/** Messages to the `RegionLog` and the `Witness` objects (docs/object-rpc.md). */
+
+/** Leaf hashes of one source, contiguous from `from_sseq`. Empty: the source only asks for its mark. */
+export type IntegrateMessage = {
+  readonly v: 1;
+  /** `shard/k` or `trust`. */
+  readonly source: string;
+  readonly from_sseq: number;
+  /** 32 bytes each, one after the other. */
+  readonly hashes: Uint8Array;
+};
+
+export type IntegrateAnswer =
+  | { readonly ok: true; readonly mark: number; readonly size: number }
+  /** `gap`: hashes between the mark and `from_sseq` are missing; send from `mark + 1`. */
+  | { readonly ok: false; readonly code: "gap"; readonly mark: number }
+  /** Another hash stands at `sseq` already: the source was rewound or forked. Nothing of it is integrated again. */
+  | { readonly ok: false; readonly code: "diverged"; readonly sseq: number }
+  | { readonly ok: false; readonly code: "halted"; readonly reason: string }
+  | { readonly ok: false; readonly code: "unsupported_version" | "malformed" };
+
+/** Where a source's record stands in the log. */
+export type LogPosition = { readonly source: string; readonly sseq: number; readonly index: number };
+
+export type ProofAnswer =
+  /** `c2sp.org/tlog-proof@v1` text, under the newest checkpoint that covers the record and has a quorum. */
+  | { readonly ok: true; readonly proof: string; readonly index: number; readonly anchored: boolean }
+  | { readonly ok: false; readonly code: "not_ready"; readonly retry_after_s: number }
+  | { readonly ok: false; readonly code: "halted"; readonly reason: string };
+
+export type LogStatus = {
+  readonly origin: string;
+  readonly size: number;
+  readonly root: string;
+  readonly halted: string | null;
+  readonly marks: Readonly<Record<string, number>>;
+  /** The newest signed checkpoint. */
+  readonly checkpoint_size: number;
+  readonly checkpoint_t_ms: number;
+  /** The newest checkpoint whose cosignatures satisfy the policy. */
+  readonly anchored_size: number;
+  readonly anchored_t_ms: number;
+  readonly witnesses: readonly {
+    readonly name: string;
+    readonly size: number;
+    readonly t_ms: number;
+    readonly problem: string | null;
+  }[];
+};
+
+/** A witness to ask: its verifier key (`name+hash+base64`) and the prefix before `/add-checkpoint`. */
+export type WitnessTarget = { readonly vkey: string; readonly url: string };
+
+export interface RegionLogRpc {
+  integrate(message: IntegrateMessage): Promise<IntegrateAnswer>;
+  /** The newest signed checkpoint as a note, with the cosignatures that it has; `null` before the first. */
+  checkpoint(): Promise<string | null>;
+  /** Bytes of `tile/<level>/<index>[.p/<width>]`; `null` where the tree has no such tile. */
+  tile(level: number, index: number, width: number): Promise<Uint8Array | null>;
+  /** Which source and `sseq` stand at each of `count` indexes from `first`. */
+  positions(first: number, count: number): Promise<readonly LogPosition[]>;
+  /** Leaf bytes of the log's own source. */
+  ownLeaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
+  prove(source: string, sseq: number): Promise<ProofAnswer>;
+  status(): Promise<LogStatus>;
+  /** Appends a leaf of the log's own source, e.g. `run.head`; resolves when it is integrated. */
+  appendOwn(
+    kind: string,
+    body: Readonly<Record<string, unknown>>,
+  ): Promise<{ readonly ok: boolean; readonly sseq: number; readonly index: number }>;
+  /** Public half of the checkpoint key and the log's origin. */
+  identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }>;
+  /** Who cosigns, and the tlog-policy text of this log. Replaces what was configured. */
+  configure(witnesses: readonly WitnessTarget[], policy: string): Promise<void>;
+  tlogPolicy(): Promise<string>;
+}
+
+export type WitnessAnswer = { readonly status: number; readonly content_type: string; readonly body: string };
+
+export interface WitnessRpc {
+  /** `logs`: verifier keys trusted for the origin that this object is for. */
+  addCheckpoint(body: Uint8Array, logs: readonly string[]): Promise<WitnessAnswer>;
+  identity(): Promise<{ readonly vkey: string; readonly jwk: PublicJwk }>;
+  status(): Promise<{ readonly size: number; readonly root: string | null; readonly split_views: number }>;
+}
