@@ -59,7 +59,6 @@ export function decodeBundle(bytes: Uint8Array, width: number): Uint8Array[] | n
   let at = 0;
   while (at + 2 <= bytes.length && entries.length < width) {
     const end = at + 2 + ((bytes[at]! << 8) | bytes[at + 1]!);
-    if (end > bytes.length) return null;
     entries.push(bytes.subarray(at + 2, end));
     at = end;
   }

@@ -122,11 +122,20 @@ describe("a cosignature", () => {
       2 ** 53 - 1,
     );
     expect(decodeCosignature(new Uint8Array(72).fill(0x7f))).toBeNull();
+    for (const length of [0, 71, 73]) expect(decodeCosignature(new Uint8Array(length))).toBeNull();
     for (const timestamp_s of [-1, 1.5, 2 ** 53]) {
       expect(() => encodeCosignature({ timestamp_s, signature })).toThrow(RangeError);
       expect(() => cosignatureMessage(TEXT, timestamp_s)).toThrow(RangeError);
     }
     expect(() => encodeCosignature({ timestamp_s: 1, signature: new Uint8Array(63) })).toThrow(RangeError);
+  });
+
+  test("of another length never reaches Ed25519, nor does a plain signature", () => {
+    const plain = keyOf("example.org/witness").key;
+    const accepts = (by: typeof key, length: number) =>
+      verifierOf(by, () => true)!.verify(TEXT, new Uint8Array(length));
+    expect([63, 64, 65, 72].map((length) => accepts(plain, length))).toEqual([false, true, false, false]);
+    expect([64, 71, 72, 73].map((length) => accepts(key, length))).toEqual([false, false, true, false]);
   });
 
   test("is not made with a key of another type", async () => {

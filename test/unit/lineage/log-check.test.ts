@@ -97,6 +97,18 @@ describe("a log", () => {
     expect(await verdict(at(700, forkAt(3)), files)).toMatch(/^tiles_disagree: .*another root/);
   });
 
+  test("with a changed tile on the second level is refused", async () => {
+    const leaves = Array.from({ length: 65_537 }, () => LEAVES[0]!);
+    const files = tileFiles(leaves);
+    const checkpoint = at(65_537, leaves);
+    expect(await verdict(checkpoint, files)).toBe("ok");
+    for (const path of ["tile/1/000", "tile/2/000.p/1"]) {
+      expect(await verdict(checkpoint, new Map(files).set(path, flip(files.get(path)!, 0)))).toBe(
+        `tiles_disagree: ${path} does not follow from the tiles below`,
+      );
+    }
+  });
+
   test("with another entry than its leaf hash is refused, and the entry named", async () => {
     const files = filesAt(700);
     const edited: ReadBundle = (index, width) =>

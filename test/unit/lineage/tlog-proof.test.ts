@@ -185,6 +185,14 @@ describe("a checkpoint under a policy", () => {
     expect(await code(await signed(LOG), { ...both, logs: [], witnesses: [] })).toBe("unknown_signers");
   });
 
+  test("is not signed by a witness that has the log's name", async () => {
+    const namesake = witnessKey(LOG.key.name);
+    const policy = { ...POLICY, witnesses: [{ name: "w", key: namesake.key, url: null }], groups: [], quorum: "w" };
+    const line = await cosign(TEXT, namesake.key, NOW_S, namesake.sign);
+    expect(await code(formatNote(TEXT, [line]), policy)).toBe("unknown_log");
+    expect(await code(formatNote(TEXT, [line, await signNote(TEXT, LOG.key, LOG.sign)]), policy)).toBe("ok");
+  });
+
   test("is a checkpoint", async () => {
     const text = "example.org/log\n100\nroot\n";
     const note = formatNote(text, [await signNote(text, LOG.key, LOG.sign)]);

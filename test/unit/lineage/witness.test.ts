@@ -216,6 +216,13 @@ describe("a witness refuses", () => {
     expect(reply).toMatchObject({ status: 400, reason: "malformed", next_state: null });
   });
 
+  test("a body above 64 KiB, though nothing else is wrong with it", async () => {
+    const stranger = signatureLine({ name: "stranger", key_id: 1, signature: new Uint8Array(2428) });
+    const good = await requestOf(12, 20);
+    expect(await outcome(stateAt(12), good + stranger.repeat(16))).toBe("200 cosigned");
+    expect(await outcome(stateAt(12), good + stranger.repeat(24))).toBe("400 malformed");
+  });
+
   test("63 hashes are read; they prove nothing", async () => {
     const body = (await requestOf(12, 20)).replace(/\n[^]*?\n\n/, `\n${`${HASH}\n`.repeat(63)}\n`);
     expect(await outcome(stateAt(12), body)).toBe("422 proof");
