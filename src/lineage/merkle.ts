@@ -62,7 +62,7 @@ export const inclusionPath = (tree: MerkleTree, index: number): Uint8Array[] =>
 export type LeafRange = readonly [start: number, end: number];
 
 /** Largest power of two below `n`, for n ≥ 2. */
-function split(n: number): number {
+export function split(n: number): number {
   let k = 1;
   while (k * 2 < n) k *= 2;
   return k;

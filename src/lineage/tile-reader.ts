@@ -35,12 +35,12 @@ export class TileTree {
 
   /** Hash of leaf `index`. @throws RangeError beyond the size. */
   async leaf(index: number): Read<Uint8Array> {
-    return this.#range([index, index + 1]);
+    return this.range([index, index + 1]);
   }
 
   /** Root of the first `size` leaves, of all by default, as the tiles have it. */
   async root(size = this.size): Read<Uint8Array> {
-    return size === 0 ? ok(emptyRoot(this.#sha)) : this.#range([0, size]);
+    return size === 0 ? ok(emptyRoot(this.#sha)) : this.range([0, size]);
   }
 
   /** Audit path of leaf `index`, lowest sibling first (RFC 6962 section 2.1.1). @throws RangeError beyond the size. */
@@ -56,15 +56,15 @@ export class TileTree {
   async #ranges(ranges: readonly LeafRange[]): Read<Uint8Array[]> {
     const hashes: Uint8Array[] = [];
     for (const range of ranges) {
-      const hash = await this.#range(range);
+      const hash = await this.range(range);
       if (!hash.ok) return hash;
       hashes.push(hash.value);
     }
     return ok(hashes);
   }
 
-  /** Root over a range that is a node of the tree, or of a tree that this one begins with. */
-  async #range([start, end]: LeafRange): Read<Uint8Array> {
+  /** Root over a range that is a node of the tree, or of a tree that this one begins with. @throws RangeError beyond. */
+  async range([start, end]: LeafRange): Read<Uint8Array> {
     if (!(start >= 0 && start < end && end <= this.size)) throw new RangeError(`no leaves ${start} to ${end}`);
     const peaks: Uint8Array[] = [];
     for (let at = start; at < end;) {

@@ -1,0 +1,163 @@
+import { base64url } from "../base/bytes.ts";
+import type { Sha256 } from "../base/digest.ts";
+import { jcs } from "../base/jcs.ts";
+import { isObject, parseJson, type JsonObject } from "../base/json.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import { parseCheckpoint } from "./checkpoint.ts";
+import type {
+  DisclosedPayload,
+  Evidence,
+  EvidenceCoverage,
+  EvidenceLeaf,
+  EvidenceRecord,
+  OpenedText,
+  PayloadAbsence,
+} from "./evidence.ts";
+import { multiProofRanges } from "./multi-proof.ts";
+import { parseNote } from "./note.ts";
+import { decodeRecord, leafHash } from "./record.ts";
+import type { CommitmentSalts, OpenedPayload } from "./seal.ts";
+import type { TileTree } from "./tile-reader.ts";
+
+/** A record to export. `payload`: what `openPayload` gave for an entitled reader, or why there is nothing. */
+export type RecordInput = {
+  readonly index: number | null;
+  readonly leaf: Uint8Array;
+  readonly payload: OpenedPayload | PayloadAbsence;
+};
+
+export type LeafInput = { readonly index: number; readonly leaf: Uint8Array };
+
+export type EvidenceInput = {
+  readonly region: string;
+  readonly log_epoch: number;
+  readonly origin: string;
+  readonly exported_at_ms: number;
+  readonly run: { readonly id: string; readonly salt: Uint8Array } | null;
+  /** In order of `seq`. */
+  readonly records: readonly RecordInput[];
+  /** The `erasure` leaves that name an erased record of these. */
+  readonly erasures: readonly LeafInput[];
+  /** The `run.head` leaf; append it, wait for a checkpoint with a quorum that covers it, then build. */
+  readonly head: LeafInput | null;
+  /** Note of that checkpoint, cosignatures included; `null` where the log has none. */
+  readonly checkpoint: string | null;
+  /** tlog-policy text. */
+  readonly policy: string;
+};
+
+export type BuildProblem = {
+  /** Tiles: the log cannot read its own tree. `checkpoint`: no note, or of another size than the tree. */
+  readonly code: "checkpoint" | "tiles" | "payload";
+  readonly message: string;
+};
+
+/**
+ * The bundle of `input`. `tree` reads the tiles of the checkpoint's tree (`new TileTree(size, read, sha)`); it is not
+ * asked for anything where there is no checkpoint. Nothing is verified here: that is the reader's part.
+ */
+export async function buildEvidence(
+  input: EvidenceInput,
+  tree: TileTree | null,
+  sha: Sha256,
+): Promise<Result<Evidence, BuildProblem>> {
+  const size = input.checkpoint === null ? 0 : checkpointSize(input.checkpoint);
+  if (size === null || size !== (tree?.size ?? 0))
+    return problem("checkpoint", "the note is no checkpoint of the size of the tree");
+  const records: EvidenceRecord[] = [];
+  for (const { index, leaf, payload } of input.records) {
+    const disclosed = typeof payload === "string" ? payload : disclose(payload);
+    if (disclosed === null) return problem("payload", "an opened payload is not what a shard seals");
+    records.push({ hash: base64url(leafHash(leaf, sha)), index, leaf: base64url(leaf), payload: disclosed });
+  }
+  const leafOf = ({ index, leaf }: LeafInput): EvidenceLeaf => ({
+    hash: base64url(leafHash(leaf, sha)),
+    index,
+    leaf: base64url(leaf),
+  });
+  const erasures = input.erasures.map(leafOf);
+  const head = input.head === null ? null : leafOf(input.head);
+  const proof =
+    tree === null ? ok([]) : await proofOf(tree, [...records, ...erasures, ...(head === null ? [] : [head])]);
+  if (!proof.ok) return proof;
+  const last = input.records.at(-1);
+  const lastRecord = last === undefined ? null : decodeRecord(last.leaf);
+  return ok({
+    checkpoint: input.checkpoint,
+    coverage: coverageOf(records, size, lastRecord?.ok === true ? lastRecord.value.seq : 0),
+    erasures,
+    exported_at_ms: input.exported_at_ms,
+    head,
+    log_epoch: input.log_epoch,
+    origin: input.origin,
+    policy: input.policy,
+    proof: proof.value.map(base64url),
+    records,
+    region: input.region,
+    run: input.run === null ? null : { id: input.run.id, salt: base64url(input.run.salt) },
+    type: "interlock-evidence",
+    v: 1,
+  });
+}
+
+/** What is in these records under a checkpoint of `size`, as the bundle states it and the verifier counts it. */
+export function coverageOf(records: readonly EvidenceRecord[], size: number, lastSeq: number): EvidenceCoverage {
+  const count = (matches: (record: EvidenceRecord) => boolean): number => records.filter(matches).length;
+  return {
+    erased: count(({ payload }) => payload === "erased"),
+    last_seq: lastSeq,
+    opened: count(({ payload }) => typeof payload !== "string"),
+    records: records.length,
+    unanchored: count(({ index }) => index === null || index >= size),
+    undisclosed: count(({ payload }) => payload === "undisclosed"),
+    unreadable: count(({ payload }) => payload === "unreadable"),
+  };
+}
+
+function checkpointSize(source: string): number | null {
+  const note = parseNote(source);
+  const checkpoint = note.ok ? parseCheckpoint(note.value.text) : null;
+  return checkpoint?.ok === true ? checkpoint.value.size : null;
+}
+
+async function proofOf(
+  tree: TileTree,
+  leaves: readonly { readonly index: number | null }[],
+): Promise<Result<Uint8Array[], BuildProblem>> {
+  const covered = new Set(leaves.flatMap(({ index }) => (index === null || index >= tree.size ? [] : [index])));
+  const nodes: Uint8Array[] = [];
+  for (const range of multiProofRanges(
+    [...covered].sort((a, b) => a - b),
+    tree.size,
+  )) {
+    const node = await tree.range(range);
+    if (!node.ok) return problem("tiles", node.error.message);
+    nodes.push(node.value);
+  }
+  return ok(nodes);
+}
+
+/**
+ * The parts of a sealed payload that its record commits to, each in the text that was hashed. The rest of it
+ * (`determining`, `errors`) rests on nothing but the region's word and is no evidence, so it stays out.
+ */
+function disclose({ salts, text }: OpenedPayload): DisclosedPayload | null {
+  // The shard wrote it, and a request within HTTP's limits fits; parsing is strict all the same.
+  const parsed = parseJson(text, { max_depth: 64, max_values: 1_000_000 });
+  if (!parsed.ok || !isObject(parsed.value)) return null;
+  const payload = parsed.value;
+  const core = payload["core"];
+  if (core === undefined) return null;
+  return {
+    core: jcs(core),
+    facts: opened(payload, "facts", salts, "facts"),
+    input: opened(payload, "input", salts, "input"),
+    run_state: opened(payload, "run_state", salts, "run"),
+  };
+}
+
+function opened(payload: JsonObject, member: string, salts: CommitmentSalts, label: keyof CommitmentSalts): OpenedText {
+  return { salt: base64url(salts[label]), text: jcs(payload[member] ?? null) };
+}
+
+const problem = (code: BuildProblem["code"], message: string): Result<never, BuildProblem> => err({ code, message });

@@ -1,0 +1,133 @@
+/**
+ * The evidence bundle: one file that shows a run's records to somebody who trusts a policy of keys and nothing else
+ * (docs/evidence.md). It is the RFC 8785 text of `Evidence` and a final newline; another spelling is refused.
+ *
+ * What proves something: leaves, their indexes, the proof, the checkpoint, and the opened payloads against the leaves.
+ * What only informs: `exported_at_ms` and `policy`. A verifier takes its policy from elsewhere.
+ */
+
+/** What a commitment of the record is to, opened: the JCS text under its salt. */
+export type OpenedText = {
+  /** base64url of 32 bytes. */
+  readonly salt: string;
+  readonly text: string;
+};
+
+/** Opened for a reader who is entitled to it; a member is `null` where that part stays closed. */
+export type DisclosedPayload = {
+  /** Canonical text that the record's `core` is the digest of. */
+  readonly core: string | null;
+  readonly facts: OpenedText | null;
+  readonly input: OpenedText | null;
+  readonly run_state: OpenedText | null;
+};
+
+/** Why there is no payload: erased by law, not shown to this reader, or not to be opened any more. */
+export const PAYLOAD_ABSENCES = ["erased", "undisclosed", "unreadable"] as const;
+export type PayloadAbsence = (typeof PAYLOAD_ABSENCES)[number];
+
+export type EvidenceLeaf = {
+  /** base64url of the leaf hash: tells a damaged leaf from a leaf that is not in the log. */
+  readonly hash: string;
+  readonly index: number;
+  /** base64url of the leaf bytes as stored. */
+  readonly leaf: string;
+};
+
+export type EvidenceRecord = {
+  readonly hash: string;
+  /** Position in the log; `null` where the log had not integrated it yet. */
+  readonly index: number | null;
+  readonly leaf: string;
+  readonly payload: DisclosedPayload | PayloadAbsence;
+};
+
+/** What the exporter says is in the bundle. The verifier counts for itself and refuses another statement. */
+export type EvidenceCoverage = {
+  readonly erased: number;
+  /** `seq` of the last record; 0 where there is none. */
+  readonly last_seq: number;
+  readonly opened: number;
+  readonly records: number;
+  /** Records that the checkpoint does not cover. */
+  readonly unanchored: number;
+  readonly undisclosed: number;
+  readonly unreadable: number;
+};
+
+/** Members in sorted order, which is JCS order. */
+export type Evidence = {
+  /** Signed note with the cosignatures that it had; `null` before the log's first checkpoint. */
+  readonly checkpoint: string | null;
+  readonly coverage: EvidenceCoverage;
+  /** `erasure` leaves that name erased records of this bundle. */
+  readonly erasures: readonly EvidenceLeaf[];
+  readonly exported_at_ms: number;
+  /** The `run.head` leaf: the log's own statement of how long the run was. `null`: the bundle is incomplete. */
+  readonly head: EvidenceLeaf | null;
+  readonly log_epoch: number;
+  readonly origin: string;
+  /** tlog-policy text of the region. */
+  readonly policy: string;
+  /**
+   * Multi-proof of all leaves here that the checkpoint covers (`multi-proof`): base64url hashes, left to right.
+   */
+  readonly proof: readonly string[];
+  /** In order of `seq`. */
+  readonly records: readonly EvidenceRecord[];
+  readonly region: string;
+  /** Id of the run and the base64url salt (16 bytes) of its hash; `null` where the run is not named. */
+  readonly run: { readonly id: string; readonly salt: string } | null;
+  readonly type: "interlock-evidence";
+  readonly v: 1;
+};
+
+/** V8 holds strings below 2^29 characters; that is some 250,000 opened records. */
+export const MAX_EVIDENCE_BYTES = 500_000_000;
+
+/** The bundle's one text. Literals in sorted order make `JSON.stringify` give the JCS. */
+export function encodeEvidence(evidence: Evidence): string {
+  const { coverage, run } = evidence;
+  const sorted: Evidence = {
+    checkpoint: evidence.checkpoint,
+    coverage: {
+      erased: coverage.erased,
+      last_seq: coverage.last_seq,
+      opened: coverage.opened,
+      records: coverage.records,
+      unanchored: coverage.unanchored,
+      undisclosed: coverage.undisclosed,
+      unreadable: coverage.unreadable,
+    },
+    erasures: evidence.erasures.map(sortedLeaf),
+    exported_at_ms: evidence.exported_at_ms,
+    head: evidence.head === null ? null : sortedLeaf(evidence.head),
+    log_epoch: evidence.log_epoch,
+    origin: evidence.origin,
+    policy: evidence.policy,
+    proof: evidence.proof,
+    records: evidence.records.map(({ hash, index, leaf, payload }) => ({
+      hash,
+      index,
+      leaf,
+      payload: typeof payload === "string" ? payload : sortedPayload(payload),
+    })),
+    region: evidence.region,
+    run: run === null ? null : { id: run.id, salt: run.salt },
+    type: "interlock-evidence",
+    v: 1,
+  };
+  return JSON.stringify(sorted) + "\n";
+}
+
+const sortedLeaf = ({ hash, index, leaf }: EvidenceLeaf): EvidenceLeaf => ({ hash, index, leaf });
+
+const sortedPayload = ({ core, facts, input, run_state }: DisclosedPayload): DisclosedPayload => ({
+  core,
+  facts: sortedText(facts),
+  input: sortedText(input),
+  run_state: sortedText(run_state),
+});
+
+const sortedText = (opened: OpenedText | null): OpenedText | null =>
+  opened === null ? null : { salt: opened.salt, text: opened.text };
