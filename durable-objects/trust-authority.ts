@@ -5,6 +5,7 @@ import { utf8, base64url } from "../src/base/bytes.ts";
 import { digestOf } from "../src/base/digest.ts";
 import { jcs } from "../src/base/jcs.ts";
 import { err, ok, type Result } from "../src/base/result.ts";
+import { thumbprintOf } from "../src/credentials/thumbprint.ts";
 import { shardAt, type Env } from "../src/objects/address.ts";
 import type {
   AdminResult,
@@ -26,7 +27,7 @@ import { FRESHNESS, readRegion, type Region } from "../src/region/config.ts";
 import { encodeConsistency } from "../src/trust/consistency.ts";
 import { eventClaims, eventDigest, eventId, parseEventId } from "../src/trust/event-chain.ts";
 import type { TrustEvent } from "../src/trust/events.ts";
-import { credentialKey, issuerKey, parseKey, pepKey, regionKey } from "../src/trust/keys.ts";
+import { bindsDecisions, credentialKey, issuerKey, keyKey, parseKey, pepKey, regionKey } from "../src/trust/keys.ts";
 import type { Membership } from "../src/trust/membership.ts";
 import { ShardLeases } from "./authority/leases.ts";
 import { AuthorityStore, asEntry, type EntryRow } from "./authority/store.ts";
@@ -390,11 +391,11 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     now: number,
   ): PepView {
     const key = pepKey(this.#region.name, row.id);
-    // Who reads is held against this status, so a revoked credential or issuer counts like the PEP itself.
+    // Who reads is held against this status, so what the credential rests on counts like the PEP itself. The region
+    // has signed every credential with its one authority key.
     const { pdp, name } = this.#region;
-    const revoked = [key, credentialKey(pdp, row.jti), issuerKey(pdp), regionKey(name)].some(
-      (one) => this.#store.entry(one, name)?.state === "revoked",
-    );
+    const signer = keyKey(thumbprintOf(this.#signing.publicJwk, nodeSha256));
+    const revoked = this.#anyRevoked([key, credentialKey(pdp, row.jti), issuerKey(pdp), signer, regionKey(name)]);
     return {
       id: row.id,
       key,
@@ -403,6 +404,15 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       exp_ms: row.exp_ms,
       status: revoked ? "revoked" : row.exp_ms <= now ? "expired" : "active",
     };
+  }
+
+  /** From storage, not from memory: a superseded twin of this object would fail here instead of letting through. */
+  async anyRevoked(keys: readonly string[]): Promise<boolean> {
+    return this.#anyRevoked(keys);
+  }
+
+  #anyRevoked(keys: readonly string[]): boolean {
+    return keys.some((key) => this.#store.entry(key, this.#region.name)?.state === "revoked");
   }
 
   /** Deny-ward writes are always accepted, also while the region is joining or frozen. */
@@ -509,6 +519,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   #describe(entry: EntryRow): RevocationView {
     const made = this.#store.event(entry.revoked_seq)!;
     const expired = this.#leases.allExpired(entry.seq, Date.now());
+    const key = parseKey(entry.key);
     return {
       id: eventId(made.event),
       key: entry.key,
@@ -519,6 +530,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       reason: made.note,
       issued_at_ms: made.event.issued_at_ms,
       revision: entry.seq,
+      effect: key.ok && bindsDecisions(key.value.kind) ? "denies" : "recorded",
       status: {
         [this.#region.name]: this.#leases.allConfirmed(entry.seq)
           ? "confirmed"
@@ -611,7 +623,12 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       const keys = this.#store
         .certified()
         .filter(({ role }) => role === "authority")
-        .map(({ jwk }) => ({ use: "pep" as const, issuer: this.#region.pdp, jwk }));
+        .map(({ jwk }) => ({
+          use: "pep" as const,
+          issuer: this.#region.pdp,
+          jwk,
+          thumbprint: thumbprintOf(jwk, nodeSha256),
+        }));
       this.#material = { v: 1, digest: digestOf(jcs(keys), nodeSha256), keys };
     }
     return this.#material;

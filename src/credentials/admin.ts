@@ -1,12 +1,22 @@
 import { isObject, parseJson } from "../base/json.ts";
+import { fromBase64url } from "../base/bytes.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { checkClaims, checkHeader, importEd25519, signatureHolds, type Ed25519Jwk } from "./access-token.ts";
 import { gate, type GatedToken } from "./gate.ts";
+import { thumbprintOf } from "./thumbprint.ts";
 
 /** An administrator of this region whose credential was verified. */
-export type Administrator = { readonly id: string; readonly scopes: readonly string[]; readonly exp_ms: number };
+export type Administrator = {
+  readonly id: string;
+  readonly scopes: readonly string[];
+  readonly exp_ms: number;
+  /** What a revocation names: the credential, who issued it, and the key that signed it. */
+  readonly jti: string;
+  readonly issuer: string;
+  readonly thumbprint: string;
+};
 
-export type AdminKey = Ed25519Jwk & { readonly kid: string };
+export type AdminKey = Ed25519Jwk & { readonly kid: string; readonly thumbprint: string };
 
 const MAX_LIFETIME_MS = 31 * 86_400_000;
 
@@ -23,12 +33,15 @@ export function readAdminKeys(text: string): Result<readonly AdminKey[], string>
   for (const [index, key] of keys.entries()) {
     if (!isObject(key)) return err(`INTERLOCK_ADMIN_JWKS: keys[${index}] is not an object`);
     const { kty, crv, x, kid } = key;
-    if (kty !== "OKP" || crv !== "Ed25519" || typeof x !== "string" || typeof kid !== "string" || kid === "") {
+    // `x` in its one spelling: the thumbprint, by which the key is revoked, is over the text.
+    const point = typeof x === "string" ? fromBase64url(x) : null;
+    if (kty !== "OKP" || crv !== "Ed25519" || point?.length !== 32 || typeof kid !== "string" || kid === "") {
       return err(`INTERLOCK_ADMIN_JWKS: keys[${index}] is not a public Ed25519 key with a kid`);
     }
     if (out.some((other) => other.kid === kid))
       return err(`INTERLOCK_ADMIN_JWKS: two keys go by the kid of keys[${index}]`);
-    out.push({ kty, crv, x, kid });
+    const jwk = { kty, crv, x: x as string };
+    out.push({ ...jwk, kid, thumbprint: thumbprintOf(jwk) });
   }
   return ok(out);
 }
@@ -49,13 +62,14 @@ export async function verifyAdmin(
   if (!kid.ok) return kid;
   const jwk = keys.find((key) => key.kid === kid.value);
   const key = jwk === undefined ? null : await importEd25519(jwk);
-  if (key === null)
+  if (jwk === undefined || key === null)
     return err("no admin key of this region goes by the credential's kid; credentials are valid in one region only");
   if (!(await signatureHolds(token.value, key))) return err("the credential's signature does not verify");
   const expected = { issuer: adminIssuer(pdp), audience: pdp, max_lifetime_ms: MAX_LIFETIME_MS };
   const claims = checkClaims(token.value, expected, now_ms);
   if (!claims.ok) return claims;
-  return ok({ id: claims.value.sub, scopes: claims.value.scopes, exp_ms: claims.value.exp_ms });
+  const { sub, scopes, exp_ms, jti, iss } = claims.value;
+  return ok({ id: sub, scopes, exp_ms, jti, issuer: iss, thumbprint: jwk.thumbprint });
 }
 
 /** Whether an unverified token *says* that it comes from the admin issuer: chooses the verifier, decides nothing. */

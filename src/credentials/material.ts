@@ -7,12 +7,17 @@ export type MaterialLike = {
   readonly keys: readonly {
     readonly use: string;
     readonly issuer: string;
+    readonly thumbprint: string;
     readonly jwk: { readonly kty: string; readonly crv?: string; readonly x?: string; readonly kid: string };
   }[];
 };
 
+/** A key that verifies, and what revoking it is called. */
+type VerifyingKey = { readonly key: CryptoKey; readonly thumbprint: string };
+
 type Listed = {
   readonly issuer: string;
+  readonly thumbprint: string;
   readonly jwk: MaterialLike["keys"][number]["jwk"];
   imported: CryptoKey | null;
 };
@@ -24,8 +29,8 @@ export class KeySet {
 
   constructor(material: MaterialLike) {
     this.digest = material.digest;
-    for (const { use, issuer, jwk } of material.keys) {
-      if (use === "pep") this.#pep.set(jwk.kid, { issuer, jwk, imported: null });
+    for (const { use, issuer, thumbprint, jwk } of material.keys) {
+      if (use === "pep") this.#pep.set(jwk.kid, { issuer, thumbprint, jwk, imported: null });
     }
   }
 
@@ -34,11 +39,11 @@ export class KeySet {
   }
 
   /** The key under `kid` where it may verify what `issuer` signed. */
-  async pepKey(kid: string, issuer: string): Promise<CryptoKey | null> {
+  async pepKey(kid: string, issuer: string): Promise<VerifyingKey | null> {
     const listed = this.#pep.get(kid);
     if (listed === undefined || listed.issuer !== issuer) return null;
     listed.imported ??= await importEd25519(listed.jwk);
-    return listed.imported;
+    return listed.imported === null ? null : { key: listed.imported, thumbprint: listed.thumbprint };
   }
 }
 

@@ -95,10 +95,11 @@ export class PepAuthenticator {
     } catch {
       return UNAVAILABLE;
     }
-    const key = await keys.pepKey(kid.value, this.#pdp);
-    if (key === null)
+    const verifying = await keys.pepKey(kid.value, this.#pdp);
+    if (verifying === null)
       return invalid("no key of this region goes by the credential's kid; credentials are valid in one region only");
-    if (!(await signatureHolds(token.value, key))) return invalid("the credential's signature does not verify");
+    if (!(await signatureHolds(token.value, verifying.key)))
+      return invalid("the credential's signature does not verify");
     const claims = checkClaims(
       token.value,
       { issuer: this.#pdp, audience: this.#pdp, max_lifetime_ms: MAX_LIFETIME_MS },
@@ -118,6 +119,7 @@ export class PepAuthenticator {
       scopes,
       exp_ms,
       keys: [kid.value],
+      thumbprints: [verifying.thumbprint],
       material: keys.digest,
     });
     this.#verified.set(text, caller);
@@ -145,6 +147,7 @@ export class PepAuthenticator {
         scopes: ["evaluate", "search"],
         exp_ms: OPEN_EXP_MS,
         keys: [],
+        thumbprints: [],
         material: keys.digest,
       });
     }
@@ -163,10 +166,17 @@ type CallerParts = Omit<Caller, "facts"> & {
   readonly credential: string;
   readonly issuer: string;
   readonly keys: readonly string[];
+  readonly thumbprints: readonly string[];
 };
 
-function callerOf({ pep, credential, issuer, scopes, exp_ms, keys, material }: CallerParts): Caller {
+function callerOf({ pep, credential, issuer, scopes, exp_ms, keys, thumbprints, material }: CallerParts): Caller {
   // Members in sorted order: `JSON.stringify` of this literal is its JCS; a test holds the two against each other.
-  const facts = { keys, material, pep: { credential, exp_ms, id: pep, issuer, scopes }, v: 1 } as const satisfies Facts;
+  const facts = {
+    keys,
+    material,
+    pep: { credential, exp_ms, id: pep, issuer, scopes },
+    thumbprints,
+    v: 1,
+  } as const satisfies Facts;
   return { pep, scopes, exp_ms, material, facts: JSON.stringify(facts) };
 }

@@ -1,5 +1,5 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
-import { credentialKey, issuerKey, pepKey, regionKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
+import { credentialKey, issuerKey, keyKey, pepKey, regionKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
 import { evaluateAs, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
 import {
   callerCurrent,
@@ -109,11 +109,12 @@ export function regionChecks(
   );
 }
 
-/** What every call rests on, whatever it asks: who asks, by which credential, and the region itself. */
-export const callerKeys = ({ pep }: Facts, region: string): readonly string[] => [
+/** What every call rests on, whatever it asks: who asks, by which credential, who signed it, and the region itself. */
+export const callerKeys = ({ pep, thumbprints }: Facts, region: string): readonly string[] => [
   pepKey(region, pep.id),
   credentialKey(pep.issuer, pep.credential),
   issuerKey(pep.issuer),
+  ...thumbprints.map(keyKey),
   regionKey(region),
 ];
 

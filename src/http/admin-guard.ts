@@ -1,11 +1,18 @@
 import { verifyAdmin, type Administrator } from "../credentials/admin.ts";
 import { bearer } from "../credentials/pep.ts";
 import { err, type Result } from "../base/result.ts";
+import { credentialKey, issuerKey, keyKey } from "../trust/keys.ts";
 import type { Room } from "./deps.ts";
 import { insufficientScope, unauthenticated } from "./pep-guard.ts";
-import type { Problem } from "./reply.ts";
+import { unavailable, type Problem } from "./reply.ts";
+import { twice } from "./with-deadline.ts";
 
-/** The authenticated administrator with `scope`. `--open` never opens anything here. */
+const READ_MS = 2_000;
+
+/**
+ * The authenticated administrator with `scope`. `--open` never opens anything here. The authority is asked each time
+ * whether the credential, its issuer or its key is revoked: admin routes are rare, and nothing is cached.
+ */
 export async function requireAdmin(
   room: Room,
   request: Request,
@@ -28,5 +35,18 @@ export async function requireAdmin(
     return err(unauthenticated("invalid", "Authorization is not of the form: Bearer <credential>", pdp));
   const who = await verifyAdmin(token, pdp, room.admin_keys, now_ms);
   if (!who.ok) return err(unauthenticated("invalid", who.error, pdp));
-  return who.value.scopes.includes(scope) ? who : err(insufficientScope(scope, pdp));
+  const { jti, issuer, thumbprint, scopes } = who.value;
+  try {
+    const keys = [credentialKey(issuer, jti), issuerKey(issuer), keyKey(thumbprint)];
+    if (await twice(READ_MS, () => room.authority().anyRevoked(keys)))
+      return err(unauthenticated("invalid", "the credential is revoked", pdp));
+  } catch {
+    return err(
+      unavailable(
+        "the trust authority does not answer, so it is not known whether the credential is revoked; retry",
+        "authority_unavailable",
+      ),
+    );
+  }
+  return scopes.includes(scope) ? who : err(insufficientScope(scope, pdp));
 }

@@ -14,6 +14,8 @@ import {
   membershipBody,
   registerPepBody,
   restoreBody,
+  revocationAnswer,
+  revocationsAnswer,
   revokeBody,
 } from "./schemas/admin.ts";
 import * as authzen from "./schemas/authzen.ts";
@@ -41,6 +43,10 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   searchSubjects: authzen.searchAnswer,
   searchResources: authzen.searchAnswer,
   searchActions: authzen.searchAnswer,
+  revoke: revocationAnswer,
+  readRevocation: revocationAnswer,
+  restore: revocationAnswer,
+  listRevocations: revocationsAnswer,
 };
 
 const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {

@@ -17,7 +17,9 @@ export type PublicJwk = {
 
 /** A key under which facts may be verified, with what it may verify. */
 export type MaterialKey = {
-  readonly use: "pep" | "shard" | "authority";
+  readonly use: "pep";
+  /** RFC 7638, SHA-256, base64url. */
+  readonly thumbprint: string;
   readonly issuer: string;
   readonly jwk: PublicJwk;
 };
@@ -74,6 +76,8 @@ export type RevocationView = {
   readonly reason: string;
   readonly issued_at_ms: number;
   readonly revision: number;
+  /** `recorded`: no decision rests on keys of this kind yet, so nothing is denied by it, whatever `status` says. */
+  readonly effect: "denies" | "recorded";
   /** Effective in this region: every shard has it, or its lease has ended. */
   readonly status: Readonly<Record<string, "confirmed" | "lease_expired" | "unconfirmed">>;
   readonly consistency: string;
@@ -146,6 +150,8 @@ export interface AuthorityRpc {
   /** Lifts this region's own entry by a higher generation that cites the revoking event. */
   restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>>;
   revocation(id: string): Promise<AdminResult<RevocationView>>;
+  /** Whether an entry of this region in force names one of the canonical keys. */
+  anyRevoked(keys: readonly string[]): Promise<boolean>;
   listRevocations(
     after: number,
     limit: number,

@@ -89,6 +89,8 @@ export const resourceKey = (type: string, id: string): string => `resource:${ent
 export const pepKey = (region: string, id: string): string => `pep:${region}/${id}`;
 export const credentialKey = (issuer: string, jti: string): string => `credential:${issuer}#${jti}`;
 export const issuerKey = (issuer: string): string => `issuer:${issuer}`;
+/** `thumbprint`: RFC 7638, SHA-256, base64url. */
+export const keyKey = (thumbprint: string): string => `key:${thumbprint}`;
 export const runKey = (run: string): string => `run:${run}`;
 export const regionKey = (region: string): string => `region:${region}`;
 
@@ -111,3 +113,20 @@ export function homeInKey({ kind, form }: CanonicalKey): string | null {
       return null;
   }
 }
+
+/**
+ * Kinds that decisions rest on today. A revocation of another kind is accepted, kept and sent to every shard, but no
+ * decision looks at it yet, and the API says so (`effect: "recorded"`).
+ */
+const BINDING: ReadonlySet<KeyKind> = new Set([
+  "subject",
+  "resource",
+  "pep",
+  "credential",
+  "key",
+  "issuer",
+  "run",
+  "region",
+]);
+
+export const bindsDecisions = (kind: KeyKind): boolean => BINDING.has(kind);

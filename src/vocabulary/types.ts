@@ -36,6 +36,8 @@ export type Facts = {
   readonly material: string;
   /** `kid` of every key that verified something here. */
   readonly keys: readonly string[];
+  /** RFC 7638 thumbprints of the same keys: what a `key:` revocation names. */
+  readonly thumbprints: readonly string[];
   readonly pep: {
     readonly id: string;
     /** `jti` of the credential; `open` where the region runs with --open. */

@@ -1,7 +1,9 @@
+import { calculateJwkThumbprint, decodeProtectedHeader } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RevocationView } from "../../src/objects/authority.ts";
 import { parseDecisionId } from "../../src/base/ids.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
+import { jwksOf } from "../support/acknowledged.ts";
 import { bearer, claimsOf, evaluate, post, READ } from "../support/http.ts";
 import { evidenceOf } from "../support/load.ts";
 import { answersTo, race, type Race } from "../support/race.ts";
@@ -15,6 +17,13 @@ import { storedRecords } from "../support/stored.ts";
  */
 const ROUNDS = Number(process.env["INTERLOCK_RACE_ROUNDS"] ?? 2);
 const seed = seedOf();
+
+/** Canonical key of the key that signs the region's PEP credentials. */
+async function signingKeyOf(region: TestRegion): Promise<string> {
+  const kid = String(decodeProtectedHeader(region.pep).kid);
+  const jwk = (await jwksOf(region.url)).find((key) => key.kid === kid)!;
+  return `key:${await calculateJwkThumbprint(jwk)}`;
+}
 
 /** Allows that were answered in a race, to be looked up in the lineage when the region has stopped. */
 type Allowed = { readonly id: string; readonly before_t_ms: number; readonly before_revision: number };
@@ -57,6 +66,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
       const { jti } = claimsOf(credential);
       return { key: `credential:${region.pdp}#${String(jti)}`, question: READ, token: credential };
     },
+    key: async () => ({ key: await signingKeyOf(region), question: READ, token: region.pep }),
     run: async () => {
       const answer = await post(`${region.url}/runs/v1/runs`, region.pep, { principal: READ.subject });
       const { run } = JSON.parse(await answer.text()) as { run: string };
@@ -104,7 +114,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
     await admin.restore(raced.acknowledgement.id, "race over");
   });
 
-  test.each(["pep", "credential", "issuer"])(
+  test.each(["pep", "credential", "issuer", "key"])(
     "a revoked %s reads nothing, finds nothing, opens and closes nothing",
     async (kind) => {
       const id = `reader-${random.int(0, 2 ** 30)}`;
@@ -117,6 +127,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
         pep: `pep:${region.name}/${id}`,
         credential: `credential:${region.pdp}#${String(claimsOf(token)["jti"])}`,
         issuer: `issuer:${region.pdp}`,
+        key: await signingKeyOf(region),
       }[kind]!;
       const principal = READ.subject;
       const opened = await post(`${region.url}/runs/v1/runs`, token, { principal });

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import type { RevocationView } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
 
@@ -32,7 +33,9 @@ export function statusCommand(): Command {
 export function revokeCommand(): Command {
   return addTargetOptions(
     new Command("revoke")
-      .description("deny everything that depends on a key; done when no shard of the region allows it any more")
+      .description(
+        "deny everything that depends on a key; done when no shard of the region allows it any more (effect: denies)",
+      )
       .argument("<key>", "canonical key, e.g. subject:agent/invoice-reader")
       .addOption(
         new Option("--from <when>", "issue: live credentials; beginning: also what already rested on it (compromise)")
@@ -41,8 +44,18 @@ export function revokeCommand(): Command {
       )
       .addOption(reasonOption()),
   ).action(async (key: string, flags: TargetFlags & { from: string; reason: string }) => {
-    printJson(await targetOf(flags).client.revoke({ key, from: flags.from, reason: flags.reason, wait: "local" }));
+    const view = await targetOf(flags).client.revoke({ key, from: flags.from, reason: flags.reason, wait: "local" });
+    printJson(view);
+    const warning = effectWarning(view);
+    if (warning !== null) process.stderr.write(`${warning}\n`);
   });
+}
+
+/** What must not be missed in a revocation that is `confirmed` and yet stops nothing; `null` where it denies. */
+function effectWarning({ effect, key }: Pick<RevocationView, "effect" | "key">): string | null {
+  if (effect === "denies") return null;
+  const kind = key.slice(0, key.indexOf(":"));
+  return `RECORDED ONLY: no decision rests on keys of kind ${kind} yet, so this revocation denies nothing today. To stop access now, revoke the subject, resource, PEP, credential, key, issuer or run, or freeze the region.`;
 }
 
 export function restoreCommand(): Command {

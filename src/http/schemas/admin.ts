@@ -53,6 +53,34 @@ export const membershipBody = z
   })
   .meta({ id: "SignedMembership" });
 
+/** One revocation as the routes show it (`RevocationView` in objects/authority). */
+export const revocationAnswer = z
+  .object({
+    id: z.string(),
+    key: z.string(),
+    origin: z.string(),
+    generation: z.int(),
+    state: z.enum(["revoked", "restored"]),
+    from: z.enum(["issue", "beginning"]),
+    reason: z.string(),
+    issued_at_ms: z.int(),
+    revision: z.int(),
+    effect: z
+      .enum(["denies", "recorded"])
+      .describe(
+        "denies: what rests on the key is denied; recorded: kept and sent to every shard, but no decision rests on keys of this kind yet, so nothing is denied by it",
+      ),
+    status: z
+      .record(z.string(), z.enum(["confirmed", "lease_expired", "unconfirmed"]))
+      .describe("By region, whether every shard has it, or holds no lease any more"),
+    consistency: z.string(),
+  })
+  .meta({ id: "Revocation" });
+
+export const revocationsAnswer = z
+  .object({ revocations: z.array(revocationAnswer), next: z.int().nullable() })
+  .meta({ id: "Revocations" });
+
 const counter = (name: string, max: number) =>
   z
     .string()

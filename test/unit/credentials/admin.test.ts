@@ -1,3 +1,4 @@
+import { calculateJwkThumbprint } from "jose";
 import { beforeAll, describe, expect, test } from "vitest";
 import { claimsAdminIssuer, readAdminKeys, verifyAdmin, type AdminKey } from "../../../src/credentials/admin.ts";
 import { adminClaims, newSigner, PDP, pepClaims, seconds, sign, START_MS, type Signer } from "../http/region.ts";
@@ -18,6 +19,9 @@ const verify = (token: string, now_ms = START_MS) => verifyAdmin(token, PDP, key
 test("a good one gives who and which scopes", async () => {
   const who = await verify(await sign(admin, adminClaims({ scope: "freeze:write status:read" })));
   expect(who).toMatchObject({ ok: true, value: { id: "admin:alice", scopes: ["freeze:write", "status:read"] } });
+  // What revocations name it by.
+  const thumbprint = await calculateJwkThumbprint(admin.jwk);
+  expect(who).toMatchObject({ ok: true, value: { jti: "admin-1", issuer: `${PDP}/admin`, thumbprint } });
 });
 
 test.each<readonly [string, () => Promise<string>, string]>([
@@ -60,6 +64,14 @@ test("what an unverified token says of its issuer", async () => {
   expect(claimsAdminIssuer("a.b.c", PDP)).toBe(false);
 });
 
+/** RFC 8037, appendix A. */
+const ED = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", kid: "k" };
+
+test("a thumbprint is that of RFC 8037, appendix A.3", () => {
+  const read = readAdminKeys(JSON.stringify({ keys: [{ ...ED, alg: "Ed25519", use: "sig" }] }));
+  expect(read).toMatchObject({ ok: true, value: [{ thumbprint: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k" }] });
+});
+
 describe("INTERLOCK_ADMIN_JWKS", () => {
   test("may be empty", () => expect(readAdminKeys("")).toEqual({ ok: true, value: [] }));
   test.each([
@@ -68,11 +80,10 @@ describe("INTERLOCK_ADMIN_JWKS", () => {
     ["no keys", "{}"],
     ["a key that is no object", '{"keys":[1]}'],
     ["an RSA key", '{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB","kid":"k"}]}'],
-    ["no kid", '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA"}]}'],
-    [
-      "a kid twice",
-      '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","kid":"k"},{"kty":"OKP","crv":"Ed25519","x":"AB","kid":"k"}]}',
-    ],
+    ["no kid", JSON.stringify({ keys: [{ ...ED, kid: undefined }] })],
+    ["a short x", JSON.stringify({ keys: [{ ...ED, x: "AA" }] })],
+    ["an x in another spelling", JSON.stringify({ keys: [{ ...ED, x: `${ED.x}=` }] })],
+    ["a kid twice", JSON.stringify({ keys: [ED, ED] })],
   ])("%s is refused", (_name, text) => {
     expect(readAdminKeys(text)).toMatchObject({ ok: false, error: expect.stringMatching(/^INTERLOCK_ADMIN_JWKS: /) });
   });

@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import { calculateJwkThumbprint } from "jose";
 import { beforeAll, describe, expect, test } from "vitest";
 import { base64url, utf8 } from "../../../src/base/bytes.ts";
 import { jcs } from "../../../src/base/jcs.ts";
@@ -42,6 +43,7 @@ describe("a good credential", () => {
       v: 1,
       material: "sha256:m1",
       keys: ["eu.1.authority.1"],
+      thumbprints: [await calculateJwkThumbprint(home.jwk)],
       pep: {
         id: "gateway",
         credential: "cred-1",

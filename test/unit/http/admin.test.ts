@@ -1,5 +1,6 @@
+import { calculateJwkThumbprint } from "jose";
 import { describe, expect, test } from "vitest";
-import { call, newRegion, type TestRegion, jsonOf } from "./region.ts";
+import { adminClaims, call, jsonOf, newRegion, PDP, sign, type TestRegion } from "./region.ts";
 
 const post = (region: TestRegion, path: string, body: unknown) => call(region, `/admin/v1${path}`, { body });
 const get = (region: TestRegion, path: string) => call(region, `/admin/v1${path}`);
@@ -101,6 +102,53 @@ describe("a body that does not fit names the member", () => {
     const body = { payload: "x", signatures: [{ protected: "e30", signature: "AA", extra: 1 }] };
     const response = await call(region, "/admin/v1/membership", { method: "PUT", body });
     expect((await jsonOf(response))["detail"]).toBe("signatures[0].extra: not a known member; remove it");
+  });
+});
+
+describe("a revoked admin credential", () => {
+  const revocations = async (region: TestRegion) => ({
+    credential: `credential:${PDP}/admin#admin-1`,
+    issuer: `issuer:${PDP}/admin`,
+    key: `key:${await calculateJwkThumbprint(region.adminSigner.jwk)}`,
+  });
+
+  test.each(["credential", "issuer", "key"] as const)("by its %s does nothing any more", async (kind) => {
+    const region = await newRegion();
+    const key = (await revocations(region))[kind];
+    const other = await sign(region.adminSigner, adminClaims({ jti: "admin-2" }));
+    expect((await post(region, "/revocations", { key, reason: "leaked" })).status).toBe(201);
+    const answers = [
+      await get(region, "/status"),
+      await post(region, "/unfreeze", { reason: "r" }),
+      await call(region, "/lineage/v1/decisions/eu.1.s0.1", { token: region.admin }),
+    ];
+    for (const response of answers) {
+      expect(response.status).toBe(401);
+      expect(response.headers.get("www-authenticate")).toContain('error="invalid_token"');
+      expect(await jsonOf(response)).toMatchObject({ code: "credential_invalid", detail: "the credential is revoked" });
+    }
+    // Another credential of the same issuer and key stands only where it was the credential that was revoked.
+    const still = await call(region, "/admin/v1/status", { token: other });
+    expect(still.status).toBe(kind === "credential" ? 200 : 401);
+  });
+
+  test("is refused before its scope is looked at", async () => {
+    const region = await newRegion();
+    await post(region, "/revocations", { key: (await revocations(region)).issuer, reason: "leaked" });
+    const token = await sign(region.adminSigner, adminClaims({ scope: "" }));
+    expect((await call(region, "/admin/v1/status", { token })).status).toBe(401);
+  });
+
+  test("where the authority cannot say: 503, and nothing is done", async () => {
+    const region = await newRegion();
+    region.authority.anyRevoked = () => Promise.reject(new Error("secret /path"));
+    const response = await post(region, "/freeze", { reason: "r" });
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("1");
+    const text = await response.text();
+    expect(text).toContain("authority_unavailable");
+    expect(text).not.toContain("secret");
+    expect(region.authority.mode).toBe("active");
   });
 });
 

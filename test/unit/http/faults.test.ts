@@ -134,7 +134,7 @@ test("--open answers those who send no credential, and still refuses a bad one",
   expect((await call(region, "/runs/v1/runs", { body: { principal: allowed.subject }, token: null })).status).toBe(403);
   expect((await call(region, "/admin/v1/status", { token: null })).status).toBe(401);
   const facts = JSON.parse(region.shards.flatMap((shard) => shard.calls)[0]!.facts) as object;
-  expect(facts).toMatchObject({ keys: [], pep: { id: "open", issuer: "open", credential: "open" } });
+  expect(facts).toMatchObject({ keys: [], thumbprints: [], pep: { id: "open", issuer: "open", credential: "open" } });
 });
 
 test("a bug in a handler is a 500 without a stack", async () => {

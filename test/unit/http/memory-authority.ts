@@ -120,6 +120,7 @@ export class MemoryAuthority implements AuthorityRpc {
       reason: message.reason,
       issued_at_ms: this.#clock.now_ms,
       revision,
+      effect: "denies",
       status: { eu: "confirmed" },
       consistency: encodeConsistency({ region: "eu", revision }),
     };
@@ -137,6 +138,9 @@ export class MemoryAuthority implements AuthorityRpc {
     return found === undefined
       ? { ok: false, code: "not_found", message: `no revocation ${id}` }
       : { ok: true, value: found };
+  }
+  async anyRevoked(keys: readonly string[]): Promise<boolean> {
+    return this.#revocations.some(({ key, state }) => state === "revoked" && keys.includes(key));
   }
   async listRevocations(after: number, limit: number) {
     const revocations = this.#revocations.filter(({ revision }) => revision > after).slice(0, limit);

@@ -2,6 +2,7 @@ import { CompactSign, exportJWK, generateKeyPair } from "jose";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { sha256 } from "../../../src/base/digest.ts";
 import type { AdminKey } from "../../../src/credentials/admin.ts";
+import { thumbprintOf } from "../../../src/credentials/thumbprint.ts";
 import { createApp } from "../../../src/http/app.ts";
 import type { Deps } from "../../../src/http/deps.ts";
 import type { AuthorityRpc, MaterialKey, PublicJwk } from "../../../src/objects/authority.ts";
@@ -21,7 +22,12 @@ export async function newSigner(kid: string): Promise<Signer> {
   return { kid, privateKey, jwk: { kty: kty!, crv: crv!, x: x!, kid, alg: "Ed25519", use: "sig" } };
 }
 
-export const pepKeyOf = (signer: Signer, issuer = PDP): MaterialKey => ({ use: "pep", issuer, jwk: signer.jwk });
+export const pepKeyOf = (signer: Signer, issuer = PDP): MaterialKey => ({
+  use: "pep",
+  thumbprint: thumbprintOf(signer.jwk),
+  issuer,
+  jwk: signer.jwk,
+});
 
 export function sign(
   signer: Signer,
@@ -87,7 +93,7 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
   const shards = Array.from({ length: count }, (_, k) => new MemoryShard(k, authority, clock));
   const lines: string[] = [];
   const { kty, crv, x, kid } = adminSigner.jwk;
-  const admin_keys: readonly AdminKey[] = [{ kty, crv: crv!, x: x!, kid }];
+  const admin_keys: readonly AdminKey[] = [{ kty, crv: crv!, x: x!, kid, thumbprint: thumbprintOf(adminSigner.jwk) }];
   let counter = 0;
   const deps: Deps = {
     region: { name: "eu", pdp: PDP, log_epoch: 1, shards: count, jurisdiction: null, packs: null, open },
