@@ -86,8 +86,8 @@ export class DecideCall implements Call {
         : base64url(nodeSha256(new TextEncoder().encode(`${this.#facts.facts.pep.id}\0${idempotency_key}`)));
     const asked =
       key === null ? "" : digestOf(`${semantic}\0${items.map((item) => item.request).join("\0")}`, nodeSha256);
-    if (key !== null && this.#answeredBefore(key, asked)) return;
     this.#key = key;
+    if (key !== null && this.#answeredBefore(key, asked)) return;
     this.#first = this.#turn.writer.sseq + 1;
     const last = items.length - 1;
     for (const [at, item] of items.entries()) {
@@ -190,18 +190,28 @@ export class DecideCall implements Call {
     if (this.#refused !== null) return this.#resolve(this.#refused);
     if (this.#late) return this.#denyAll("deadline");
     if (this.#kept !== null) {
+      // Decided in this very turn, and withdrawn a moment ago: the repetition gets what will then be stored.
+      if (this.#key !== null && this.#turn.owes(this.#key)) return this.#turn.again(this);
       void this.#releaseKept(this.#kept);
       return;
     }
     const now = this.#turn.now();
     // Looked at once for the call: has anything that any decision rests on changed since?
     const region = this.#regionProblem(now);
+    let unsettled = 0;
+    // The deny leaves when its record is on disk, and with it the stored answer that a repetition gets.
+    const settle = (stored: boolean): void => {
+      unsettled--;
+      if (!stored) this.#denyAll("lineage_unavailable");
+      else if (unsettled === 0) this.#resolve(answer);
+    };
     const items = this.#decided.map((item, at) => {
       if (
         item.outcome.core.decision === "allow" &&
         (region || now >= this.#deadline || this.#turn.revokedSince(item.outcome.dependencies))
       ) {
-        if (item.appended !== null && item.run !== null)
+        if (item.appended !== null && item.run !== null) {
+          unsettled++;
           this.#turn.owe({
             run: { ...item.run },
             refers: item.appended,
@@ -212,12 +222,15 @@ export class DecideCall implements Call {
             traceparent: this.#message.traceparent,
             idempotency: this.#key,
             index: at,
+            settle,
           });
+        }
         return denied("withheld");
       }
       return this.#answerOf(item, this.#message.explain);
     });
-    this.#answer(items, flush, index);
+    const answer = this.#answer(items, flush, index);
+    if (unsettled === 0) this.#resolve(answer);
   }
 
   /** The region itself turned: the lease ended, it was frozen, its policy changed. */
@@ -234,7 +247,7 @@ export class DecideCall implements Call {
     );
   }
 
-  #answer(items: readonly ItemAnswer[], flush: Flush | null, index: number): void {
+  #answer(items: readonly ItemAnswer[], flush: Flush | null, index: number): DecideAnswer {
     const hashes = this.leafHashes;
     const recorded = flush !== null && hashes.length > 0;
     const id = recorded ? decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#first) : null;
@@ -254,7 +267,7 @@ export class DecideCall implements Call {
         evidence: { leaf: base64url(this.#decided[at]!.appended!.leaf), path: inclusionPath(tree, at).map(base64url) },
       }));
     }
-    this.#resolve({
+    return {
       ok: true,
       decision_id: id,
       receipt,
@@ -263,7 +276,7 @@ export class DecideCall implements Call {
       continuity: this.#turn.continuity(),
       t_ms: this.#turn.t_ms,
       flush_size: flush?.size ?? 0,
-    });
+    };
   }
 
   /** A repeated answer is looked at again: it may turn to deny, never to allow (DESIGN section 7). */

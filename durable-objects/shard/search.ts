@@ -3,7 +3,8 @@ import { digestOf } from "../../src/base/digest.ts";
 import { isObject, parseJson } from "../../src/base/json.ts";
 import { decide, regionChecks } from "../../src/decision/decide.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
-import type { SearchAnswer, SearchMessage } from "../../src/objects/shard.ts";
+import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
+import type { Continuity, SearchAnswer, SearchMessage } from "../../src/objects/shard.ts";
 import { candidateRequest, searchCandidates } from "../../src/policy/search.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { ParsedFacts } from "./decide-call.ts";
@@ -40,8 +41,7 @@ export function search(turn: Turn, message: SearchMessage, facts: ParsedFacts): 
   if (offset === null) return { ok: false, code: "bad_page_token" };
 
   const problem = regionChecks(shared);
-  if (problem !== null)
-    return { ok: true, results: [], next_token: null, total: 0, reason: problem.reason, continuity: turn.continuity() };
+  if (problem !== null) return nothingFound(problem.reason, turn.continuity());
 
   const request = JSON.parse(message.request) as CanonicalRequest;
   const found = searchCandidates(turn.policy, message.kind, request).filter((candidate) => {
@@ -70,6 +70,16 @@ export function search(turn: Turn, message: SearchMessage, facts: ParsedFacts): 
     continuity: turn.continuity(),
   };
 }
+
+/** Everything is denied, for a reason that is not one of policy. */
+export const nothingFound = (reason: ReasonCode, continuity: Continuity): SearchAnswer => ({
+  ok: true,
+  results: [],
+  next_token: null,
+  total: 0,
+  reason,
+  continuity,
+});
 
 /**
  * A page token says where to go on, and for which question: the request and limit must be the same, and so must the

@@ -40,7 +40,7 @@ import { aesGcm, importSigningKey, newSigningJwk, nodeSha256, randomBytes, type 
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
 import { CloseRunCall, describeRun, OpenRunCall } from "./run-calls.ts";
-import { search } from "./search.ts";
+import { nothingFound, search } from "./search.ts";
 import { ShardStore, type RecordRow } from "./store.ts";
 import { ShardTrust } from "./trust.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
@@ -140,9 +140,10 @@ export class Shard implements Turn {
   async decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal> {
     const received = Date.now();
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
-    if (this.#commit.waiting >= MAX_WAITING) return this.#overloaded(message.items.length);
+    if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
     if (!this.#leaseIsYoung(received)) await this.#ensureLease();
     const facts = this.#acceptedFacts(message.facts);
+    if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
     if (facts === null) return { ok: false, code: "stale_facts" };
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, facts, received, resolve)));
   }
@@ -151,6 +152,7 @@ export class Shard implements Turn {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
     await this.#ensureLease();
     const facts = this.#acceptedFacts(message.facts);
+    if (facts === null && this.#neverLeased) return nothingFound("trust_lease_expired", this.continuity());
     if (facts === null) return { ok: false, code: "stale_facts" };
     this.store.touch();
     return search(this, message, facts);
@@ -159,7 +161,7 @@ export class Shard implements Turn {
   async openRun(message: OpenRunMessage): Promise<RunAnswer> {
     await this.#ensureLease();
     const facts = this.#acceptedFacts(message.facts);
-    if (facts === null) return { ok: false, code: "stale_facts", reason: null };
+    if (facts === null) return this.#unknownCaller();
     return new Promise((resolve) => this.#commit.submit(new OpenRunCall(this, message, facts, resolve)));
   }
 
@@ -170,20 +172,26 @@ export class Shard implements Turn {
   }): Promise<RunAnswer> {
     await this.#ensureLease();
     const facts = this.#acceptedFacts(message.facts);
-    if (facts === null) return { ok: false, code: "stale_facts", reason: null };
+    if (facts === null) return this.#unknownCaller();
     return new Promise((resolve) =>
       this.#commit.submit(new CloseRunCall(this, message.run, facts, message.traceparent, resolve)),
     );
   }
 
-  #overloaded(items: number): DecideAnswer {
-    const item = {
-      decision: false,
-      reason: "overloaded" as const,
-      policy_reason: null,
-      obligations: [],
-      valid_until_ms: 0,
-    };
+  /** No lease since this object started: it has no key material, so no facts could be newer, and it says why. */
+  get #neverLeased(): boolean {
+    return this.#trust.material === null;
+  }
+
+  #unknownCaller(): RunAnswer {
+    return this.#neverLeased
+      ? { ok: false, code: "denied", reason: "trust_lease_expired" }
+      : { ok: false, code: "stale_facts", reason: null };
+  }
+
+  /** Denies without a record: nothing is known about the question but that it is not decided now. */
+  #turnedAway(items: number, reason: "overloaded" | "trust_lease_expired"): DecideAnswer {
+    const item = { decision: false, reason, policy_reason: null, obligations: [], valid_until_ms: 0 };
     return {
       ok: true,
       decision_id: null,
@@ -204,7 +212,9 @@ export class Shard implements Turn {
       if (this.#facts.size >= FACTS_CACHE) this.#facts.clear();
       this.#facts.set(text, parsed);
     }
-    const { material, keys, pep } = parsed.facts;
+    const { material, keys, thumbprints, pep } = parsed.facts;
+    // Every key by the name that revokes it: without that a revoked one would not be seen.
+    if (thumbprints?.length !== keys.length) return null;
     if (keys.length === 0) return this.#config.open && pep.id === "open" ? parsed : null;
     return this.#trust.accepts(material, keys) ? parsed : null;
   }
@@ -230,8 +240,10 @@ export class Shard implements Turn {
   #recover(): void {
     this.writer.reload();
     this.#withheld = [];
-    this.#owed = [...this.#paying, ...this.#owed];
+    const unpaid = this.#paying;
     this.#paying = [];
+    this.#owed = [...unpaid, ...this.#owed];
+    for (const owed of unpaid) owed.settle(false);
   }
 
   #appendWithheld(owed: Owed): void {
@@ -296,12 +308,13 @@ export class Shard implements Turn {
     this.writer.flush({ first_sseq: first, last_sseq: last, calls: layout, payload });
     this.#flushes++;
     this.#lastFlushMs = this.t_ms;
-    return async () => ({
-      jws: await this.#sign(payload),
-      path: tree.path,
-      first: withheld.length,
-      size: layout.length,
-    });
+    return async () => {
+      // On disk now: whatever fails from here on, what was owed is paid, and those who wait for it may hear.
+      const paid = this.#paying;
+      this.#paying = [];
+      for (const owed of paid) owed.settle(true);
+      return { jws: await this.#sign(payload), path: tree.path, first: withheld.length, size: layout.length };
+    };
   }
 
   #sign(payload: string): Promise<string> {
@@ -342,6 +355,8 @@ export class Shard implements Turn {
   owe = (owed: Owed): void => {
     this.#owed.push(owed);
   };
+  owes = (idempotency: string): boolean => this.#owed.some((owed) => owed.idempotency === idempotency);
+  again = (call: Call): void => this.#commit.submit(call);
   mintRun = (): string => mintRunId(this.region, this.log_epoch, randomBytes(16));
   consistency = (): string => encodeConsistency({ region: this.region, revision: this.#trust.applied });
   continuity = (): Continuity => continuityOf(this);

@@ -3,6 +3,7 @@ import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import type { Continuity } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
+import type { Call } from "./group-commit.ts";
 import type { RunRow, ShardStore } from "./store.ts";
 import type { Appended, SourceWriter } from "./writer.ts";
 
@@ -19,6 +20,11 @@ export type Owed = {
   readonly idempotency: string | null;
   /** Place of the item in that answer. */
   readonly index: number;
+  /**
+   * Called once the record is on disk (`true`), or a flush with it has failed (`false`; it stays owed). The caller
+   * hears of the deny no earlier: else a crash in between would leave an allow that could be repeated.
+   */
+  readonly settle: (stored: boolean) => void;
 };
 
 /** What the calls of a shard share: the state of the current turn, and the shard as it is at release. */
@@ -42,6 +48,10 @@ export interface Turn {
   /** The same for a decision of this turn, which has looked already: nothing to do unless the revision has moved. */
   revokedSince(dependencies: readonly string[]): boolean;
   owe(owed: Owed): void;
+  /** Whether an allow of the stored answer under this key was withdrawn, and its record is not written yet. */
+  owes(idempotency: string): boolean;
+  /** Executes a call once more in the next turn, after what is owed. */
+  again(call: Call): void;
   mintRun(): string;
   consistency(): string;
   continuity(): Continuity;

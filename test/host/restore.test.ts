@@ -119,11 +119,11 @@ describe("a backup put back", () => {
       expect(await evaluate(region, READ)).toMatchObject({ decision: true });
     }, "trust-authority");
     await region.restart();
-    expect(await evaluate(region, READ)).toMatchObject({ decision: false });
+    expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_lease_expired" });
     // Otherwise the next revocation would carry a number that the shards have passed, be ignored, and be "confirmed".
     for (let i = 0; i < 3; i++) await admin.restore((await revokeAlice()).id, "test over");
     await region.restart();
-    expect(await evaluate(region, READ)).toMatchObject({ decision: false });
+    expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_lease_expired" });
     expect(region.log.join("\n")).toContain("restore the region's whole directory");
   });
 
@@ -132,7 +132,7 @@ describe("a backup put back", () => {
     await region.stop();
     rmSync(shardFiles(region.dataDir)[0]!);
     await region.restart();
-    expect(await evaluate(region, READ)).toMatchObject({ decision: false });
+    expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_lease_expired" });
   });
 });
 

@@ -271,11 +271,37 @@ describe("a shard", () => {
       ok: false,
       code: "unsupported_version",
     });
-    const open = { ...JSON.parse(await factsOf()), keys: [] };
+    const nameless = { ...JSON.parse(await factsOf()), thumbprints: [] };
+    expect(await shard().decide(await ask([read1], { facts: JSON.stringify(nameless) }))).toEqual({
+      ok: false,
+      code: "stale_facts",
+    });
+    const open = { ...JSON.parse(await factsOf()), keys: [], thumbprints: [] };
     expect(await shard().decide(await ask([read1], { facts: JSON.stringify(open) }))).toEqual({
       ok: false,
       code: "stale_facts",
     });
+  });
+
+  it("that never held a lease says so, whatever it is asked, and records nothing", async () => {
+    // The authority knows shards 0 and 1 only, so it grants this one nothing, as it does to one that lost its key.
+    const unleased = shard(7);
+    const answer = await unleased.decide(await ask([read1, bobWrites]));
+    if (!answer.ok) throw new Error(answer.code);
+    const denied = { decision: false, reason: "trust_lease_expired" };
+    expect(answer).toMatchObject({ decision_id: null, receipt: null, items: [denied, denied] });
+    expect(answer.continuity.trust).toBe("stale");
+    const facts = await factsOf();
+    const page = { token: null, limit: null };
+    const question = { v: 1, kind: "subject", request: JSON.stringify(read1), facts, page } as const;
+    expect(await unleased.search(question)).toMatchObject({ ok: true, results: [], reason: "trust_lease_expired" });
+    const run = mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
+    const principal = { type: "user", id: "alice" };
+    const refused = { ok: false, code: "denied", reason: "trust_lease_expired" };
+    const opening = { v: 1, run, principal, members: [], facts, traceparent: null } as const;
+    expect(await unleased.openRun(opening)).toEqual(refused);
+    expect(await unleased.closeRun({ v: 1, run, facts, traceparent: null })).toEqual(refused);
+    expect(await unleased.status()).toMatchObject({ sseq: 0, halted: "trust_lease_expired" });
   });
 
   it("finds by search what it would allow, page by page", async () => {

@@ -1,4 +1,5 @@
 import { runInDurableObject } from "cloudflare:test";
+import { calculateJwkThumbprint } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { activate, ask, decide, env, read1, region, shard, signMembership, trust } from "./region.ts";
 import { fromBase64url } from "../../src/base/bytes.ts";
@@ -95,13 +96,40 @@ describe("revocation inside a region (G3)", () => {
     "pep:eu/gateway",
     "credential:https://eu.pdp.example#jti-gateway",
     "issuer:https://eu.pdp.example",
+    "key:<the one that signs PEP credentials>",
     "resource:record/record-1",
-  ])("takes %s away from every decision that rests on it", async (key) => {
+  ])("takes %s away from every decision that rests on it", async (named) => {
+    const { keys } = await trust().jwks();
+    const signer = keys.find(({ kid }) => kid === "eu.1.authority.1")!;
+    const key = named.startsWith("key:") ? `key:${await calculateJwkThumbprint(signer)}` : named;
     const revoked = await trust().revoke({ key, from: "issue", reason: "test", actor: "t", wait: "local" });
     if (!revoked.ok) throw new Error(revoked.message);
-    expect((await decide([read1])).items[0]).toMatchObject({ decision: false, reason: "revoked" });
+    expect(revoked.value.effect).toBe("denies");
+    for (const k of [0, 1])
+      expect((await decide([read1], {}, k)).items[0]).toMatchObject({ decision: false, reason: "revoked" });
     await trust().restore(revoked.value.id, "test", "t");
     expect((await decide([read1])).items[0]!.decision).toBe(true);
+  });
+
+  it("says so where it is of a kind that no decision rests on yet", async () => {
+    const key = `image:sha256:${"0".repeat(64)}`;
+    const revoked = await trust().revoke({ key, from: "issue", reason: "test", actor: "t", wait: "local" });
+    expect(revoked).toMatchObject({ ok: true, value: { effect: "recorded", status: { eu: "confirmed" } } });
+  });
+
+  it("shows a PEP as revoked whose signing key is, and answers which keys are", async () => {
+    const { thumbprint } = (await trust().material()).keys[0]!;
+    const registered = await trust().registerPep({ id: "shown", scopes: ["evaluate"], ttl_s: 60, actor: "t" });
+    expect(registered).toMatchObject({ ok: true, value: { status: "active" } });
+    const keys = ["subject:user/nobody", `key:${thumbprint}`];
+    const status = async () => (await trust().listPeps()).find(({ id }) => id === "shown")!.status;
+    expect([await trust().anyRevoked(keys), await status()]).toEqual([false, "active"]);
+    const revoked = await trust().revoke({ key: keys[1]!, from: "issue", reason: "", actor: "t", wait: "local" });
+    if (!revoked.ok) throw new Error(revoked.message);
+    expect([await trust().anyRevoked(keys), await status()]).toEqual([true, "revoked"]);
+    expect(await trust().anyRevoked([])).toBe(false);
+    await trust().restore(revoked.value.id, "", "t");
+    expect([await trust().anyRevoked(keys), await status()]).toEqual([false, "active"]);
   });
 
   it("withholds an allow that was decided before a revocation and would leave after it", async () => {
@@ -109,7 +137,7 @@ describe("revocation inside a region (G3)", () => {
     await decide([read1]);
     const [message, other] = [await ask([read1], { idempotency_key: "withheld-1" }), await ask([bobReads])];
     const { revision } = await shard().status();
-    const answers = await runInDurableObject(stub, async (instance) => {
+    const answers = await runInDurableObject(stub, async (instance, state) => {
       const object = instance as unknown as ShardRpc;
       // The turn runs at once, inside the call; the revocation comes while its flush is on the way to disk.
       const answering = object.decide(message);
@@ -123,9 +151,14 @@ describe("revocation inside a region (G3)", () => {
       // Shares the next flush with the withheld record.
       const beside = object.decide(other);
       const first = await answering;
-      return [first, await beside, await applied, await object.decide(message)] as const;
+      // What a crash at this moment would leave: the withheld record, and a stored answer that allows nothing.
+      const { sseq } = state.storage.sql.exec<{ sseq: number }>("SELECT max(sseq) AS sseq FROM record").one();
+      const kept = state.storage.sql
+        .exec<{ answer: string }>("SELECT answer FROM idempotency ORDER BY first_sseq DESC LIMIT 1")
+        .one();
+      return [first, await beside, await applied, await object.decide(message), sseq, kept.answer] as const;
     });
-    const [withheld, beside, applied, repeated] = answers;
+    const [withheld, beside, applied, repeated, sseq, kept] = answers;
     if (!withheld.ok || !beside.ok || !repeated.ok) throw new Error("refused");
     expect(applied).toEqual({ ok: true, revision: revision + 1 });
     expect(withheld.items[0]).toMatchObject({ decision: false, reason: "withheld" });
@@ -135,6 +168,8 @@ describe("revocation inside a region (G3)", () => {
     expect(allow.value.record["decision"]).toBe("allow");
     const withdrawn = await shard().readDecision(decisionId("eu", 1, 0, (allow.value.record["sseq"] as number) + 1));
     if (!withdrawn.ok) throw new Error(withdrawn.code);
+    expect(sseq).toBeGreaterThanOrEqual(withdrawn.value.record["sseq"] as number);
+    expect(JSON.parse(kept)).toMatchObject({ items: [{ decision: false, reason: "withheld" }] });
     expect(withdrawn.value.record).toMatchObject({
       kind: "withheld",
       decision: "deny",
@@ -157,6 +192,40 @@ describe("revocation inside a region (G3)", () => {
     expect(repeated.items[0]).toMatchObject({ decision: false, reason: "withheld" });
     // Let the authority catch up with the revision that this test made up.
     await trust().revoke({ key: "subject:user/alice", from: "issue", reason: "t", actor: "t", wait: "local" });
+  });
+
+  it("gives a repetition in the same flush what the withheld answer has become", async () => {
+    const stub = env.LINEAGE_SHARD.get(env.LINEAGE_SHARD.idFromName(shardName(region, 0)));
+    await decide([bobReads]);
+    const [first, message] = [await ask([bobReads]), await ask([bobReads], { idempotency_key: "withheld-2" })];
+    const { revision } = await shard().status();
+    const told = await runInDurableObject(stub, async (instance) => {
+      const object = instance as unknown as ShardRpc;
+      const applied = (step: number, mode: "frozen" | "active") =>
+        object.applyTrust({ v: 1, from_revision: revision, revision: revision + step, mode, entries: [] });
+      // The first goes alone; the other two share the next flush, and the region freezes while it is being sealed.
+      const before = object.decide(first);
+      const both = Promise.all([object.decide(message), object.decide(message)]);
+      await before;
+      const encrypt = crypto.subtle.encrypt.bind(crypto.subtle);
+      const freezing: Promise<unknown>[] = [];
+      crypto.subtle.encrypt = (...sealing) => {
+        if (freezing.length === 0) freezing.push(applied(1, "frozen").then(() => applied(2, "active")));
+        return encrypt(...sealing);
+      };
+      try {
+        return [...(await both), await object.decide(message)];
+      } finally {
+        crypto.subtle.encrypt = encrypt;
+        await Promise.all(freezing);
+      }
+    });
+    // Active again at once: only the stored answer stands between the repetition and the allow.
+    for (const answer of told) expect(answer).toMatchObject({ items: [{ decision: false, reason: "withheld" }] });
+    expect(new Set(told.map((answer) => answer.ok && answer.decision_id)).size).toBe(1);
+    // Let the authority catch up with the revisions that this test made up.
+    for (const id of ["x", "y"])
+      await trust().revoke({ key: `subject:user/${id}`, from: "issue", reason: "t", actor: "t", wait: "local" });
   });
 
   it("freezes and unfreezes the whole region", async () => {
