@@ -4,14 +4,14 @@ import { jcs } from "../base/jcs.ts";
 import { isObject, parseJson, type JsonObject } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
-import type {
-  DisclosedPayload,
-  Evidence,
-  EvidenceCoverage,
-  EvidenceLeaf,
-  EvidenceRecord,
-  OpenedText,
-  PayloadAbsence,
+import {
+  coverageOf,
+  type DisclosedPayload,
+  type Evidence,
+  type EvidenceLeaf,
+  type EvidenceRecord,
+  type OpenedText,
+  type PayloadAbsence,
 } from "./evidence.ts";
 import { multiProofRanges } from "./multi-proof.ts";
 import { parseNote } from "./note.ts";
@@ -98,20 +98,6 @@ export async function buildEvidence(
     type: "interlock-evidence",
     v: 1,
   });
-}
-
-/** What is in these records under a checkpoint of `size`, as the bundle states it and the verifier counts it. */
-export function coverageOf(records: readonly EvidenceRecord[], size: number, lastSeq: number): EvidenceCoverage {
-  const count = (matches: (record: EvidenceRecord) => boolean): number => records.filter(matches).length;
-  return {
-    erased: count(({ payload }) => payload === "erased"),
-    last_seq: lastSeq,
-    opened: count(({ payload }) => typeof payload !== "string"),
-    records: records.length,
-    unanchored: count(({ index }) => index === null || index >= size),
-    undisclosed: count(({ payload }) => payload === "undisclosed"),
-    unreadable: count(({ payload }) => payload === "unreadable"),
-  };
 }
 
 function checkpointSize(source: string): number | null {

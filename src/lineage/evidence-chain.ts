@@ -2,6 +2,7 @@ import { base64url, fromBase64url } from "../base/bytes.ts";
 import type { Sha256 } from "../base/digest.ts";
 import type { Evidence, EvidenceLeaf, EvidenceRecord } from "./evidence.ts";
 import type { Place, Problems, SeqRange } from "./evidence-report.ts";
+import { err, type Result } from "../base/result.ts";
 import { decodeRecord, leafHash, type LineageRecord } from "./record.ts";
 
 /** The leaves of a bundle opened, and the order of its records: what needs neither checkpoint nor keys. */
@@ -29,6 +30,7 @@ export function openLeaf(where: string, { hash, index, leaf }: EvidenceLeaf | Ev
 }
 
 export type OpenedRecord = Omit<OpenedLeaf, "bytes"> & {
+  /** `null` for a leaf that is damaged or no record: what it seems to say counts for nothing. */
   readonly record: LineageRecord | null;
   readonly payload: EvidenceRecord["payload"];
 };
@@ -37,21 +39,35 @@ export type OpenedRecord = Omit<OpenedLeaf, "bytes"> & {
 export function openRecords(evidence: Evidence, problems: Problems, sha: Sha256): OpenedRecord[] {
   return evidence.records.map((entry, at) => {
     const { bytes, ...opened } = openLeaf(`records[${at}]`, entry, sha);
-    const decoded = bytes === null ? null : decodeRecord(bytes);
-    const record = decoded?.ok === true ? decoded.value : null;
-    const place = { ...opened.place, sseq: record?.sseq ?? null };
-    if (bytes === null) problems.add("undecodable", place, "leaf", "is not base64url");
-    else if (!opened.intact) problems.add("leaf_hash", place, "leaf", "does not have the leaf hash beside it");
-    if (decoded?.ok === false)
-      problems.add("undecodable", place, decoded.error.slice(0, decoded.error.indexOf(":")), decoded.error);
-    return { ...opened, place, record, payload: entry.payload };
+    const decoded = bytes === null ? NO_BYTES : decodeRecord(bytes);
+    const place = { ...opened.place, sseq: decoded.ok ? decoded.value.sseq : null };
+    const sound = leafProblem(opened, decoded, place, problems);
+    return { ...opened, place, record: sound && decoded.ok ? decoded.value : null, payload: entry.payload };
   });
 }
 
+export const NO_BYTES = err("leaf: not base64url");
+
+/** Notes a leaf that is damaged, or sound but nothing that the format knows. Whether it may be read. */
+export function leafProblem(
+  { intact }: { readonly intact: boolean },
+  decoded: Result<unknown, string>,
+  place: Place,
+  problems: Problems,
+): boolean {
+  const why = decoded.ok ? "" : decoded.error;
+  if (!intact)
+    problems.add("leaf_hash", place, "leaf", `does not have the leaf hash beside it${decoded.ok ? "" : ` (${why})`}`);
+  else if (!decoded.ok) problems.add("undecodable", place, why.slice(0, why.indexOf(":")), why);
+  return intact && decoded.ok;
+}
+
 export type ChainSummary = {
+  /** The first record that can be read. */
   readonly first: OpenedRecord | null;
+  /** The record with the highest number. */
   readonly last: OpenedRecord | null;
-  /** Highest number in the run. */
+  /** Highest number in the run. A leaf that cannot be read is taken for the one that is next. */
   readonly last_seq: number;
   readonly missing: readonly SeqRange[];
 };
@@ -61,13 +77,20 @@ export function followRun(evidence: Evidence, records: readonly OpenedRecord[], 
   const missing: SeqRange[] = [];
   const allows = new Set<string>();
   let first: OpenedRecord | null = null;
-  let last: (OpenedRecord & { readonly record: LineageRecord }) | null = null;
+  let last: OpenedRecord | null = null;
+  let lastSeq = 0;
+  let lastRead: Read | null = null;
+  let unread = false;
   for (const opened of records) {
     const { record, place } = opened;
-    if (record === null) continue;
+    if (record === null) {
+      last = opened;
+      lastSeq++;
+      unread = true;
+      continue;
+    }
     first ??= opened;
     foreignProblem(evidence, record, first.record!, place, problems);
-    const lastSeq = last?.record.seq ?? 0;
     if (record.seq <= lastSeq) {
       const code = record.seq === lastSeq ? "duplicate" : "reordered";
       problems.add(code, place, "seq", `is ${record.seq}, after number ${lastSeq} of the run`);
@@ -81,20 +104,24 @@ export function followRun(evidence: Evidence, records: readonly OpenedRecord[], 
         "prev",
         `is not the leaf hash of ${last.place.where}, the run's previous record`,
       );
-    if (last !== null) stepProblems(opened, record, last, last.record, problems);
+    const read = { ...opened, record };
+    if (lastRead !== null) stepProblems(read, lastRead, problems);
     if (record.decision === "allow") allows.add(opened.hash);
-    // With a gap before it, the allow may be among what is missing, which is reported as that.
-    if (record.refers !== null && !allows.delete(record.refers) && missing.length === 0)
+    // The allow may be among what is missing or cannot be read, which is reported as that.
+    if (record.refers !== null && !allows.delete(record.refers) && missing.length === 0 && !unread)
       problems.add("refers_nowhere", place, "refers", "is not an earlier allow of this run that still stands");
-    last = { ...opened, record };
+    last = lastRead = read;
+    lastSeq = record.seq;
   }
   for (const { first: from, last: to } of missing) {
     const what = from === to ? `record ${from} is missing` : `records ${from} to ${to} are missing`;
     problems.add("seq_missing", { where: "records" }, "seq", what);
   }
   if (first === null) problems.add("no_records", { where: "records" }, "", "no record that can be read");
-  return { first, last, last_seq: last?.record.seq ?? 0, missing };
+  return { first, last, last_seq: lastSeq, missing };
 }
+
+type Read = OpenedRecord & { readonly record: LineageRecord };
 
 function foreignProblem(
   { region, log_epoch }: Evidence,
@@ -111,21 +138,13 @@ function foreignProblem(
 }
 
 /** Between two records of one run: a source counts, tells the time and is integrated in one order. */
-function stepProblems(
-  opened: OpenedRecord,
-  record: LineageRecord,
-  before: OpenedRecord,
-  last: LineageRecord,
-  problems: Problems,
-): void {
-  const { place } = opened;
+function stepProblems({ record, place, index }: Read, before: Read, problems: Problems): void {
+  const last = before.record;
   if (record.sseq - last.sseq < record.seq - last.seq)
     problems.add("sseq_order", place, "sseq", `is ${record.sseq}, ${before.place.where} has ${last.sseq}`);
   if (record.t < last.t)
     problems.add("clock_backwards", place, "t", `is ${last.t - record.t} ms before ${before.place.where}`);
   const ordered =
-    before.index === null
-      ? opened.index === null
-      : opened.index === null || opened.index - before.index >= record.sseq - last.sseq;
+    before.index === null ? index === null : index === null || index - before.index >= record.sseq - last.sseq;
   if (!ordered) problems.add("index_order", place, "index", `is too low to stand after ${before.place.where}`);
 }

@@ -48,8 +48,10 @@ export function checkHead(
     problems.add("head_not_covered", place, "index", "is beyond what the checkpoint covers");
   if (state !== null && state.t < since_ms)
     problems.add("head_stale", place, "t", `is ${since_ms - state.t} ms before the time asked for`);
-  if (body === null || chain.last === null) return;
-  if (body.run !== chain.last.record?.run)
+  if (body === null)
+    return problems.add("head_missing", place, "leaf", "cannot be used: nothing says how long the run was");
+  if (chain.first === null || chain.last === null) return;
+  if (body.run !== chain.first.record?.run)
     return problems.add("head_other_run", place, "body.run", "is not the run of the records");
 
   const here = chain.last_seq;

@@ -131,3 +131,17 @@ const sortedPayload = ({ core, facts, input, run_state }: DisclosedPayload): Dis
 
 const sortedText = (opened: OpenedText | null): OpenedText | null =>
   opened === null ? null : { salt: opened.salt, text: opened.text };
+
+/** What is in these records under a checkpoint of `size`, as the bundle states it and the verifier counts it. */
+export function coverageOf(records: readonly EvidenceRecord[], size: number, lastSeq: number): EvidenceCoverage {
+  const count = (matches: (record: EvidenceRecord) => boolean): number => records.filter(matches).length;
+  return {
+    erased: count(({ payload }) => payload === "erased"),
+    last_seq: lastSeq,
+    opened: count(({ payload }) => typeof payload !== "string"),
+    records: records.length,
+    unanchored: count(({ index }) => index === null || index >= size),
+    undisclosed: count(({ payload }) => payload === "undisclosed"),
+    unreadable: count(({ payload }) => payload === "unreadable"),
+  };
+}

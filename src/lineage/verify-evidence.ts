@@ -1,7 +1,6 @@
 import type { Sha256 } from "../base/digest.ts";
-import { coverageOf } from "./build-evidence.ts";
 import { parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
-import type { Evidence } from "./evidence.ts";
+import { coverageOf, type Evidence, type EvidenceCoverage } from "./evidence.ts";
 import { followRun, openRecords, type ChainSummary } from "./evidence-chain.ts";
 import { checkErasures } from "./evidence-erasure.ts";
 import { includedIndexes, statedLeaves } from "./evidence-inclusion.ts";
@@ -76,12 +75,11 @@ export async function verifyEvidence(
   checkRunName(evidence, chain, options.run ?? null, problems, sha);
   checkPayloads(records, problems, sha);
   checkHead(head, chain, records, checkpoint?.size ?? 0, options.head_since_ms ?? 0, problems);
-  checkCoverage(evidence, chain, checkpoint?.size ?? 0, problems);
+  const { unanchored } = checkCoverage(evidence, chain, checkpoint?.size ?? 0, problems);
   const erased = checkErasures(records, erasures.filter(anchors), problems);
   const anchored = records.map((record) => record.record !== null && anchors(record));
-  const uncovered = evidence.coverage.unanchored;
-  if (trusted?.ok === true && uncovered > 0)
-    problems.add("unanchored", { where: "records" }, "index", `${uncovered} records are beyond the checkpoint`);
+  if (trusted?.ok === true && unanchored > 0)
+    problems.add("unanchored", { where: "records" }, "index", `${unanchored} records are beyond the checkpoint`);
 
   return summarize({ evidence, records, anchored, chain, head, erased, checkpoint, trusted, problems });
 }
@@ -130,11 +128,13 @@ const careful =
     }
   };
 
-function checkCoverage(evidence: Evidence, chain: ChainSummary, size: number, problems: Problems): void {
+/** The exporter's statement against what is here, which is returned. */
+function checkCoverage(evidence: Evidence, chain: ChainSummary, size: number, problems: Problems): EvidenceCoverage {
   const counted = coverageOf(evidence.records, size, chain.last_seq);
   for (const [member, count] of Object.entries(counted)) {
-    const stated = evidence.coverage[member as keyof typeof counted];
+    const stated = evidence.coverage[member as keyof EvidenceCoverage];
     if (stated !== count)
       problems.add("coverage_mismatch", { where: "coverage" }, member, `says ${stated}, here are ${count}`);
   }
+  return counted;
 }
