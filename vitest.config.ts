@@ -28,6 +28,8 @@ const objects = {
         durableObjects: {
           TRUST_AUTHORITY: { className: "TrustAuthority", useSQLite: true },
           LINEAGE_SHARD: { className: "LineageShard", useSQLite: true },
+          REGION_LOG: { className: "RegionLog", useSQLite: true },
+          WITNESS: { className: "Witness", useSQLite: true },
         },
         bindings: {
           INTERLOCK_REGION: "eu",

@@ -67,6 +67,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);
   }
+  async leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
+    return this.#shard.store.leaves(from_sseq, count);
+  }
   status(): Promise<ShardStatus> {
     return this.#shard.status();
   }

@@ -14,24 +14,23 @@ export const randomBytes = (length: number): Uint8Array<ArrayBuffer> => crypto.g
  * AES-256-GCM of WebCrypto. The region key is imported once; a record key seals once, so it is imported for its use.
  */
 export function aesGcm(regionKey: Uint8Array): Aead {
-  const bytes = (view: Uint8Array): Uint8Array<ArrayBuffer> => view as Uint8Array<ArrayBuffer>;
   const importKey = (key: Uint8Array): Promise<CryptoKey> =>
-    crypto.subtle.importKey("raw", bytes(key), "AES-GCM", false, ["encrypt", "decrypt"]);
+    crypto.subtle.importKey("raw", owned(key), "AES-GCM", false, ["encrypt", "decrypt"]);
   let region: Promise<CryptoKey> | null = null;
   const keyOf = (key: Uint8Array): Promise<CryptoKey> =>
     key === regionKey ? (region ??= importKey(key)) : importKey(key);
   const parameters = (nonce: Uint8Array, aad: Uint8Array) => ({
     name: "AES-GCM",
-    iv: bytes(nonce),
-    additionalData: bytes(aad),
+    iv: owned(nonce),
+    additionalData: owned(aad),
   });
   return {
     async seal(key, nonce, aad, plaintext) {
-      return new Uint8Array(await crypto.subtle.encrypt(parameters(nonce, aad), await keyOf(key), bytes(plaintext)));
+      return new Uint8Array(await crypto.subtle.encrypt(parameters(nonce, aad), await keyOf(key), owned(plaintext)));
     },
     async open(key, nonce, aad, sealed) {
       try {
-        return new Uint8Array(await crypto.subtle.decrypt(parameters(nonce, aad), await keyOf(key), bytes(sealed)));
+        return new Uint8Array(await crypto.subtle.decrypt(parameters(nonce, aad), await keyOf(key), owned(sealed)));
       } catch {
         return null;
       }
@@ -56,3 +55,24 @@ export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
     publicJwk: { kty: jwk.kty!, crv: jwk.crv!, x: jwk.x!, kid: jwk.kid!, alg: "Ed25519", use: "sig" },
   };
 }
+
+const owned = (view: Uint8Array): Uint8Array<ArrayBuffer> => view as Uint8Array<ArrayBuffer>;
+
+/** Ed25519 of WebCrypto as the note formats take it. */
+export const ed25519Signer =
+  ({ key }: SigningKey) =>
+  async (message: Uint8Array): Promise<Uint8Array> =>
+    new Uint8Array(await crypto.subtle.sign("Ed25519", key, owned(message)));
+
+export const ed25519Verify = async (
+  publicKey: Uint8Array,
+  message: Uint8Array,
+  signature: Uint8Array,
+): Promise<boolean> => {
+  try {
+    const key = await crypto.subtle.importKey("raw", owned(publicKey), "Ed25519", false, ["verify"]);
+    return await crypto.subtle.verify("Ed25519", key, owned(signature), owned(message));
+  } catch {
+    return false;
+  }
+};

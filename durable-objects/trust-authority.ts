@@ -6,7 +6,7 @@ import { digestOf } from "../src/base/digest.ts";
 import { jcs } from "../src/base/jcs.ts";
 import { err, ok, type Result } from "../src/base/result.ts";
 import { thumbprintOf } from "../src/credentials/thumbprint.ts";
-import { shardAt, type Env } from "../src/objects/address.ts";
+import { regionLog, shardAt, witness, type Env } from "../src/objects/address.ts";
 import type {
   AdminResult,
   AuthorityRpc,
@@ -25,12 +25,16 @@ import { activePolicy } from "../src/policy/baseline.ts";
 import type { LoadedPolicy } from "../src/policy/evaluate.ts";
 import { FRESHNESS, readRegion, type Region } from "../src/region/config.ts";
 import { encodeConsistency } from "../src/trust/consistency.ts";
-import { eventClaims, eventDigest, eventId, parseEventId } from "../src/trust/event-chain.ts";
+import { eventClaims, eventDigest, eventId, eventText, parseEventId } from "../src/trust/event-chain.ts";
 import type { TrustEvent } from "../src/trust/events.ts";
 import { bindsDecisions, credentialKey, issuerKey, keyKey, parseKey, pepKey, regionKey } from "../src/trust/keys.ts";
 import type { Membership } from "../src/trust/membership.ts";
+import { COMMITMENT_SALT_BYTES, commitment, leafHash } from "../src/lineage/record.ts";
+import { encodeStateRecord } from "../src/lineage/state-record.ts";
 import { ShardLeases } from "./authority/leases.ts";
 import { AuthorityStore, asEntry, type EntryRow } from "./authority/store.ts";
+import { peerLogKeys, witnessing } from "./authority/witnessing.ts";
+import { LeafSender } from "./leaf-sender.ts";
 import { importSigningKey, newSigningJwk, nodeSha256, randomBytes, type SigningKey } from "./platform.ts";
 
 /** Loaded when a membership arrives: its schema would cost every start 10 ms, and no decision needs it. */
@@ -64,6 +68,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   /** The storage was put back behind what a shard knows (`#noteRewind`). */
   #rewound = false;
   #writing: Promise<unknown> = Promise.resolve();
+  readonly #leaves: LeafSender;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -74,6 +79,16 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     this.#store = new AuthorityStore(ctx.storage);
     this.#policy = activePolicy(this.#region);
     this.#leases = new ShardLeases(this.#region.shards, Date.now(), FRESHNESS.lease_ms);
+    this.#leaves = new LeafSender(
+      {
+        source: "trust",
+        hashes: (first, last) => this.#store.leafHashes(first, last),
+        integrate: (message) => regionLog(env, this.#region).integrate(message),
+        // A halted log halts the shards, which ask it themselves; trust events are deny-ward and go on.
+        halt: () => undefined,
+      },
+      this.#store.leafHead().sseq,
+    );
     void ctx.blockConcurrencyWhile(() => this.#load());
   }
 
@@ -104,6 +119,8 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     const membership = this.#store.meta("membership");
     if (membership !== null) this.#membership = JSON.parse(membership) as Membership;
     this.#rewound = this.#store.meta("rewound") !== null;
+    this.#leaves.notify(this.#store.leafHead().sseq);
+    if (this.#membership !== null) void this.#configureLog(this.#membership);
   }
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,7 +170,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     const certified = this.#store.certified().find(({ jwk }) => jwk.kid === request.key.kid);
     // The shard lost its storage: its receipts would not verify, and its chain would begin again at 1.
     if (certified !== undefined && certified.jwk.x !== request.key.x) return { ok: false, code: "another_key" };
-    if (certified === undefined) await this.#certifyShard(request.key);
+    if (certified === undefined) await this.#certify(request.key, "shard");
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
     const now = Date.now();
@@ -194,7 +211,9 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     console.error(JSON.stringify({ level: "error", event: "authority_rewound", message }));
   }
 
-  async #certifyShard(key: PublicJwk): Promise<void> {
+  /** Certifies a key of one of the region's objects, the first time it is seen. */
+  async #certify(key: PublicJwk, role: "shard" | "log" | "witness"): Promise<void> {
+    if (this.#store.certified().some(({ jwk }) => jwk.kid === key.kid)) return;
     await this.#append(
       {
         kind: "key",
@@ -208,7 +227,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       },
       (seq) => {
         if (this.#store.certified().some(({ jwk }) => jwk.kid === key.kid)) return;
-        this.#store.certify(key, "shard", seq);
+        this.#store.certify(key, role, seq);
       },
     );
   }
@@ -264,7 +283,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       log_epoch: this.#region.log_epoch,
       pdp: this.#region.pdp,
       mode: this.#currentMode(),
-      keys: [this.#signing.publicJwk],
+      keys: [this.#signing.publicJwk, ...(await this.#otherKeys())],
       membership_version: this.#membership?.version ?? null,
       root_threshold: roots.ok ? roots.value.threshold : 0,
     };
@@ -301,6 +320,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
         message: `version ${membership.version} does not rise above version ${this.#membership!.version}`,
       };
     }
+    await this.#configureLog(membership);
     await this.#effective(stored.seq);
     return { ok: true, value: await this.enrolment() };
   }
@@ -600,15 +620,70 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       const result = this.#store.transaction(() => {
         const outcome = change(event.seq, event);
         refused = outcome === false || typeof outcome === "string";
-        if (!refused) this.#store.addEvent(event, eventDigest(event, nodeSha256), set, actor, note);
+        if (refused) return outcome;
+        this.#store.addEvent(event, eventDigest(event, nodeSha256), set, actor, note);
+        this.#addLeaf(event);
         return outcome;
       });
+      if (!refused) this.#leaves.notify(this.#store.leafHead().sseq);
       this.#material = null;
       return { seq: refused ? head.seq : event.seq, result };
     });
     // The queue goes on after a failure; the failed caller has the rejection.
     this.#writing = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** The event as a leaf: its kind, and a salted commitment to its text, which may name a person. */
+  #addLeaf(event: TrustEvent): void {
+    const head = this.#store.leafHead();
+    const salt = randomBytes(COMMITMENT_SALT_BYTES);
+    const leaf = encodeStateRecord({
+      body: { commit: commitment("input", salt, eventText(event), nodeSha256), event: event.kind, seq: event.seq },
+      kind: "trust.event",
+      log_epoch: this.#region.log_epoch,
+      prev: head.leaf_hash === null ? null : base64url(head.leaf_hash),
+      region: this.#region.name,
+      source: "trust",
+      sseq: head.sseq + 1,
+      t: event.issued_at_ms,
+      v: 1,
+    });
+    this.#store.addLeaf(head.sseq + 1, leaf, new Uint8Array(leafHash(leaf, nodeSha256)), salt);
+  }
+
+  async leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
+    return this.#store.leaves(from_sseq, count);
+  }
+
+  async peerLogs(): Promise<readonly string[]> {
+    return peerLogKeys(this.#membership, this.#region.name);
+  }
+
+  /** Tells the log who cosigns. The log keeps it, so a failure here only delays a change until the next start. */
+  async #configureLog(membership: Membership): Promise<void> {
+    const told = witnessing(membership, this.#region.name);
+    if (told === null) return;
+    try {
+      await regionLog(this.env, this.#region).configure(told.targets, told.policy);
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : "unknown";
+      console.warn(JSON.stringify({ level: "warn", event: "log_configuration_failed", message }));
+    }
+  }
+
+  /** The keys of the region's log and witness, certified like a shard's the first time they are seen. */
+  async #otherKeys(): Promise<readonly PublicJwk[]> {
+    const [log, cosigner] = await Promise.all([
+      regionLog(this.env, this.#region).identity(),
+      witness(this.env, this.#region).identity(),
+    ]);
+    for (const [role, jwk] of [
+      ["log", log.jwk],
+      ["witness", cosigner.jwk],
+    ] as const)
+      await this.#certify(jwk, role);
+    return [log.jwk, cosigner.jwk];
   }
 
   #currentMode(): RegionMode {

@@ -3,12 +3,14 @@ import { ENGINE } from "./decision/engine.ts";
 import { createApp } from "./http/app.ts";
 import { DEFAULT_MAX_BODY_BYTES } from "./http/deps.ts";
 import { refuse } from "./http/reply.ts";
-import { authority, shardAt, shardOfRun, type Env } from "./objects/address.ts";
+import { authority, regionLog, shardAt, shardOfRun, witness, type Env } from "./objects/address.ts";
 import { readRegion } from "./region/config.ts";
 import { nodeSha256, randomBytes } from "../durable-objects/platform.ts";
 
 export { LineageShard } from "../durable-objects/lineage-shard.ts";
+export { RegionLog } from "../durable-objects/region-log.ts";
 export { TrustAuthority } from "../durable-objects/trust-authority.ts";
+export { Witness } from "../durable-objects/witness.ts";
 
 /**
  * Composition root: the HTTP side of one region over its objects. `INTERLOCK_LOG=off` switches the log lines off
@@ -38,6 +40,8 @@ function compose(env: Bindings): App {
     version: ENGINE.slice(ENGINE.indexOf("/") + 1),
     shard: (shard) => shardAt(env, here, shard),
     authority: () => authority(env, here),
+    regionLog: () => regionLog(env, here),
+    witness: () => witness(env, here),
     homeOf: (run) => shardOfRun(run, here.shards),
     admin_keys: admin_keys.value,
     now: Date.now,

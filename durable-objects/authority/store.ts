@@ -15,6 +15,7 @@ const STEPS = [
    CREATE INDEX entry_by_seq ON entry(seq);
    CREATE TABLE certified_key(kid TEXT PRIMARY KEY, jwk TEXT NOT NULL, role TEXT NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE pep(id TEXT PRIMARY KEY, scopes TEXT NOT NULL, jti TEXT NOT NULL, registered_at_ms INTEGER NOT NULL, exp_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE leaf(sseq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL, salt BLOB NOT NULL) STRICT;`,
 ];
 
 export type EntryRow = {
@@ -96,6 +97,49 @@ export class AuthorityStore {
       actor,
       note,
     );
+  }
+
+  /** The event's leaf, stored with it: an event and its leaf commit together. */
+  addLeaf(
+    sseq: number,
+    leaf: Uint8Array<ArrayBuffer>,
+    hash: Uint8Array<ArrayBuffer>,
+    salt: Uint8Array<ArrayBuffer>,
+  ): void {
+    this.#sql.exec(
+      "INSERT INTO leaf(sseq, leaf, leaf_hash, salt) VALUES (?, ?, ?, ?)",
+      sseq,
+      leaf.slice().buffer,
+      hash.slice().buffer,
+      salt.slice().buffer,
+    );
+  }
+
+  leafHead(): { readonly sseq: number; readonly leaf_hash: Uint8Array | null } {
+    const row = this.#sql
+      .exec<{ sseq: number; leaf_hash: ArrayBuffer }>("SELECT sseq, leaf_hash FROM leaf ORDER BY sseq DESC LIMIT 1")
+      .toArray()[0];
+    return row === undefined
+      ? { sseq: 0, leaf_hash: null }
+      : { sseq: row.sseq, leaf_hash: new Uint8Array(row.leaf_hash) };
+  }
+
+  leafHashes(first: number, last: number): readonly Uint8Array[] {
+    return this.#sql
+      .exec<{ leaf_hash: ArrayBuffer }>(
+        "SELECT leaf_hash FROM leaf WHERE sseq BETWEEN ? AND ? ORDER BY sseq",
+        first,
+        last,
+      )
+      .toArray()
+      .map((row) => new Uint8Array(row.leaf_hash));
+  }
+
+  leaves(first: number, count: number): readonly Uint8Array[] {
+    return this.#sql
+      .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM leaf WHERE sseq >= ? ORDER BY sseq LIMIT ?", first, count)
+      .toArray()
+      .map((row) => new Uint8Array(row.leaf));
   }
 
   event(seq: number): EventRow | null {

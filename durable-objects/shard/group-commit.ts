@@ -102,7 +102,8 @@ export class GroupCommit {
   async #gather(answered: number): Promise<void> {
     const expected = Math.max(answered, this.#lastSize) * 1.2;
     this.#lastSize = answered;
-    for (let tick = 0; answered > 2 && tick < GATHER_TICKS && this.#waiting.length < expected; tick++) {
+    if (answered <= 2) return;
+    for (let tick = 0; tick < GATHER_TICKS && this.#waiting.length < expected; tick++) {
       await this.#steps.tick();
     }
   }

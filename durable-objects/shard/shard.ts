@@ -15,7 +15,7 @@ import {
   RECEIPT_TYPE,
 } from "../../src/lineage/receipt.ts";
 import { openPayload, type Aead, type RegionKey } from "../../src/lineage/seal.ts";
-import { authority, type Env } from "../../src/objects/address.ts";
+import { authority, regionLog, type Env } from "../../src/objects/address.ts";
 import type {
   ApplyTrustAnswer,
   ApplyTrustMessage,
@@ -36,6 +36,7 @@ import type {
 import { activePolicy } from "../../src/policy/baseline.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
+import { LeafSender } from "../leaf-sender.ts";
 import { aesGcm, importSigningKey, newSigningJwk, nodeSha256, randomBytes, type SigningKey } from "../platform.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
@@ -46,6 +47,8 @@ import { ShardTrust } from "./trust.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
 import { callRoot, SourceWriter } from "./writer.ts";
 
+/** A record is in the log, under a signed checkpoint, this long after its decision at the latest, or the promise is broken. */
+const MERGE_DELAY_MS = 2_000;
 /** More calls than this waiting: the next are turned away at once (`overloaded`), rather than left to time out. */
 const MAX_WAITING = 4_096;
 /** The clock may stand this far behind the newest record before it counts as an anomaly. */
@@ -60,6 +63,9 @@ export class Shard implements Turn {
   readonly #env: Env;
   readonly #config: Region;
   readonly #trust: ShardTrust;
+  readonly #leaves: LeafSender;
+  /** Why this source may not go on; `null` while log and source agree. */
+  #halted: string | null = "the region log has not yet said how far it has this source";
   readonly #commit: GroupCommit;
   /** Calls and withheld records that one signature covers (`lineage/receipt`). */
   readonly #maxCalls: number;
@@ -103,6 +109,17 @@ export class Shard implements Turn {
     const kid = receiptKid(this.region, this.log_epoch, shard, 1);
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
+    this.#leaves = new LeafSender(
+      {
+        source: `shard/${shard}`,
+        hashes: (first, last) => this.store.leafHashes(first, last),
+        integrate: (message) => regionLog(env, region).integrate(message),
+        halt: (reason) => {
+          this.#halted = reason;
+        },
+      },
+      this.writer.sseq,
+    );
     this.#commit = new GroupCommit({
       maxCalls: this.#maxCalls,
       begin: () => this.#begin(),
@@ -126,6 +143,8 @@ export class Shard implements Turn {
         : (JSON.parse(stored) as JWK);
     if (stored === null) this.store.setMeta("signing_jwk", JSON.stringify(jwk));
     this.#signing = await importSigningKey(jwk);
+    // Asks the log for its mark; the answer comes when it comes.
+    this.#leaves.notify(this.writer.sseq);
   }
 
   get region(): string {
@@ -298,7 +317,7 @@ export class Shard implements Turn {
       iss: this.#config.pdp,
       last,
       log_epoch: this.log_epoch,
-      merge_by: null,
+      merge_by: this.t_ms + MERGE_DELAY_MS,
       region: this.region,
       root: base64url(tree.root),
       source: `shard/${this.shard}`,
@@ -309,6 +328,7 @@ export class Shard implements Turn {
     this.#flushes++;
     this.#lastFlushMs = this.t_ms;
     return async () => {
+      this.#leaves.notify(last);
       // On disk now: whatever fails from here on, what was owed is paid, and those who wait for it may hear.
       const paid = this.#paying;
       this.#paying = [];
@@ -345,7 +365,7 @@ export class Shard implements Turn {
   now = (): number => Date.now();
   liveTrust = (): TrustView => this.#trust.view();
   liveCondition = (): ShardCondition => ({
-    halted: null,
+    halted: this.#halted,
     clock_anomaly: Date.now() < this.writer.lastT - CLOCK_TOLERANCE_MS,
     active_policy: this.#trust.activePolicy,
   });
@@ -388,6 +408,12 @@ export class Shard implements Turn {
 
   /** Refreshes in the background while the lease holds; waits, at most 800 ms, only where there is none. */
   async #ensureLease(): Promise<void> {
+    if (this.#leaves.mark === null) {
+      await Promise.race([
+        this.#leaves.ready,
+        new Promise((resolve) => setTimeout(resolve, FRESHNESS.refresh_wait_ms)),
+      ]);
+    }
     const now = Date.now();
     if (this.#leaseIsYoung(now)) return;
     this.#refreshing ??= this.#refresh().finally(() => {

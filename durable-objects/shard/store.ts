@@ -142,6 +142,13 @@ export class ShardStore {
     };
   }
 
+  leaves(first: number, count: number): readonly Uint8Array[] {
+    return this.#sql
+      .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM record WHERE sseq >= ? ORDER BY sseq LIMIT ?", first, count)
+      .toArray()
+      .map((row) => bytes(row.leaf));
+  }
+
   leafHashes(first: number, last: number): readonly Uint8Array[] {
     return this.#sql
       .exec<{ leaf_hash: ArrayBuffer }>(

@@ -26,13 +26,17 @@ function places(): readonly Place[] {
   return known;
 }
 
-const DECISION = "/lineage/v1/decisions/{id}";
+/** Parameters that may hold a slash: the item of a batch is `{id}/{index}`, and a tile's name is a path. */
+const WIDE: ReadonlySet<string> = new Set([
+  "/lineage/v1/decisions/{id}",
+  "/lineage/v1/decisions/{id}/proof",
+  "/log/tile/{tile}",
+]);
 
-/** `/a/{b}` as Hono writes it. The item of a batch is `{id}/{index}`, so a decision id may hold a slash. */
-export const honoPath = (path: string): string =>
-  path === DECISION ? path.replace("{id}", ":id{.+}") : path.replaceAll(/\{([a-z]+)\}/g, ":$1");
+/** `/a/{b}` as Hono writes it. */
+export const honoPath = (path: string): string => path.replaceAll(/\{([a-z]+)\}/g, WIDE.has(path) ? ":$1{.+}" : ":$1");
 
 const pattern = (path: string): RegExp => {
   const literal = path.replaceAll(/[.]/g, String.raw`\$&`);
-  return new RegExp(`^${literal.replaceAll(/\{[a-z]+\}/g, path === DECISION ? ".+" : "[^/]+")}$`);
+  return new RegExp(`^${literal.replaceAll(/\{[a-z]+\}/g, WIDE.has(path) ? ".+" : "[^/]+")}$`);
 };

@@ -4,6 +4,7 @@ import { faultText, logLine } from "../observe/decision-log.ts";
 import { createMetrics } from "../observe/region-metrics.ts";
 import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
+import type { logHandlers } from "./log.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
 import type { Arrival, Deps, Room } from "./deps.ts";
 import { discoveryHandlers } from "./discovery.ts";
@@ -29,8 +30,18 @@ const runs = (operation: "openRun" | "describeRun" | "closeRun") =>
   later(async () => (await import("./runs.ts")).runHandlers[operation]);
 const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
+const log = (operation: keyof typeof logHandlers) =>
+  later(async () => (await import("./log.ts")).logHandlers[operation]);
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
+
+/** An id may hold a slash, so the router takes `{id}/proof` for an id as well: told apart here. */
+const decisionOrProof: Handler = (room, arrival, request, params) => {
+  const id = params["id"] ?? "";
+  return id.endsWith("/proof")
+    ? log("proof")(room, arrival, request, { id: id.slice(0, -"/proof".length) })
+    : lineage("readDecision")(room, arrival, request, params);
+};
 
 const HANDLERS: Readonly<Record<Operation, Handler>> = {
   ...accessHandlers,
@@ -41,8 +52,13 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   openRun: runs("openRun"),
   describeRun: runs("describeRun"),
   closeRun: runs("closeRun"),
-  readDecision: lineage("readDecision"),
+  readDecision: decisionOrProof,
   readRun: lineage("readRun"),
+  checkpoint: log("checkpoint"),
+  tlogPolicy: log("tlogPolicy"),
+  tile: log("tile"),
+  addCheckpoint: log("addCheckpoint"),
+  proof: log("proof"),
   status: admin("status"),
   enrolment: admin("enrolment"),
   putMembership: admin("putMembership"),

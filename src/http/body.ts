@@ -37,7 +37,7 @@ const tooLarge = (max_bytes: number): Problem => ({
  * A stated length is refused before a byte is read, and HTTP framing then holds the sender to it; without one the
  * stream is counted while it arrives and dropped at the first byte too many.
  */
-async function readBounded(request: Request, max_bytes: number): Promise<Result<Uint8Array, Problem>> {
+export async function readBounded(request: Request, max_bytes: number): Promise<Result<Uint8Array, Problem>> {
   const stated = request.headers.get("content-length");
   if (stated !== null) {
     if (!/^[0-9]{1,15}$/.test(stated)) return err(bad("Content-Length is not a number"));

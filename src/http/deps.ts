@@ -3,6 +3,7 @@ import type { PepAuthenticator } from "../credentials/pep.ts";
 import type { RandomBytes } from "../base/ids.ts";
 import type { Sha256 } from "../base/digest.ts";
 import type { AuthorityRpc } from "../objects/authority.ts";
+import type { RegionLogRpc, WitnessRpc } from "../objects/log.ts";
 import type { ShardRpc } from "../objects/shard.ts";
 import type { LogSink } from "../observe/decision-log.ts";
 import type { RegionMetrics } from "../observe/region-metrics.ts";
@@ -15,6 +16,8 @@ export type Deps = {
   /** A new stub at every call: one that threw is never used again. */
   readonly shard: (shard: number) => ShardRpc;
   readonly authority: () => AuthorityRpc;
+  readonly regionLog: () => RegionLogRpc;
+  readonly witness: () => WitnessRpc;
   /** Home shard of a run (`objects/address`). */
   readonly homeOf: (run: string) => number;
   readonly admin_keys: readonly AdminKey[];

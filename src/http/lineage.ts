@@ -54,7 +54,7 @@ const UNKNOWN_DECISION: Problem = {
 };
 
 /** A PEP with `lineage.read` or an administrator with `lineage:read`; `null` lets the reader through. */
-async function auditor(room: Room, arrival: Arrival, request: Request): Promise<Problem | null> {
+export async function auditor(room: Room, arrival: Arrival, request: Request): Promise<Problem | null> {
   const authorization = request.headers.get("authorization");
   const token = authorization === null ? null : bearer(authorization);
   // What an unverified token says of itself only chooses who verifies it.

@@ -1,10 +1,13 @@
 import type { Region, RegionVars } from "../region/config.ts";
 import type { AuthorityRpc } from "./authority.ts";
+import type { RegionLogRpc, WitnessRpc } from "./log.ts";
 import type { ShardRpc } from "./shard.ts";
 
 export type Env = RegionVars & {
   readonly TRUST_AUTHORITY: DurableObjectNamespace;
   readonly LINEAGE_SHARD: DurableObjectNamespace;
+  readonly REGION_LOG: DurableObjectNamespace;
+  readonly WITNESS: DurableObjectNamespace;
 };
 
 /**
@@ -21,6 +24,16 @@ function place(namespace: DurableObjectNamespace, region: Region): DurableObject
 export function authority(env: Env, region: Region): AuthorityRpc {
   const namespace = place(env.TRUST_AUTHORITY, region);
   return namespace.get(namespace.idFromName(`${region.name}/authority`)) as unknown as AuthorityRpc;
+}
+
+export function regionLog(env: Env, region: Region): RegionLogRpc {
+  const namespace = place(env.REGION_LOG, region);
+  return namespace.get(namespace.idFromName(`${region.name}/${region.log_epoch}/log`)) as unknown as RegionLogRpc;
+}
+
+export function witness(env: Env, region: Region): WitnessRpc {
+  const namespace = place(env.WITNESS, region);
+  return namespace.get(namespace.idFromName(`${region.name}/witness`)) as unknown as WitnessRpc;
 }
 
 export const shardName = (region: Region, shard: number): string => `${region.name}/${region.log_epoch}/shard/${shard}`;

@@ -140,6 +140,10 @@ export interface AuthorityRpc {
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;
   lease(request: LeaseRequest): Promise<LeaseAnswer>;
+  /** Verifier keys of the peers' logs that membership lists: whom this region's witness serves. */
+  peerLogs(): Promise<readonly string[]>;
+  /** Leaf bytes of the `trust` source. */
+  leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
   status(): Promise<AuthorityStatus>;
   enrolment(): Promise<Enrolment>;
   /** `jws`: General JSON JWS of a membership, `typ: interlock-membership+jws`. */

@@ -1,3 +1,5 @@
+import type { JsonObject } from "../base/json.ts";
+import type { StateKind } from "../lineage/state-record.ts";
 import type { PublicJwk } from "./authority.ts";
 
 /** Messages to the `RegionLog` and the `Witness` objects (docs/object-rpc.md). */
@@ -67,8 +69,8 @@ export interface RegionLogRpc {
   status(): Promise<LogStatus>;
   /** Appends a leaf of the log's own source, e.g. `run.head`; resolves when it is integrated. */
   appendOwn(
-    kind: string,
-    body: Readonly<Record<string, unknown>>,
+    kind: StateKind,
+    body: JsonObject,
   ): Promise<{ readonly ok: boolean; readonly sseq: number; readonly index: number }>;
   /** Public half of the checkpoint key and the log's origin. */
   identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }>;
@@ -80,8 +82,11 @@ export interface RegionLogRpc {
 export type WitnessAnswer = { readonly status: number; readonly content_type: string; readonly body: string };
 
 export interface WitnessRpc {
-  /** `logs`: verifier keys trusted for the origin that this object is for. */
+  /** `logs`: verifier keys of the logs that this witness serves. */
   addCheckpoint(body: Uint8Array, logs: readonly string[]): Promise<WitnessAnswer>;
   identity(): Promise<{ readonly vkey: string; readonly jwk: PublicJwk }>;
-  status(): Promise<{ readonly size: number; readonly root: string | null; readonly split_views: number }>;
+  status(): Promise<{
+    readonly origins: readonly { readonly origin: string; readonly size: number; readonly root: string }[];
+    readonly split_views: number;
+  }>;
 }

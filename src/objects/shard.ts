@@ -206,7 +206,8 @@ export interface ShardRpc {
   describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;
+  /** Leaf bytes of `count` records from `from_sseq`, for entry bundles and evidence. */
+  leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer>;
   status(): Promise<ShardStatus>;
 }
-

@@ -55,7 +55,10 @@ function load({ host, port, path, headers, body, connections, seconds }: LoadPla
         if (head === -1) return;
         const text = got.toString("latin1", 0, head);
         const length = /\r\ncontent-length: ([0-9]+)/i.exec(text)?.[1];
-        if (length === undefined) return void socket.destroy(new Error("an answer without Content-Length"));
+        if (length === undefined) {
+          socket.destroy(new Error("an answer without Content-Length"));
+          return;
+        }
         if (got.length < head + 4 + Number(length)) return;
         got = Buffer.alloc(0);
         latencies.push(performance.now() - sent);

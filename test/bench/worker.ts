@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { PepAuthenticator } from "../../src/credentials/pep.ts";
-import product, { LineageShard as Shard, TrustAuthority } from "../../src/index.ts";
+import product, { LineageShard as Shard, RegionLog, TrustAuthority, Witness } from "../../src/index.ts";
 import { authority, type Env } from "../../src/objects/address.ts";
 import { readRegion } from "../../src/region/config.ts";
 
@@ -8,7 +8,7 @@ import { readRegion } from "../../src/region/config.ts";
  * The product and, in the same process, what it is measured against: a bare Hono echo, a bare RPC to an object, and
  * the same RPC behind the product's own PEP authentication.
  */
-export { TrustAuthority };
+export { RegionLog, TrustAuthority, Witness };
 
 export class LineageShard extends Shard {
   async ping(text: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { readRegion } from "../../src/region/config.ts";
 import { Problem } from "../problem.ts";
-import { socketAddress, workerdConfig, type Vars } from "../workerd/config.ts";
+import { socketAddress, workerdConfig, type WorkerdConfig, type Vars } from "../workerd/config.ts";
 import { dataDirOf, makeDataDir, readSecretJson, writeSecret, type DataDir } from "../workerd/data-dir.ts";
 import { takeLock } from "../workerd/lock.ts";
 import type { LineSink } from "../workerd/log.ts";
@@ -27,6 +27,8 @@ export type LaunchOptions = {
   /** `INTERLOCK_ROOTS` */
   readonly roots: string;
   readonly v8_flags: readonly string[];
+  /** Which addresses the region may reach to ask for cosignatures; loopback by default. */
+  readonly network?: WorkerdConfig["network"];
   /** Text of the bundled Worker. */
   readonly bundle: string;
   readonly onLine: LineSink;
@@ -69,7 +71,17 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
     const vars = await regionVars(dir, fixed, options);
     const config = join(dir.run, "config.capnp");
     writeSecret(join(dir.run, "worker.js"), options.bundle);
-    writeSecret(config, workerdConfig({ vars, host, port, objects: dir.objects, v8_flags: options.v8_flags }));
+    writeSecret(
+      config,
+      workerdConfig({
+        vars,
+        host,
+        port,
+        objects: dir.objects,
+        v8_flags: options.v8_flags,
+        network: options.network ?? ["local"],
+      }),
+    );
     const workerd = startWorkerd({
       config,
       cwd: dir.run,

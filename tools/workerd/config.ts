@@ -4,6 +4,8 @@ import type { RegionVars } from "../../src/region/config.ts";
 export const OBJECTS = [
   { binding: "LINEAGE_SHARD", className: "LineageShard", uniqueKey: "interlock-lineage-shard" },
   { binding: "TRUST_AUTHORITY", className: "TrustAuthority", uniqueKey: "interlock-trust-authority" },
+  { binding: "REGION_LOG", className: "RegionLog", uniqueKey: "interlock-region-log" },
+  { binding: "WITNESS", className: "Witness", uniqueKey: "interlock-witness" },
 ] as const;
 
 /** Passed through the environment of the process, never written into the generated file. */
@@ -21,13 +23,15 @@ export type WorkerdConfig = {
   /** Absolute path of the directory for the objects' SQLite files. */
   readonly objects: string;
   readonly v8_flags: readonly string[];
+  /** Which addresses `fetch` may reach (workerd's words): witnesses, and nothing a decision waits for. */
+  readonly network: readonly ("public" | "private" | "local")[];
 };
 
 /**
- * `config.capnp` of one region, next to which `worker.js` is expected. A region decides without the network, so the
- * service named `internet`, where global `fetch` goes, reaches no address at all.
+ * `config.capnp` of one region, next to which `worker.js` is expected. A region decides without the network; the service
+ * named `internet`, where global `fetch` goes, is for asking peers to witness, and reaches what `network` names.
  */
-export function workerdConfig({ vars, host, port, objects, v8_flags }: WorkerdConfig): string {
+export function workerdConfig({ vars, host, port, objects, v8_flags, network }: WorkerdConfig): string {
   const secret = (name: string): boolean => (SECRETS as readonly string[]).includes(name);
   const bindings = [
     ...Object.entries(vars).map(([name, value]) =>
@@ -49,7 +53,7 @@ const config :Workerd.Config = (
   services = [
     (name = "region", worker = .region),
     (name = "objects", disk = (path = ${text(objects)}, writable = true)),
-    (name = "internet", network = (allow = [])),
+    (name = "internet", network = (allow = [${network.map(text).join(", ")}])),
   ],
   sockets = [(name = "http", address = ${text(socketAddress(host, port))}, http = (), service = "region")],
   v8Flags = [${v8_flags.map(text).join(", ")}],

@@ -48,6 +48,12 @@ export class MemoryAuthority implements AuthorityRpc {
   async jwks() {
     return { keys: this.keys.map(({ jwk }) => jwk) };
   }
+  async peerLogs(): Promise<readonly string[]> {
+    return [];
+  }
+  async leaves(): Promise<readonly Uint8Array[]> {
+    return [];
+  }
   async lease(): Promise<LeaseAnswer> {
     return { ok: false, code: "unknown_shard" };
   }

@@ -193,6 +193,9 @@ export class MemoryShard implements ShardRpc {
     if (value === undefined) return { ok: false, code: "not_found" };
     return { ok: true, value: { run: value, records: [], next_before_sseq: null } };
   }
+  async leaves(): Promise<readonly Uint8Array[]> {
+    return [];
+  }
   async applyTrust(): Promise<ApplyTrustAnswer> {
     return { ok: true, revision: this.revision };
   }

@@ -100,6 +100,9 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
     version: "0.0.0-test",
     shard: (k) => options.wrapShard?.(shards[k]!, k) ?? shards[k]!,
     authority: () => options.wrapAuthority?.(authority) ?? authority,
+    // Reached only by tests of the log, which run against real objects.
+    regionLog: () => unreachable("log"),
+    witness: () => unreachable("witness"),
     homeOf: (run) => utf8(run).reduce((sum, byte) => (sum * 31 + byte) % 1_000_003, 7) % count,
     admin_keys,
     now: () => clock.now_ms,
@@ -150,3 +153,7 @@ export const denied = { subject: bob, action: read, resource: record };
 /** The body as JSON, trusted to have this shape: a test looks at what it needs of it. */
 export const jsonOf = async <T = Record<string, unknown>>(response: Response): Promise<T> =>
   JSON.parse(await response.text()) as T;
+
+function unreachable(object: string): never {
+  throw new Error(`no ${object} in this region`);
+}

@@ -14,7 +14,7 @@ const vars = {
   INTERLOCK_REGION_KEY: "very-secret",
 };
 const text = (more: object = {}): string =>
-  workerdConfig({ vars, host: "127.0.0.1", port: 8787, objects: "/data/eu/do", v8_flags: [], ...more });
+  workerdConfig({ vars, host: "127.0.0.1", port: 8787, objects: "/data/eu/do", v8_flags: [], network: [], ...more });
 
 test("values are escaped, byte by byte where they are not printable ASCII", () => {
   expect(text()).toContain(String.raw`(name = "INTERLOCK_ROOTS", text = "{\"k\":\"a\\b\x0a\"}")`);
@@ -26,8 +26,9 @@ test("a secret comes from the environment", () => {
   expect(text()).not.toContain("very-secret");
 });
 
-test("the region reaches no network", () => {
+test("the region reaches no network but the one it is given", () => {
   expect(text()).toContain('(name = "internet", network = (allow = []))');
+  expect(text({ network: ["local"] })).toContain('network = (allow = ["local"])');
 });
 
 test("an IPv6 address is bracketed, and flags are passed on", () => {

@@ -1,0 +1,433 @@
+import type { JWK } from "jose";
+import { base64url, equalBytes, fromBase64url } from "../../src/base/bytes.ts";
+import { formatAddCheckpoint, readCosignatures, readTreeSize } from "../../src/lineage/add-checkpoint.ts";
+import { checkpointText } from "../../src/lineage/checkpoint.ts";
+import { verifierOf } from "../../src/lineage/cosignature.ts";
+import { logOrigin } from "../../src/lineage/names.ts";
+import {
+  formatVerifierKey,
+  parseVerifierKey,
+  SIGNATURE_TYPE,
+  verifierKey,
+  type VerifierKey,
+} from "../../src/lineage/note-key.ts";
+import { formatNote, parseNote, signNote, type NoteSignature } from "../../src/lineage/note.ts";
+import { leafHash } from "../../src/lineage/record.ts";
+import { encodeStateRecord, type StateKind } from "../../src/lineage/state-record.ts";
+import { TileTree } from "../../src/lineage/tile-reader.ts";
+import { TILE_WIDTH } from "../../src/lineage/tile-path.ts";
+import { widthOf } from "../../src/lineage/tiles.ts";
+import { formatTlogProof } from "../../src/lineage/tlog-proof.ts";
+import { isQuorum, parsePolicy, type TlogPolicy } from "../../src/lineage/tlog-policy.ts";
+import { TreeState } from "../../src/lineage/tree-state.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import type { PublicJwk } from "../../src/objects/authority.ts";
+import type {
+  IntegrateAnswer,
+  IntegrateMessage,
+  LogPosition,
+  LogStatus,
+  ProofAnswer,
+  WitnessTarget,
+} from "../../src/objects/log.ts";
+import type { Region } from "../../src/region/config.ts";
+import {
+  ed25519Signer,
+  ed25519Verify,
+  importSigningKey,
+  newSigningJwk,
+  nodeSha256,
+  type SigningKey,
+} from "../platform.ts";
+import { LogStore } from "./store.ts";
+
+const HASH = 32;
+const MAX_HASHES = 8_192;
+/** A checkpoint at most this often while the log grows: two peers have cosigned well within the 2 s of `merge_by`. */
+const CHECKPOINT_MS = 400;
+const HEARTBEAT_MS = 60_000;
+const WITNESS_TIMEOUT_MS = 3_000;
+const WITNESS_TRIES = 3;
+
+type Identity = { readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk };
+
+/**
+ * The region's one Merkle log (DESIGN section 9). Integration is one synchronous transaction: tiles, edge, batch and
+ * mark move together. A checkpoint is signed only over what storage holds, after `sync`. A witness that knows a larger
+ * log than ours, or a source whose hashes differ from those integrated, halts the log: it is never signed over.
+ */
+export class Log {
+  readonly #region: Region;
+  readonly #store: LogStore;
+  readonly #send: typeof fetch;
+  readonly origin: string;
+  #tree = new TreeState(nodeSha256);
+  #signing!: SigningKey;
+  #key!: VerifierKey;
+  #policy: TlogPolicy | null = null;
+  #targets: readonly WitnessTarget[] = [];
+  #timer = false;
+  #lastHeartbeat = 0;
+
+  constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch) {
+    this.#region = region;
+    this.#store = new LogStore(storage);
+    this.#send = send;
+    this.origin = logOrigin(region.pdp, region.name, region.log_epoch);
+  }
+
+  async start(): Promise<void> {
+    const stored = this.#store.meta("signing_jwk");
+    const jwk =
+      stored === null
+        ? await newSigningJwk(`${this.#region.name}.${this.#region.log_epoch}.log.1`)
+        : (JSON.parse(stored) as JWK);
+    if (stored === null) this.#store.setMeta("signing_jwk", JSON.stringify(jwk));
+    this.#signing = await importSigningKey(jwk);
+    this.#key = verifierKey(
+      this.origin,
+      SIGNATURE_TYPE.ed25519,
+      fromBase64url(this.#signing.publicJwk.x!)!,
+      nodeSha256,
+    );
+    this.#targets = JSON.parse(this.#store.meta("witnesses") ?? "[]") as WitnessTarget[];
+    this.#readPolicy();
+    this.#reload();
+    if (this.#tree.size === 0) {
+      this.#appendOwn("log.genesis", { kid: this.#signing.kid, previous: null, shards: this.#region.shards });
+    }
+  }
+
+  /** Memory from storage, which is the truth; a tree that does not match its last checkpoint halts the log. */
+  #reload(): void {
+    const bytes = this.#store.tree();
+    const tree = bytes === null ? new TreeState(nodeSha256) : TreeState.decode(bytes, nodeSha256);
+    if (tree === null) return this.#halt("the stored tree cannot be read");
+    this.#tree = tree;
+    const newest = this.#store.newest();
+    if (newest === null) return;
+    if (newest.size > tree.size)
+      return this.#halt(`a checkpoint of size ${newest.size} was signed and the tree has ${tree.size}`);
+    if (newest.size === tree.size && !newest.note.startsWith(this.#text()))
+      this.#halt("the tree differs from its signed checkpoint");
+  }
+
+  get halted(): string | null {
+    return this.#store.meta("halted");
+  }
+
+  #halt(reason: string): void {
+    if (this.halted !== null) return;
+    this.#store.setMeta("halted", reason);
+    console.error(JSON.stringify({ level: "error", event: "log_halted", origin: this.origin, reason }));
+  }
+
+  // ── integrating ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  integrate(message: IntegrateMessage): IntegrateAnswer {
+    if (message.v !== 1) return { ok: false, code: "unsupported_version" };
+    const halted = this.halted;
+    if (halted !== null) return { ok: false, code: "halted", reason: halted };
+    const { source, from_sseq, hashes } = message;
+    const count = hashes.length / HASH;
+    if (
+      !Number.isInteger(count) ||
+      count > MAX_HASHES ||
+      !Number.isSafeInteger(from_sseq) ||
+      from_sseq < 1 ||
+      source === "log"
+    ) {
+      return { ok: false, code: "malformed" };
+    }
+    const mark = this.#store.mark(source);
+    if (from_sseq > mark + 1) return { ok: false, code: "gap", mark };
+    const known = Math.min(mark + 1 - from_sseq, count);
+    for (let at = 0; at < known; at++) {
+      const integrated = this.#hashOf(source, from_sseq + at);
+      if (integrated === null || !equalBytes(integrated, hashes.subarray(at * HASH, (at + 1) * HASH))) {
+        this.#halt(`source ${source} has another record at sseq ${from_sseq + at} than the one integrated`);
+        return { ok: false, code: "diverged", sseq: from_sseq + at };
+      }
+    }
+    const fresh = Array.from({ length: count - known }, (_, at) =>
+      hashes.slice((known + at) * HASH, (known + at + 1) * HASH),
+    );
+    if (fresh.length > 0) {
+      this.#grow(source, from_sseq + known, fresh, () => undefined);
+      this.#checkpointSoon();
+    }
+    return { ok: true, mark: Math.max(mark, from_sseq + count - 1), size: this.#tree.size };
+  }
+
+  /** One transaction: what the leaves change, and `also`. On failure memory is loaded again. */
+  #grow(source: string, first_sseq: number, hashes: readonly Uint8Array[], also: () => void): void {
+    try {
+      this.#store.transaction(() => {
+        const first_index = this.#tree.size;
+        for (const { level, index, bytes } of this.#tree.append(hashes)) this.#store.putTile(level, index, bytes);
+        this.#store.putTree(this.#tree.encode());
+        this.#store.addBatch({ first_index, source, first_sseq, count: hashes.length });
+        also();
+      });
+    } catch (cause) {
+      this.#reload();
+      throw cause;
+    }
+  }
+
+  #appendOwn(kind: StateKind, body: JsonObject): { readonly sseq: number; readonly index: number } {
+    const head = this.#store.ownHead();
+    const sseq = head.sseq + 1;
+    const leaf = encodeStateRecord({
+      body,
+      kind,
+      log_epoch: this.#region.log_epoch,
+      prev: head.leaf_hash === null ? null : base64url(head.leaf_hash),
+      region: this.#region.name,
+      source: "log",
+      sseq,
+      t: Date.now(),
+      v: 1,
+    });
+    const hash = leafHash(leaf, nodeSha256);
+    const index = this.#tree.size;
+    this.#grow("log", sseq, [hash], () => this.#store.addOwn(sseq, leaf, hash));
+    this.#checkpointSoon();
+    return { sseq, index };
+  }
+
+  appendOwn(
+    kind: StateKind,
+    body: JsonObject,
+  ): { readonly ok: boolean; readonly sseq: number; readonly index: number } {
+    return this.halted === null ? { ok: true, ...this.#appendOwn(kind, body) } : { ok: false, sseq: 0, index: 0 };
+  }
+
+  #hashOf(source: string, sseq: number): Uint8Array | null {
+    const index = this.#indexOf(source, sseq);
+    if (index === null) return null;
+    const n = Math.floor(index / TILE_WIDTH);
+    const tile = this.tile(0, n, widthOf(0, n, this.#tree.size));
+    const at = (index % TILE_WIDTH) * HASH;
+    return tile?.subarray(at, at + HASH) ?? null;
+  }
+
+  #indexOf(source: string, sseq: number): number | null {
+    const batch = this.#store.batchOf(source, sseq);
+    return batch === null ? null : batch.first_index + sseq - batch.first_sseq;
+  }
+
+  // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A tile of any width that the tree has ever had: narrower ones are beginnings of what is there now. */
+  tile(level: number, index: number, width: number): Uint8Array | null {
+    const full = this.#store.tile(level, index);
+    const bytes =
+      full ?? this.#tree.partialTiles().find((tile) => tile.level === level && tile.index === index)?.bytes ?? null;
+    return bytes === null || bytes.length < width * HASH ? null : bytes.slice(0, width * HASH);
+  }
+
+  checkpoint(): string | null {
+    return this.#store.newest()?.note ?? null;
+  }
+
+  positions(first: number, count: number): readonly LogPosition[] {
+    const last = Math.min(first + count, this.#tree.size) - 1;
+    return this.#store.batchesAt(first, last).flatMap((batch) => {
+      const from = Math.max(first, batch.first_index);
+      const to = Math.min(last, batch.first_index + batch.count - 1);
+      return Array.from({ length: to - from + 1 }, (_, at) => ({
+        source: batch.source,
+        sseq: batch.first_sseq + from - batch.first_index + at,
+        index: from + at,
+      }));
+    });
+  }
+
+  ownLeaves(from: number, count: number): readonly Uint8Array[] {
+    return this.#store.own(from, count);
+  }
+
+  async prove(source: string, sseq: number): Promise<ProofAnswer> {
+    const halted = this.halted;
+    if (halted !== null) return { ok: false, code: "halted", reason: halted };
+    const index = this.#indexOf(source, sseq);
+    const anchored = this.#store.newestAnchored();
+    if (index === null || anchored === null || anchored.size <= index)
+      return { ok: false, code: "not_ready", retry_after_s: 1 };
+    const path = await new TileTree(
+      anchored.size,
+      (level, n, width) => this.tile(level, n, width),
+      nodeSha256,
+    ).inclusion(index);
+    if (!path.ok) throw new Error(path.error.message);
+    return {
+      ok: true,
+      proof: formatTlogProof({ index, path: path.value, checkpoint: anchored.note, extra: null }),
+      index,
+      anchored: true,
+    };
+  }
+
+  status(): LogStatus {
+    const [newest, anchored] = [this.#store.newest(), this.#store.newestAnchored()];
+    return {
+      origin: this.origin,
+      size: this.#tree.size,
+      root: base64url(this.#tree.root()),
+      halted: this.halted,
+      marks: this.#store.marks(),
+      checkpoint_size: newest?.size ?? 0,
+      checkpoint_t_ms: newest?.t_ms ?? 0,
+      anchored_size: anchored?.size ?? 0,
+      anchored_t_ms: anchored?.t_ms ?? 0,
+      witnesses: this.#store.witnesses(),
+    };
+  }
+
+  identity(): Identity {
+    return { origin: this.origin, vkey: formatVerifierKey(this.#key), jwk: this.#signing.publicJwk };
+  }
+
+  // ── checkpoints and witnesses ───────────────────────────────────────────────────────────────────────────────────
+
+  configure(witnesses: readonly WitnessTarget[], policy: string): void {
+    this.#store.transaction(() => {
+      this.#store.setMeta("witnesses", JSON.stringify(witnesses));
+      this.#store.setMeta("policy", policy);
+    });
+    this.#targets = witnesses;
+    this.#readPolicy();
+    this.#checkpointSoon();
+  }
+
+  tlogPolicy(): string {
+    return this.#store.meta("policy") ?? `log ${formatVerifierKey(this.#key)}\nquorum none\n`;
+  }
+
+  #readPolicy(): void {
+    const parsed = parsePolicy(this.tlogPolicy(), nodeSha256);
+    if (!parsed.ok)
+      console.error(JSON.stringify({ level: "error", event: "tlog_policy", message: parsed.error.message }));
+    this.#policy = parsed.ok ? parsed.value : null;
+  }
+
+  #text(): string {
+    return checkpointText({ origin: this.origin, size: this.#tree.size, root: this.#tree.root() });
+  }
+
+  #checkpointSoon(): void {
+    if (this.#timer) return;
+    this.#timer = true;
+    setTimeout(() => {
+      this.#timer = false;
+      this.publish().catch((cause: unknown) =>
+        console.error(
+          JSON.stringify({
+            level: "error",
+            event: "checkpoint_failed",
+            message: cause instanceof Error ? cause.message : "unknown",
+          }),
+        ),
+      );
+    }, CHECKPOINT_MS);
+  }
+
+  /** Signs the tree as it stands, and asks the witnesses. Ed25519 is deterministic: after a crash the same note. */
+  async publish(): Promise<void> {
+    if (this.halted !== null) return;
+    const now = Date.now();
+    if (now - this.#lastHeartbeat > HEARTBEAT_MS) {
+      this.#lastHeartbeat = now;
+      this.#appendOwn("log.heartbeat", { marks: this.#store.marks() });
+    }
+    const [size, text] = [this.#tree.size, this.#text()];
+    if (this.#store.checkpointOf(size) === null) {
+      // Commit, then sign: never a signature over a root that storage does not hold.
+      await this.#store.sync();
+      const signature = await signNote(text, this.#key, ed25519Signer(this.#signing));
+      const anchored = this.#policy !== null && isQuorum(this.#policy, new Set()) ? 1 : 0;
+      this.#store.putCheckpoint({ size, note: formatNote(text, [signature]), t_ms: now, anchored });
+      await this.#store.sync();
+    }
+    await Promise.all(this.#targets.map((target) => this.#ask(target, size, text)));
+    if (this.#tree.size > size) this.#checkpointSoon();
+  }
+
+  async #ask(target: WitnessTarget, size: number, text: string): Promise<void> {
+    const key = parseVerifierKey(target.vkey, nodeSha256);
+    if (!key.ok) return;
+    const { name } = key.value;
+    const report = (known: number, problem: string | null): void =>
+      this.#store.putWitness({ name, size: known, t_ms: Date.now(), problem });
+    let old = this.#store.witness(name)?.size ?? 0;
+    for (let tries = 0; tries < WITNESS_TRIES; tries++) {
+      if (this.halted !== null || old >= size) return;
+      const row = this.#store.checkpointOf(size);
+      if (row === null) return;
+      const proof = await new TileTree(size, (level, n, width) => this.tile(level, n, width), nodeSha256).consistency(
+        old,
+      );
+      if (!proof.ok) return report(old, proof.error.message);
+      const signed = this.#ownSignature(row.note);
+      let response: Response;
+      let answer: Uint8Array;
+      try {
+        response = await this.#send(`${target.url}/add-checkpoint`, {
+          method: "POST",
+          body: formatAddCheckpoint(old, proof.value, formatNote(text, [signed])),
+          signal: AbortSignal.timeout(WITNESS_TIMEOUT_MS),
+        });
+        answer = new Uint8Array(await response.arrayBuffer());
+      } catch {
+        // Lost cosignatures never deny (DESIGN section 9): the next checkpoint asks again.
+        return report(old, "unreachable");
+      }
+      if (response.status === 200) return this.#take(name, key.value, size, text, answer, report);
+      const said = response.status === 409 ? readTreeSize(new TextDecoder().decode(answer.subarray(0, 32))) : null;
+      if (said === null)
+        return report(old, `status ${response.status}: ${new TextDecoder().decode(answer.subarray(0, 200)).trim()}`);
+      if (said > this.#tree.size) {
+        // The witness remembers more of this log than the log does: it was rewound. Never signed over.
+        report(old, `knows size ${said}`);
+        return this.#halt(`witness ${name} knows size ${said}, and this log has ${this.#tree.size}: it was rewound`);
+      }
+      old = said;
+    }
+  }
+
+  #ownSignature(note: string): NoteSignature {
+    const parsed = parseNote(note);
+    if (!parsed.ok) throw new Error(parsed.error.message);
+    return parsed.value.signatures.find((signature) => signature.name === this.origin)!;
+  }
+
+  /** Stores a verified cosignature with its checkpoint; with a quorum the checkpoint is anchored. */
+  async #take(
+    name: string,
+    key: VerifierKey,
+    size: number,
+    text: string,
+    answer: Uint8Array,
+    report: (known: number, problem: string | null) => void,
+  ): Promise<void> {
+    const verifier = verifierOf(key, ed25519Verify);
+    const read = verifier === null ? null : await readCosignatures(answer, text, [verifier]);
+    if (read?.ok !== true) return report(0, "its cosignature does not verify");
+    const row = this.#store.checkpointOf(size);
+    const parsed = row === null ? null : parseNote(row.note);
+    if (row === null || parsed?.ok !== true) return;
+    const others = parsed.value.signatures.filter((signature) => signature.name !== name);
+    const signatures = [...others, ...read.value];
+    const cosigned = new Set(
+      this.#policy?.witnesses
+        .filter((witness) => signatures.some((signature) => signature.name === witness.key.name))
+        .map((witness) => witness.name),
+    );
+    const anchored = this.#policy !== null && isQuorum(this.#policy, cosigned) ? 1 : 0;
+    this.#store.transaction(() => {
+      this.#store.putCheckpoint({ ...row, note: formatNote(text, signatures), anchored });
+      report(size, null);
+    });
+  }
+}

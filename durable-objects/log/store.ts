@@ -1,0 +1,217 @@
+import { migrate } from "../migrate.ts";
+
+/** Rows of the region log (docs/storage.md). Full tiles are rows; the right edge of the tree is one blob. */
+const STEPS = [
+  `CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE tree(id INTEGER PRIMARY KEY CHECK (id = 1), state BLOB NOT NULL) STRICT;
+   CREATE TABLE tile(level INTEGER NOT NULL, n INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY(level, n)) STRICT, WITHOUT ROWID;
+   CREATE TABLE batch(first_index INTEGER PRIMARY KEY, source TEXT NOT NULL, first_sseq INTEGER NOT NULL, count INTEGER NOT NULL) STRICT;
+   CREATE INDEX batch_by_source ON batch(source, first_sseq);
+   CREATE TABLE own(sseq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL) STRICT;
+   CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL, t_ms INTEGER NOT NULL, anchored INTEGER NOT NULL) STRICT;
+   CREATE TABLE witness(name TEXT PRIMARY KEY, size INTEGER NOT NULL, t_ms INTEGER NOT NULL, problem TEXT) STRICT, WITHOUT ROWID;`,
+];
+
+export type Batch = {
+  readonly first_index: number;
+  readonly source: string;
+  readonly first_sseq: number;
+  readonly count: number;
+};
+export type CheckpointRow = {
+  readonly size: number;
+  readonly note: string;
+  readonly t_ms: number;
+  readonly anchored: number;
+};
+export type WitnessRow = {
+  readonly name: string;
+  readonly size: number;
+  readonly t_ms: number;
+  readonly problem: string | null;
+};
+
+const blob = (view: Uint8Array): ArrayBuffer =>
+  (view.byteLength === view.buffer.byteLength ? view.buffer : view.slice().buffer) as ArrayBuffer;
+
+export class LogStore {
+  readonly #storage: DurableObjectStorage;
+  readonly #sql: SqlStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    this.#sql = storage.sql;
+    migrate(storage, STEPS);
+  }
+
+  transaction<T>(turn: () => T): T {
+    return this.#storage.transactionSync(turn);
+  }
+
+  sync(): Promise<void> {
+    return this.#storage.sync();
+  }
+
+  meta(key: string): string | null {
+    return this.#sql.exec<{ value: string }>("SELECT value FROM meta WHERE key = ?", key).toArray()[0]?.value ?? null;
+  }
+
+  setMeta(key: string, value: string): void {
+    this.#sql.exec(
+      "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+      key,
+      value,
+    );
+  }
+
+  tree(): Uint8Array | null {
+    const row = this.#sql.exec<{ state: ArrayBuffer }>("SELECT state FROM tree WHERE id = 1").toArray()[0];
+    return row === undefined ? null : new Uint8Array(row.state);
+  }
+
+  putTree(state: Uint8Array): void {
+    this.#sql.exec(
+      "INSERT INTO tree(id, state) VALUES (1, ?) ON CONFLICT(id) DO UPDATE SET state = excluded.state",
+      blob(state),
+    );
+  }
+
+  tile(level: number, n: number): Uint8Array | null {
+    const row = this.#sql
+      .exec<{ bytes: ArrayBuffer }>("SELECT bytes FROM tile WHERE level = ? AND n = ?", level, n)
+      .toArray()[0];
+    return row === undefined ? null : new Uint8Array(row.bytes);
+  }
+
+  putTile(level: number, n: number, bytes: Uint8Array): void {
+    this.#sql.exec("INSERT INTO tile(level, n, bytes) VALUES (?, ?, ?)", level, n, blob(bytes));
+  }
+
+  addBatch(batch: Batch): void {
+    this.#sql.exec(
+      "INSERT INTO batch(first_index, source, first_sseq, count) VALUES (?, ?, ?, ?)",
+      batch.first_index,
+      batch.source,
+      batch.first_sseq,
+      batch.count,
+    );
+  }
+
+  /** Last `sseq` integrated of a source; 0 for one that the log has not met. */
+  mark(source: string): number {
+    const last = this.#batch("SELECT * FROM batch WHERE source = ? ORDER BY first_sseq DESC LIMIT 1", source);
+    return last === null ? 0 : last.first_sseq + last.count - 1;
+  }
+
+  marks(): Record<string, number> {
+    return Object.fromEntries(
+      this.#sql
+        .exec<{ source: string; mark: number }>(
+          "SELECT source, max(first_sseq + count - 1) AS mark FROM batch GROUP BY source ORDER BY source",
+        )
+        .toArray()
+        .map(({ source, mark }) => [source, mark]),
+    );
+  }
+
+  batchOf(source: string, sseq: number): Batch | null {
+    const batch = this.#batch(
+      "SELECT * FROM batch WHERE source = ? AND first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
+      source,
+      sseq,
+    );
+    return batch === null || sseq >= batch.first_sseq + batch.count ? null : batch;
+  }
+
+  /** Batches that hold any of the indexes from `first` to `last`, in order. */
+  batchesAt(first: number, last: number): readonly Batch[] {
+    return this.#sql
+      .exec<Batch & Record<string, SqlStorageValue>>(
+        `SELECT * FROM batch WHERE first_index <= ? AND first_index + count > ?
+           AND first_index >= coalesce((SELECT max(first_index) FROM batch WHERE first_index <= ?), 0) ORDER BY first_index`,
+        last,
+        first,
+        first,
+      )
+      .toArray();
+  }
+
+  #batch(query: string, ...bindings: (string | number)[]): Batch | null {
+    return this.#sql.exec<Batch & Record<string, SqlStorageValue>>(query, ...bindings).toArray()[0] ?? null;
+  }
+
+  ownHead(): { readonly sseq: number; readonly leaf_hash: Uint8Array | null } {
+    const row = this.#sql
+      .exec<{ sseq: number; leaf_hash: ArrayBuffer }>("SELECT sseq, leaf_hash FROM own ORDER BY sseq DESC LIMIT 1")
+      .toArray()[0];
+    return row === undefined
+      ? { sseq: 0, leaf_hash: null }
+      : { sseq: row.sseq, leaf_hash: new Uint8Array(row.leaf_hash) };
+  }
+
+  addOwn(sseq: number, leaf: Uint8Array, hash: Uint8Array): void {
+    this.#sql.exec("INSERT INTO own(sseq, leaf, leaf_hash) VALUES (?, ?, ?)", sseq, blob(leaf), blob(hash));
+  }
+
+  own(from: number, count: number): readonly Uint8Array[] {
+    return this.#sql
+      .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM own WHERE sseq >= ? ORDER BY sseq LIMIT ?", from, count)
+      .toArray()
+      .map(({ leaf }) => new Uint8Array(leaf));
+  }
+
+  /** Newest signed checkpoint; newest anchored one; the smallest anchored one that covers `index`. */
+  newest(): CheckpointRow | null {
+    return this.#checkpoint("SELECT * FROM checkpoint ORDER BY size DESC LIMIT 1");
+  }
+  newestAnchored(): CheckpointRow | null {
+    return this.#checkpoint("SELECT * FROM checkpoint WHERE anchored = 1 ORDER BY size DESC LIMIT 1");
+  }
+  checkpointOf(size: number): CheckpointRow | null {
+    return this.#checkpoint("SELECT * FROM checkpoint WHERE size = ?", size);
+  }
+
+  #checkpoint(query: string, ...bindings: number[]): CheckpointRow | null {
+    return this.#sql.exec<CheckpointRow & Record<string, SqlStorageValue>>(query, ...bindings).toArray()[0] ?? null;
+  }
+
+  putCheckpoint({ size, note, t_ms, anchored }: CheckpointRow): void {
+    this.#sql.exec(
+      `INSERT INTO checkpoint(size, note, t_ms, anchored) VALUES (?, ?, ?, ?)
+       ON CONFLICT(size) DO UPDATE SET note = excluded.note, anchored = excluded.anchored`,
+      size,
+      note,
+      t_ms,
+      anchored,
+    );
+    // Old checkpoints prove nothing that a newer anchored one does not; the last few hundred help a reader in transit.
+    this.#sql.exec(
+      "DELETE FROM checkpoint WHERE size < (SELECT min(size) FROM (SELECT size FROM checkpoint ORDER BY size DESC LIMIT 300))",
+    );
+  }
+
+  witness(name: string): WitnessRow | null {
+    return (
+      this.#sql
+        .exec<WitnessRow & Record<string, SqlStorageValue>>("SELECT * FROM witness WHERE name = ?", name)
+        .toArray()[0] ?? null
+    );
+  }
+
+  witnesses(): readonly WitnessRow[] {
+    return this.#sql
+      .exec<WitnessRow & Record<string, SqlStorageValue>>("SELECT * FROM witness ORDER BY name")
+      .toArray();
+  }
+
+  putWitness({ name, size, t_ms, problem }: WitnessRow): void {
+    this.#sql.exec(
+      `INSERT INTO witness(name, size, t_ms, problem) VALUES (?, ?, ?, ?)
+       ON CONFLICT(name) DO UPDATE SET size = excluded.size, t_ms = excluded.t_ms, problem = excluded.problem`,
+      name,
+      size,
+      t_ms,
+      problem,
+    );
+  }
+}

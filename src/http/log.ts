@@ -1,0 +1,127 @@
+import { encodeBundle } from "../lineage/tiles.ts";
+import { MAX_ADD_CHECKPOINT_BYTES } from "../lineage/add-checkpoint.ts";
+import { parseTilePath } from "../lineage/tile-path.ts";
+import { parseDecisionId } from "../base/ids.ts";
+import type { LogPosition } from "../objects/log.ts";
+import type { Handler } from "./access.ts";
+import { readBounded } from "./body.ts";
+import type { Room } from "./deps.ts";
+import { auditor } from "./lineage.ts";
+import { refuse, unavailable, type Problem } from "./reply.ts";
+import { twice } from "./with-deadline.ts";
+
+const READ_MS = 3_000;
+const SILENT: Problem = unavailable("the region log does not answer; retry");
+const NO_TILE: Problem = { status: 404, code: "not_found", detail: "the log has no such tile (C2SP tlog-tiles)" };
+
+/** Full tiles never change; partial ones and the checkpoint do. */
+const IMMUTABLE = "public, max-age=31536000, immutable";
+
+const text = (body: string, headers: Record<string, string> = {}): Response =>
+  new Response(body, {
+    headers: { "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache", ...headers },
+  });
+
+const bytes = (body: Uint8Array, full: boolean): Response =>
+  new Response(body as Uint8Array<ArrayBuffer>, {
+    headers: { "Content-Type": "application/octet-stream", "Cache-Control": full ? IMMUTABLE : "no-cache" },
+  });
+
+/** The region's log as C2SP tlog-tiles has it, and the witness for its peers (tlog-witness). */
+export const logHandlers = {
+  checkpoint: async (room) => {
+    const note = await ask(() => room.regionLog().checkpoint());
+    if (note === undefined) return refuse(SILENT, "problem");
+    return note === null
+      ? refuse({ status: 404, code: "not_found", detail: "no checkpoint is signed yet" }, "problem")
+      : text(note);
+  },
+
+  tlogPolicy: async (room) => {
+    const policy = await ask(() => room.regionLog().tlogPolicy());
+    return policy === undefined ? refuse(SILENT, "problem") : text(policy);
+  },
+
+  /** Hash tiles are for everybody; entry bundles hold leaves, which only the region's auditors may read (G8). */
+  tile: async (room, arrival, request, params) => {
+    const name = parseTilePath(`tile/${params["tile"] ?? ""}`);
+    if (name === null) return refuse(NO_TILE, "problem");
+    if (name.kind === "hashes") {
+      const tile = await ask(() => room.regionLog().tile(name.level, name.index, name.width));
+      if (tile === undefined) return refuse(SILENT, "problem");
+      return tile === null ? refuse(NO_TILE, "problem") : bytes(tile, name.width === 256);
+    }
+    const refused = await auditor(room, arrival, request);
+    if (refused !== null) return refuse(refused, "problem");
+    const leaves = await ask(() => entries(room, name.index * 256, name.width));
+    if (leaves === undefined) return refuse(SILENT, "problem");
+    return leaves === null ? refuse(NO_TILE, "problem") : bytes(encodeBundle(leaves), name.width === 256);
+  },
+
+  addCheckpoint: async (room, _arrival, request) => {
+    const body = await readBounded(request, MAX_ADD_CHECKPOINT_BYTES);
+    if (!body.ok) return refuse(body.error, "text");
+    const answer = await ask(async () => room.witness().addCheckpoint(body.value, await room.authority().peerLogs()));
+    if (answer === undefined) return refuse(SILENT, "text");
+    return new Response(answer.body, {
+      status: answer.status,
+      headers: { "Content-Type": answer.content_type, "Cache-Control": "no-store" },
+    });
+  },
+
+  /** `c2sp.org/tlog-proof@v1` of one record; 303 to the same place until a cosigned checkpoint covers it. */
+  proof: async (room, arrival, request, params) => {
+    const refused = await auditor(room, arrival, request);
+    if (refused !== null) return refuse(refused, "problem");
+    const id = parseDecisionId(params["id"] ?? "");
+    const { name, log_epoch, shards } = room.region;
+    if (id === null || id.region !== name || id.log_epoch !== log_epoch || id.shard >= shards)
+      return refuse(UNKNOWN, "problem");
+    const known = await ask(() => room.shard(id.shard).readDecision(params["id"]!));
+    if (known === undefined) return refuse(SILENT, "problem");
+    if (!known.ok) return refuse(UNKNOWN, "problem");
+    const answer = await ask(() => room.regionLog().prove(`shard/${id.shard}`, id.sseq));
+    if (answer === undefined) return refuse(SILENT, "problem");
+    if (answer.ok) return text(answer.proof);
+    if (answer.code === "halted")
+      return refuse({ status: 503, code: "lineage_halted", detail: `the log is halted: ${answer.reason}` }, "problem");
+    const here = new URL(request.url).pathname;
+    return new Response(null, {
+      status: 303,
+      headers: { Location: here, "Retry-After": String(answer.retry_after_s), "Cache-Control": "no-store" },
+    });
+  },
+} as const satisfies Readonly<Record<string, Handler>>;
+
+const UNKNOWN: Problem = { status: 404, code: "not_found", detail: "this region has no such decision" };
+
+/** `undefined` where the objects do not answer in time, twice. */
+const ask = <T>(call: () => Promise<T>): Promise<T | undefined> => twice(READ_MS, call).catch(() => undefined);
+
+/** Leaf bytes at `count` indexes from `first`, from the sources that hold them; `null` where the tree is shorter. */
+async function entries(room: Room, first: number, count: number): Promise<readonly Uint8Array[] | null> {
+  const positions = await room.regionLog().positions(first, count);
+  if (positions.length < count) return null;
+  const leaves: Uint8Array[] = [];
+  for (const range of ranges(positions)) leaves.push(...(await leavesOf(room, range.source, range.from, range.count)));
+  return leaves.length === count ? leaves : null;
+}
+
+function leavesOf(room: Room, source: string, from: number, count: number): Promise<readonly Uint8Array[]> {
+  if (source === "log") return room.regionLog().ownLeaves(from, count);
+  if (source === "trust") return room.authority().leaves(from, count);
+  return room.shard(Number(source.slice("shard/".length))).leaves(from, count);
+}
+
+type Range = { readonly source: string; readonly from: number; count: number };
+
+/** Neighbouring positions of one source, so that each source is asked once for a run of records. */
+function ranges(positions: readonly LogPosition[]): readonly Range[] {
+  const out: Range[] = [];
+  for (const { source, sseq } of positions) {
+    const last = out.at(-1);
+    if (last !== undefined && last.source === source && last.from + last.count === sseq) last.count++;
+    else out.push({ source, from: sseq, count: 1 });
+  }
+  return out;
+}
