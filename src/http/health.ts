@@ -1,3 +1,4 @@
+import type { LogStatus } from "../objects/log.ts";
 import { FRESHNESS } from "../region/config.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
@@ -44,7 +45,19 @@ export const health: Handler = async (room) => {
   return json(body, problems.length === 0 ? 200 : 503);
 };
 
-function whyNot(room: Room, { authority, shards }: RegionStatus): readonly string[] {
+/** How far the log is under a checkpoint that its peers have cosigned. Lost cosignatures never deny by default. */
+function witnessing(log: LogStatus | null, at_ms: number): Aspect {
+  if (log === null) return { state: "unreachable", detail: "the region log does not answer", age_ms: null };
+  if (log.halted !== null) return { state: "halted", detail: log.halted, age_ms: null };
+  const silent = log.witnesses
+    .filter(({ problem }) => problem !== null)
+    .map(({ name, problem }) => `${name}: ${problem}`);
+  const detail = `${log.anchored_size} of ${log.size} leaves are under a checkpoint with a quorum of ${log.witnesses.length} witnesses${silent.length === 0 ? "" : `; ${silent.join("; ")}`}`;
+  const state = log.witnesses.length === 0 ? "alone" : log.anchored_size === log.size ? "anchored" : "anchoring";
+  return { state, detail, age_ms: log.anchored_t_ms === 0 ? null : at_ms - log.anchored_t_ms };
+}
+
+function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly string[] {
   const problems: string[] = [];
   if (authority === null)
     problems.push("the trust authority does not answer: no lease can be renewed, so everything is denied");
@@ -61,10 +74,11 @@ function whyNot(room: Room, { authority, shards }: RegionStatus): readonly strin
     if (shard === null) problems.push(`shard ${index} of ${room.region.shards} does not answer`);
     else if (shard.halted !== null) problems.push(`shard ${index} is halted: ${shard.halted}`);
   });
+  if (log !== null && log.halted !== null) problems.push(`the region log is halted: ${log.halted}`);
   return problems;
 }
 
-function continuity({ authority, shards, at_ms }: RegionStatus): Readonly<Record<string, Aspect>> {
+function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<Record<string, Aspect>> {
   const up = shards.flatMap((shard) => shard ?? []);
   const leased = up.filter((shard) => shard.lease_remaining_ms > 0);
   const oldest =
@@ -102,6 +116,6 @@ function continuity({ authority, shards, at_ms }: RegionStatus): Readonly<Record
     },
     synchronization: { ...NOT_BUILT("regions do not exchange trust events yet"), state: "region_only" },
     replay: NOT_BUILT("past decisions cannot be recomputed yet"),
-    witnessing: NOT_BUILT("no checkpoint is published or cosigned yet"),
+    witnessing: witnessing(log, at_ms),
   };
 }

@@ -1,4 +1,5 @@
 import type { AuthorityStatus } from "../objects/authority.ts";
+import type { LogStatus } from "../objects/log.ts";
 import type { ShardStatus } from "../objects/shard.ts";
 import type { Room } from "./deps.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -8,6 +9,7 @@ export type RegionStatus = {
   readonly at_ms: number;
   readonly authority: AuthorityStatus | null;
   readonly shards: readonly (ShardStatus | null)[];
+  readonly log: LogStatus | null;
 };
 
 const READ_MS = 2_000;
@@ -20,11 +22,12 @@ export async function regionStatus(room: Room): Promise<RegionStatus> {
   const now_ms = room.now();
   const kept = latest.get(room);
   if (kept !== undefined && now_ms - kept.at_ms < KEEP_MS && now_ms >= kept.at_ms) return kept;
-  const [authority, ...shards] = await Promise.all([
+  const [authority, log, ...shards] = await Promise.all([
     orNull(() => room.authority().status()),
+    orNull(() => room.regionLog().status()),
     ...Array.from({ length: room.region.shards }, (_, shard) => orNull(() => room.shard(shard).status())),
   ]);
-  const status: RegionStatus = { at_ms: now_ms, authority, shards };
+  const status: RegionStatus = { at_ms: now_ms, authority, shards, log };
   latest.set(room, status);
   return status;
 }
