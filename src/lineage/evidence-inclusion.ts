@@ -18,21 +18,33 @@ type StatedLeaf = {
   readonly elsewhere: string | null;
 };
 
-/** All leaves of a bundle, each record with the hash that its successor, or the head, gives for it. */
+/**
+ * All leaves of a bundle, each record with the hash that its successor, or the head, gives for it. A leaf that is
+ * itself contradicted is not believed about another.
+ */
 export function statedLeaves(
   records: readonly OpenedRecord[],
   head: OpenedHead | null,
   erasures: readonly OpenedState[],
 ): StatedLeaf[] {
-  const elsewhere = ({ record }: OpenedRecord, next: OpenedRecord | undefined): string | null => {
-    if (record === null) return null;
-    if (next?.record?.seq === record.seq + 1) return next.record.prev;
-    return head?.body?.seq === record.seq ? head.body.head : null;
-  };
-  return [
-    ...records.map((opened, at) => ({ ...opened, elsewhere: elsewhere(opened, records[at + 1]) })),
-    ...[...erasures, ...(head === null ? [] : [head])].map((opened) => ({ ...opened, elsewhere: null })),
-  ];
+  const leaves: StatedLeaf[] = [...erasures, ...(head === null ? [] : [head])].map((opened) => ({
+    ...opened,
+    elsewhere: null,
+  }));
+  const body = head?.body ?? null;
+  let next: OpenedRecord | null = null;
+  let believed = true;
+  for (const opened of records.toReversed()) {
+    const seq = opened.record?.seq ?? null;
+    const follows = next?.record ? seq === null || next.record.seq === seq + 1 : false;
+    const ends = body !== null && (seq === null ? next === null : body.seq === seq);
+    const said: string | null = follows ? (next?.record?.prev ?? null) : ends ? body.head : null;
+    const elsewhere: string | null = believed ? said : null;
+    leaves.push({ ...opened, elsewhere });
+    believed = elsewhere === null || elsewhere === opened.hash;
+    next = opened;
+  }
+  return leaves;
 }
 
 /**
