@@ -10,6 +10,7 @@ import {
   unfreezeCommand,
 } from "./cli/admin.ts";
 import { conformanceCommand } from "./cli/conformance.ts";
+import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
 import { lineageCommand } from "./cli/lineage.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { regionCommand } from "./cli/region.ts";
@@ -56,7 +57,8 @@ for (const command of [
   program.addCommand(command);
 }
 program.commandsGroup("Check:");
-for (const command of [policyCommand(), conformanceCommand(), lineageCommand()]) program.addCommand(command);
+for (const command of [policyCommand(), conformanceCommand(), lineageCommand(), evidenceCommand(), verifyCommand()])
+  program.addCommand(command);
 
 exitWithTwoOnWrongUsage(program);
 

@@ -27,7 +27,12 @@ export function addTargetOptions(command: Command): Command {
     .addOption(dataOption());
 }
 
-export type Target = { readonly client: AdminClient; readonly url: string; readonly name: string };
+export type Target = {
+  readonly client: AdminClient;
+  readonly url: string;
+  readonly name: string;
+  readonly token: string;
+};
 
 export function targetOf(flags: TargetFlags): Target {
   if (flags.region === undefined && flags.regionUrl === undefined) {
@@ -43,7 +48,7 @@ export function targetOf(flags: TargetFlags): Target {
   if (token === null) {
     throw new Problem(`There is no admin credential for ${url}`, "Give one with --token or INTERLOCK_ADMIN_TOKEN.", 2);
   }
-  return { client: new AdminClient(url, token), url, name: flags.region ?? url };
+  return { client: new AdminClient(url, token), url, name: flags.region ?? url, token };
 }
 
 function localUrl(base: string, region: string): string {

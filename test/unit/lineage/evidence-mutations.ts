@@ -210,7 +210,7 @@ export const MUTATIONS: readonly Mutation[] = [
       const text = encodeEvidence(bundle);
       const at = random.int(0, text.length - 1);
       if (informs(text, at)) return null;
-      const put = random.pick([...'aAzZ09-_",:{}[] \n+/=\\\u0000é']);
+      const put = random.pick('aAzZ09-_",:{}[] \n+/=\\\u0000é'.split(""));
       return text[at] === put ? null : text.slice(0, at) + put + text.slice(at + 1);
     },
   },
