@@ -11,6 +11,7 @@ import type {
   RecordDescription,
   RunAnswer,
   RunDescription,
+  RunExport,
   RunLineage,
   SearchAnswer,
   SearchMessage,
@@ -66,6 +67,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);
+  }
+  exportRun(run: string, from_seq: number, limit: number): Promise<LineageAnswer<RunExport>> {
+    return this.#shard.exportRun(run, from_seq, limit);
   }
   async leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
     return this.#shard.store.leaves(from_sseq, count);

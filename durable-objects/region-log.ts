@@ -42,6 +42,12 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   async ownLeaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
     return this.#log.ownLeaves(from_sseq, count);
   }
+  async indexes(source: string, sseqs: readonly number[]): Promise<readonly (number | null)[]> {
+    return sseqs.map((sseq) => this.#log.indexOf(source, sseq));
+  }
+  async bestCheckpoint(): Promise<{ readonly size: number; readonly note: string; readonly anchored: boolean } | null> {
+    return this.#log.bestCheckpoint();
+  }
   prove(source: string, sseq: number): Promise<ProofAnswer> {
     return this.#log.prove(source, sseq);
   }

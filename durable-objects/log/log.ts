@@ -48,6 +48,9 @@ const CHECKPOINT_MS = 400;
 const HEARTBEAT_MS = 60_000;
 const WITNESS_TIMEOUT_MS = 3_000;
 const WITNESS_TRIES = 3;
+/** Where a witness could not be reached, or a step failed, and the log does not grow meanwhile. */
+const RETRY_MS = 5_000;
+const UNREACHABLE = "unreachable";
 
 type Identity = { readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk };
 
@@ -67,6 +70,7 @@ export class Log {
   #policy: TlogPolicy | null = null;
   #targets: readonly WitnessTarget[] = [];
   #timer = false;
+  #retry: ReturnType<typeof setTimeout> | null = null;
   #lastHeartbeat = 0;
 
   constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch) {
@@ -204,7 +208,7 @@ export class Log {
   }
 
   #hashOf(source: string, sseq: number): Uint8Array | null {
-    const index = this.#indexOf(source, sseq);
+    const index = this.indexOf(source, sseq);
     if (index === null) return null;
     const n = Math.floor(index / TILE_WIDTH);
     const tile = this.tile(0, n, widthOf(0, n, this.#tree.size));
@@ -212,7 +216,7 @@ export class Log {
     return tile?.subarray(at, at + HASH) ?? null;
   }
 
-  #indexOf(source: string, sseq: number): number | null {
+  indexOf(source: string, sseq: number): number | null {
     const batch = this.#store.batchOf(source, sseq);
     return batch === null ? null : batch.first_index + sseq - batch.first_sseq;
   }
@@ -244,6 +248,11 @@ export class Log {
     });
   }
 
+  bestCheckpoint(): { readonly size: number; readonly note: string; readonly anchored: boolean } | null {
+    const row = this.#store.newestAnchored() ?? this.#store.newest();
+    return row === null ? null : { size: row.size, note: row.note, anchored: row.anchored === 1 };
+  }
+
   ownLeaves(from: number, count: number): readonly Uint8Array[] {
     return this.#store.own(from, count);
   }
@@ -251,10 +260,13 @@ export class Log {
   async prove(source: string, sseq: number): Promise<ProofAnswer> {
     const halted = this.halted;
     if (halted !== null) return { ok: false, code: "halted", reason: halted };
-    const index = this.#indexOf(source, sseq);
+    const index = this.indexOf(source, sseq);
     const anchored = this.#store.newestAnchored();
-    if (index === null || anchored === null || anchored.size <= index)
+    if (index === null || anchored === null || anchored.size <= index) {
+      // Somebody waits: a witness that could not be reached a moment ago is asked again.
+      this.#checkpointSoon();
       return { ok: false, code: "not_ready", retry_after_s: 1 };
+    }
     const path = await new TileTree(
       anchored.size,
       (level, n, width) => this.tile(level, n, width),
@@ -295,6 +307,7 @@ export class Log {
     this.#store.transaction(() => {
       this.#store.setMeta("witnesses", JSON.stringify(witnesses));
       this.#store.setMeta("policy", policy);
+      this.#store.keepWitnesses(witnesses.map(({ vkey }) => vkey.slice(0, vkey.indexOf("+"))));
     });
     this.#targets = witnesses;
     this.#readPolicy();
@@ -321,16 +334,19 @@ export class Log {
     this.#timer = true;
     setTimeout(() => {
       this.#timer = false;
-      this.publish().catch((cause: unknown) =>
-        console.error(
-          JSON.stringify({
-            level: "error",
-            event: "checkpoint_failed",
-            message: cause instanceof Error ? cause.message : "unknown",
-          }),
-        ),
-      );
+      this.publish().catch((cause: unknown) => {
+        const message = cause instanceof Error ? cause.message : "unknown";
+        console.error(JSON.stringify({ level: "error", event: "checkpoint_failed", message }));
+        this.#checkpointLater();
+      });
     }, CHECKPOINT_MS);
+  }
+
+  #checkpointLater(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null;
+      this.#checkpointSoon();
+    }, RETRY_MS);
   }
 
   /** Signs the tree as it stands, and asks the witnesses. Ed25519 is deterministic: after a crash the same note. */
@@ -347,11 +363,14 @@ export class Log {
       await this.#store.sync();
       const signature = await signNote(text, this.#key, ed25519Signer(this.#signing));
       const anchored = this.#policy !== null && isQuorum(this.#policy, new Set()) ? 1 : 0;
-      this.#store.putCheckpoint({ size, note: formatNote(text, [signature]), t_ms: now, anchored });
+      // Another pass may have been faster, and its note may be cosigned by now.
+      if (this.#store.checkpointOf(size) === null)
+        this.#store.putCheckpoint({ size, note: formatNote(text, [signature]), t_ms: now, anchored });
       await this.#store.sync();
     }
     await Promise.all(this.#targets.map((target) => this.#ask(target, size, text)));
     if (this.#tree.size > size) this.#checkpointSoon();
+    else if (this.#store.witnesses().some(({ problem }) => problem === UNREACHABLE)) this.#checkpointLater();
   }
 
   async #ask(target: WitnessTarget, size: number, text: string): Promise<void> {
@@ -361,8 +380,9 @@ export class Log {
     const report = (known: number, problem: string | null): void =>
       this.#store.putWitness({ name, size: known, t_ms: Date.now(), problem });
     let old = this.#store.witness(name)?.size ?? 0;
+    if (old >= size) return;
     for (let tries = 0; tries < WITNESS_TRIES; tries++) {
-      if (this.halted !== null || old >= size) return;
+      if (this.halted !== null) return;
       const row = this.#store.checkpointOf(size);
       if (row === null) return;
       const proof = await new TileTree(size, (level, n, width) => this.tile(level, n, width), nodeSha256).consistency(
@@ -381,9 +401,18 @@ export class Log {
         answer = new Uint8Array(await response.arrayBuffer());
       } catch {
         // Lost cosignatures never deny (DESIGN section 9): the next checkpoint asks again.
-        return report(old, "unreachable");
+        return report(old, UNREACHABLE);
       }
       if (response.status === 200) return this.#take(name, key.value, size, text, answer, report);
+      if (response.status === 422) {
+        // The old size is the one that it holds (else 409), the signature is ours, and the proof comes from our own
+        // tiles: it cosigned another history under this key. A rewound log that has grown past the size that the
+        // witness holds is met here.
+        report(old, "cosigned another history of this log");
+        return this.#halt(
+          `witness ${name} cosigned another history of this log at size ${old}: it was rewound, or its key signs elsewhere`,
+        );
+      }
       const said = response.status === 409 ? readTreeSize(new TextDecoder().decode(answer.subarray(0, 32))) : null;
       if (said === null)
         return report(old, `status ${response.status}: ${new TextDecoder().decode(answer.subarray(0, 200)).trim()}`);
@@ -392,6 +421,8 @@ export class Log {
         report(old, `knows size ${said}`);
         return this.#halt(`witness ${name} knows size ${said}, and this log has ${this.#tree.size}: it was rewound`);
       }
+      // A later checkpoint of ours was faster; if it was not ours, the next one to be asked for shows it.
+      if (said > size) return;
       old = said;
     }
   }

@@ -14,7 +14,7 @@ import {
   receiptText,
   RECEIPT_TYPE,
 } from "../../src/lineage/receipt.ts";
-import { openPayload, type Aead, type RegionKey } from "../../src/lineage/seal.ts";
+import { openPayload, type Aead, type OpenedPayload, type RegionKey } from "../../src/lineage/seal.ts";
 import { authority, regionLog, type Env } from "../../src/objects/address.ts";
 import type {
   ApplyTrustAnswer,
@@ -28,6 +28,7 @@ import type {
   RecordDescription,
   RunAnswer,
   RunDescription,
+  RunExport,
   RunLineage,
   SearchAnswer,
   SearchMessage,
@@ -164,6 +165,8 @@ export class Shard implements Turn {
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
     if (facts === null) return { ok: false, code: "stale_facts" };
+    // Without a record, unlike other denies: a rewound source would sign new records under numbers that are taken.
+    if (this.#halted !== null) return this.#turnedAway(message.items.length, "lineage_halted");
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, facts, received, resolve)));
   }
 
@@ -209,7 +212,7 @@ export class Shard implements Turn {
   }
 
   /** Denies without a record: nothing is known about the question but that it is not decided now. */
-  #turnedAway(items: number, reason: "overloaded" | "trust_lease_expired"): DecideAnswer {
+  #turnedAway(items: number, reason: "overloaded" | "trust_lease_expired" | "lineage_halted"): DecideAnswer {
     const item = { decision: false, reason, policy_reason: null, obligations: [], valid_until_ms: 0 };
     return {
       ok: true,
@@ -494,16 +497,39 @@ export class Shard implements Turn {
     };
   }
 
+  async exportRun(run: string, from_seq: number, limit: number): Promise<LineageAnswer<RunExport>> {
+    const row = this.store.run(run);
+    if (row === null) return { ok: false, code: "not_found" };
+    // Backwards through the chain to the page asked for; a run is exported rarely and by people.
+    const rows: RecordRow[] = [];
+    let seq = row.seq;
+    for (let at: number | null = row.last_sseq; at !== null && seq >= from_seq; seq--) {
+      const record: RecordRow | null = this.store.record(at);
+      if (record === null) break;
+      if (seq < from_seq + limit) rows.push(record);
+      at = record.prev_sseq;
+    }
+    const records = await Promise.all(
+      rows
+        .toReversed()
+        .map(async (record) => ({ sseq: record.sseq, leaf: record.leaf, payload: await this.#open(record) })),
+    );
+    return { ok: true, value: { run: { id: row.id, salt: row.salt, seq: row.seq, head: row.head! }, records } };
+  }
+
+  async #open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {
+    if (row.sealed === null) return "erased";
+    const { number, bytes } = this.#regionKey;
+    const place = { region: this.region, log_epoch: this.log_epoch, source: `shard/${this.shard}`, sseq: row.sseq };
+    const opened = await openPayload(this.#aead, (named) => (named === number ? bytes : null), place, row.sealed);
+    return opened.ok ? opened.value : "unreadable";
+  }
+
   async #describeRecord(row: RecordRow): Promise<RecordDescription> {
     const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
     const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
-    const place = { region: this.region, log_epoch: this.log_epoch, source: `shard/${this.shard}`, sseq: row.sseq };
-    const { number, bytes } = this.#regionKey;
-    const opened =
-      row.sealed === null
-        ? null
-        : await openPayload(this.#aead, (named) => (named === number ? bytes : null), place, row.sealed);
-    const payload = opened?.ok === true ? parseJson(opened.value.text) : null;
+    const opened = await this.#open(row);
+    const payload = typeof opened === "string" ? null : parseJson(opened.text);
     return {
       decision_id:
         typeof body["decision_id"] === "string"
@@ -513,7 +539,7 @@ export class Shard implements Turn {
       leaf_hash: base64url(row.leaf_hash),
       record: body,
       payload: payload?.ok === true && isObject(payload.value) ? payload.value : null,
-      payload_status: row.sealed === null ? "erased" : opened?.ok === true ? "opened" : "unreadable",
+      payload_status: typeof opened === "string" ? opened : "opened",
     };
   }
 

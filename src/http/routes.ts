@@ -135,6 +135,16 @@ export const ROUTES = [
     summary: "The records of one run, oldest first",
   },
   {
+    operation: "evidence",
+    audience: "auditor",
+    method: "GET",
+    path: "/lineage/v1/runs/{run}/evidence",
+    scope: READ_LINEAGE,
+    idempotent: "yes",
+    statuses: [200, 401, 403, 404, 503],
+    summary: "A run as evidence: records, payloads, proof and cosigned checkpoint in one file",
+  },
+  {
     operation: "checkpoint",
     audience: "anyone",
     method: "GET",

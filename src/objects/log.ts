@@ -65,6 +65,10 @@ export interface RegionLogRpc {
   positions(first: number, count: number): Promise<readonly LogPosition[]>;
   /** Leaf bytes of the log's own source. */
   ownLeaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
+  /** Index of each record in the log; `null` where it is not integrated. */
+  indexes(source: string, sseqs: readonly number[]): Promise<readonly (number | null)[]>;
+  /** The newest checkpoint with a quorum, as a note; else the newest signed one; `null` before the first. */
+  bestCheckpoint(): Promise<{ readonly size: number; readonly note: string; readonly anchored: boolean } | null>;
   prove(source: string, sseq: number): Promise<ProofAnswer>;
   status(): Promise<LogStatus>;
   /** Appends a leaf of the log's own source, e.g. `run.head`; resolves when it is integrated. */

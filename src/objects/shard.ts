@@ -2,6 +2,7 @@ import type { RegionMode, FailedCheck, Obligation, Determining } from "../vocabu
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { CommitmentSalts } from "../lineage/seal.ts";
 
 /**
  * Messages between the Worker and a `LineageShard` (docs/object-rpc.md). Plain data with a version `v`; large parts
@@ -165,6 +166,15 @@ export type RunLineage = {
   readonly next_before_sseq: number | null;
 };
 
+export type RunExport = {
+  readonly run: { readonly id: string; readonly salt: Uint8Array; readonly seq: number; readonly head: Uint8Array };
+  readonly records: readonly {
+    readonly sseq: number;
+    readonly leaf: Uint8Array;
+    readonly payload: { readonly salts: CommitmentSalts; readonly text: string } | "erased" | "unreadable";
+  }[];
+};
+
 /** Authority → shard: entries and mode as of `revision`; contiguous from `have`. */
 export type ApplyTrustMessage = {
   readonly v: 1;
@@ -206,6 +216,8 @@ export interface ShardRpc {
   describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;
+  /** A run's records with their opened payloads, in order of `seq` from `from_seq`, for an evidence bundle. */
+  exportRun(run: string, from_seq: number, limit: number): Promise<LineageAnswer<RunExport>>;
   /** Leaf bytes of `count` records from `from_sseq`, for entry bundles and evidence. */
   leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer>;

@@ -288,6 +288,7 @@ function bind(shard: ShardRpc): ShardRpc {
     describeRun: (run) => shard.describeRun(run),
     readDecision: (id) => shard.readDecision(id),
     readRun: (run, limit, before) => shard.readRun(run, limit, before),
+    exportRun: (run, from, limit) => shard.exportRun(run, from, limit),
     leaves: (from, count) => shard.leaves(from, count),
     applyTrust: (message) => shard.applyTrust(message),
     status: () => shard.status(),

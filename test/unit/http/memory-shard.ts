@@ -193,6 +193,9 @@ export class MemoryShard implements ShardRpc {
     if (value === undefined) return { ok: false, code: "not_found" };
     return { ok: true, value: { run: value, records: [], next_before_sseq: null } };
   }
+  async exportRun(): Promise<{ readonly ok: false; readonly code: "not_found" }> {
+    return { ok: false, code: "not_found" };
+  }
   async leaves(): Promise<readonly Uint8Array[]> {
     return [];
   }

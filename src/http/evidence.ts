@@ -1,0 +1,134 @@
+import { base64url } from "../base/bytes.ts";
+import { parseRunId } from "../base/ids.ts";
+import { buildEvidence, type RecordInput } from "../lineage/build-evidence.ts";
+import { encodeEvidence } from "../lineage/evidence.ts";
+import { logOrigin } from "../lineage/names.ts";
+import { saltedRunHash } from "../lineage/record.ts";
+import { decodeStateRecord } from "../lineage/state-record.ts";
+import { TileTree } from "../lineage/tile-reader.ts";
+import type { RunExport } from "../objects/shard.ts";
+import type { Handler } from "./access.ts";
+import type { Room } from "./deps.ts";
+import { auditor } from "./lineage.ts";
+import { refuse, unavailable, type Problem } from "./reply.ts";
+import { UNKNOWN_RUN } from "./runs.ts";
+
+/** Records in one RPC: some 3 MiB of message. */
+const PAGE = 1_000;
+const MAX_RECORDS = 100_000;
+/** How long to wait for a cosigned checkpoint that covers the run's head before the bundle goes out without one. */
+const ANCHOR_MS = 4_000;
+const ASK_AGAIN_MS = 200;
+
+const BUSY: Problem = unavailable("the evidence cannot be put together now; retry");
+
+/**
+ * A run's evidence bundle (docs/evidence.md): its records with opened payloads, a `run.head` leaf appended for this
+ * export, and one proof for all of it under the newest cosigned checkpoint. The verifier trusts none of it.
+ */
+export const evidence: Handler = async (room, arrival, request, params) => {
+  const refused = await auditor(room, arrival, request);
+  if (refused !== null) return refuse(refused, "problem");
+  const run = params["run"] ?? "";
+  if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
+  const exported = await readRun(room, run);
+  if (exported === null) return refuse(UNKNOWN_RUN, "problem");
+  if (exported.records.length < exported.run.seq)
+    return refuse(
+      { ...BUSY, detail: `runs of more than ${MAX_RECORDS} records are exported in parts; not built yet` },
+      "problem",
+    );
+
+  const head = await room.regionLog().appendOwn("run.head", {
+    head: base64url(exported.run.head),
+    run: saltedRunHash(exported.run.salt, run, room.sha256),
+    seq: exported.run.seq,
+  });
+  const checkpoint = head.ok ? await coveringCheckpoint(room, head.index) : await room.regionLog().bestCheckpoint();
+  const source = `shard/${room.homeOf(run)}`;
+  const indexes = await room.regionLog().indexes(
+    source,
+    exported.records.map(({ sseq }) => sseq),
+  );
+  const records: RecordInput[] = exported.records.map(({ leaf, payload }, at) => ({
+    leaf,
+    payload,
+    index: indexes[at] ?? null,
+  }));
+  const [headLeaf] = head.ok ? await room.regionLog().ownLeaves(head.sseq, 1) : [];
+  const tree =
+    checkpoint === null
+      ? null
+      : new TileTree(checkpoint.size, (level, n, width) => room.regionLog().tile(level, n, width), room.sha256);
+  const { name, pdp, log_epoch } = room.region;
+  const built = await buildEvidence(
+    {
+      region: name,
+      log_epoch,
+      origin: logOrigin(pdp, name, log_epoch),
+      exported_at_ms: room.now(),
+      run: { id: run, salt: exported.run.salt },
+      records,
+      erasures: await erasuresOf(room, records),
+      head: headLeaf === undefined ? null : { index: head.index, leaf: headLeaf },
+      checkpoint: checkpoint?.note ?? null,
+      policy: await room.regionLog().tlogPolicy(),
+    },
+    tree,
+    room.sha256,
+  );
+  if (!built.ok)
+    return refuse({ ...BUSY, detail: `the evidence cannot be put together: ${built.error.message}` }, "problem");
+  return new Response(encodeEvidence(built.value), {
+    headers: {
+      "Content-Type": "application/json",
+      "Cache-Control": "no-store",
+      "Content-Disposition": `attachment; filename="${run}.evidence.json"`,
+    },
+  });
+};
+
+async function readRun(room: Room, run: string): Promise<RunExport | null> {
+  const records: RunExport["records"][number][] = [];
+  for (;;) {
+    const page = await room.shard(room.homeOf(run)).exportRun(run, records.length + 1, PAGE);
+    if (!page.ok) return null;
+    records.push(...page.value.records);
+    const { seq } = page.value.run;
+    if (page.value.records.length === 0 || records.length >= Math.min(seq, MAX_RECORDS))
+      return { run: page.value.run, records };
+  }
+}
+
+async function coveringCheckpoint(room: Room, index: number) {
+  const until = room.now() + ANCHOR_MS;
+  for (;;) {
+    const checkpoint = await room.regionLog().bestCheckpoint();
+    if ((checkpoint !== null && checkpoint.anchored && checkpoint.size > index) || room.now() >= until)
+      return checkpoint;
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+  }
+}
+
+/** The log's erasure leaves, where a record of the run was erased. */
+async function erasuresOf(
+  room: Room,
+  records: readonly RecordInput[],
+): Promise<readonly { index: number; leaf: Uint8Array }[]> {
+  if (!records.some(({ payload }) => payload === "erased")) return [];
+  const found: { index: number; leaf: Uint8Array }[] = [];
+  for (let from = 1; ; from += PAGE) {
+    const leaves = await room.regionLog().ownLeaves(from, PAGE);
+    const indexes = await room.regionLog().indexes(
+      "log",
+      leaves.map((_, at) => from + at),
+    );
+    leaves.forEach((leaf, at) => {
+      const record = decodeStateRecord(leaf);
+      const index = indexes[at];
+      if (record.ok && record.value.kind === "erasure" && index !== null && index !== undefined)
+        found.push({ index, leaf });
+    });
+    if (leaves.length < PAGE) return found;
+  }
+}
