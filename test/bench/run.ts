@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import packageJson from "../../package.json" with { type: "json" };
@@ -31,6 +31,8 @@ type Case = {
   readonly callers?: readonly number[];
   readonly per?: number;
 };
+
+const docs = (name: string): string => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
 
 const batch = (items: number) => ({ ...QUESTION, evaluations: Array.from({ length: items }, () => ({})) });
 
@@ -123,9 +125,9 @@ const table = [
 process.stdout.write(`${machine}\n\n${table}\n`);
 if (process.argv.includes("--write")) {
   const json = { machine, seconds: SECONDS, rounds: ROUNDS, rows, cold: coldStart, growth, cedar };
-  writeFileSync(
-    fileURLToPath(new URL("../../docs/bench/results.json", import.meta.url)),
-    JSON.stringify(json, null, 2) + "\n",
-  );
-  writeFileSync(fileURLToPath(new URL("../../docs/bench/table.md", import.meta.url)), `${machine}\n\n${table}\n`);
+  writeFileSync(docs("bench/results.json"), JSON.stringify(json, null, 2) + "\n");
+  const page = readFileSync(docs("benchmark.md"), "utf8");
+  const [before, rest] = page.split("<!-- table -->");
+  const after = rest!.split("<!-- /table -->")[1]!;
+  writeFileSync(docs("benchmark.md"), `${before}<!-- table -->\n${machine}\n\n${table}\n<!-- /table -->${after}`);
 }

@@ -65,7 +65,7 @@ test("health is 200 where it can decide, and honest about what is not built", as
     cryptographic: { state: "signed", age_ms: 100 },
     synchronization: { state: "region_only" },
     replay: { state: "not_built", age_ms: null },
-    witnessing: { state: "not_built" },
+    witnessing: { state: "unreachable" },
   });
 });
 
