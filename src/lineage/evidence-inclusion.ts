@@ -31,18 +31,12 @@ export function statedLeaves(
     ...opened,
     elsewhere: null,
   }));
-  const body = head?.body ?? null;
-  let next: OpenedRecord | null = null;
-  let believed = true;
+  // By position, not by number: the number of a forged record may be part of the forgery.
+  let said = head?.body?.head ?? null;
   for (const opened of records.toReversed()) {
-    const seq = opened.record?.seq ?? null;
-    const follows = next?.record ? seq === null || next.record.seq === seq + 1 : false;
-    const ends = body !== null && (seq === null ? next === null : body.seq === seq);
-    const said: string | null = follows ? (next?.record?.prev ?? null) : ends ? body.head : null;
-    const elsewhere: string | null = believed ? said : null;
-    leaves.push({ ...opened, elsewhere });
-    believed = elsewhere === null || elsewhere === opened.hash;
-    next = opened;
+    leaves.push({ ...opened, elsewhere: said });
+    const believed = said === null || said === opened.hash;
+    said = believed ? (opened.record?.prev ?? null) : null;
   }
   return leaves;
 }
