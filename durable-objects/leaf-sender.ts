@@ -19,18 +19,23 @@ export type LeafSource = {
 
 /**
  * Sends a source's leaf hashes to the region log: at least once, in order, never on the decision path. The log keeps
- * the mark; on start the source asks for it. A mark above the source's own last record means that the source was
- * rewound: it halts instead of writing other records under numbers that the log has seen.
+ * the mark; on start the source asks for it, and shows the record that it has there, which the log compares. A mark
+ * above the source's own last record, or another record at the mark, means that the source was rewound: it halts
+ * instead of writing other records under numbers that the log has seen. A mark that goes back means that the log was.
+ * Whoever has halted stays so until the object starts anew: a mark that is overtaken later proves nothing.
  */
 export class LeafSender {
   readonly #source: LeafSource;
   /** The log's mark as far as it is known; `null` before it has answered once. */
   #mark: number | null = null;
+  /** Whether the log has confirmed the record at its mark since this object started. */
+  #confirmed = false;
+  #stopped = false;
   /** Last `sseq` of the source that is durable. */
   #last: number;
   #sending = false;
   #ready!: () => void;
-  /** Resolves when the log has answered for the first time: until then nobody knows whether the source was rewound. */
+  /** Resolves when the log has confirmed the source, or it has halted: until then nobody knows whether it was rewound. */
   readonly ready: Promise<void>;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
@@ -42,15 +47,15 @@ export class LeafSender {
     });
   }
 
-  /** Integrated as far as the log has told; `null` before it has. */
+  /** Integrated as far as the log has told; `null` before it has confirmed that the source goes on from there. */
   get mark(): number | null {
-    return this.#mark;
+    return this.#confirmed ? this.#mark : null;
   }
 
   /** Leaves up to `last` are durable. */
   notify(last: number): void {
     this.#last = last;
-    if (this.#sending) return;
+    if (this.#sending || this.#stopped) return;
     if (this.#mark === null || last - this.#mark >= SEND_LEAVES) void this.#run();
     else this.#timer ??= setTimeout(() => void this.#run(), SEND_MS);
   }
@@ -76,38 +81,48 @@ export class LeafSender {
 
   /** Sends what is there; whether there is more. */
   async #send(): Promise<boolean> {
-    const { source, hashes, integrate, halt } = this.#source;
-    const last = this.#last;
-    const first = (this.#mark ?? 0) + 1;
-    const until = this.#mark === null ? 0 : Math.min(last, first + MAX_LEAVES - 1);
-    if (this.#mark !== null && until < first) return false;
+    const { source, hashes, integrate } = this.#source;
+    const [last, mark] = [this.#last, this.#mark];
+    const first = mark === null ? 1 : Math.max(1, this.#confirmed ? mark + 1 : mark);
+    const until = mark === null ? 0 : Math.min(last, first + MAX_LEAVES - 1);
+    if (mark !== null && until < first) return false;
     const answer = await integrate({
       v: 1,
       source,
       from_sseq: first,
       hashes: until === 0 ? new Uint8Array(0) : concat(...hashes(first, until)),
     });
-    if (!answer.ok) {
-      if (answer.code === "gap") {
-        this.#mark = answer.mark;
-        return true;
-      }
-      halt(
-        answer.code === "diverged"
-          ? `the log holds another record at sseq ${answer.sseq}`
-          : answer.code === "halted"
-            ? answer.reason
-            : "the log refuses this source",
-      );
-      return false;
-    }
-    if (answer.mark > last) {
-      halt(`the log holds sseq ${answer.mark}, and this source ends at ${last}: it was rewound`);
-      return false;
-    }
-    halt(null);
+    if (!answer.ok) return this.#stop(refusal(answer, mark ?? 0));
+    if (answer.mark > last)
+      return this.#stop(`the log holds sseq ${answer.mark}, and this source ends at ${last}: it was rewound`);
+    // The first answer only gives the mark; whether this source is the one that reached it shows in the second.
+    this.#confirmed = mark !== null || answer.mark === 0;
     this.#mark = answer.mark;
+    if (!this.#confirmed) return true;
+    this.#source.halt(null);
     this.#ready();
     return answer.mark < this.#last;
+  }
+
+  #stop(reason: string): false {
+    this.#stopped = true;
+    this.#source.halt(reason);
+    this.#ready();
+    return false;
+  }
+}
+
+function refusal(answer: IntegrateAnswer & { readonly ok: false }, mark: number): string {
+  switch (answer.code) {
+    case "gap":
+      // It answers only when what it answers with is on disk, so it cannot have forgotten by itself.
+      return `the log is at sseq ${answer.mark} of this source and was at ${mark}: it was rewound`;
+    case "diverged":
+      return `the log holds another record at sseq ${answer.sseq}`;
+    case "halted":
+      return answer.reason;
+    case "unsupported_version":
+    case "malformed":
+      return "the log refuses this source";
   }
 }

@@ -204,6 +204,11 @@ export class LogStore {
       .toArray();
   }
 
+  /** Forgets what is known of all witnesses but these: nobody asks them any more. */
+  keepWitnesses(names: readonly string[]): void {
+    this.#sql.exec("DELETE FROM witness WHERE name NOT IN (SELECT value FROM json_each(?))", JSON.stringify(names));
+  }
+
   putWitness({ name, size, t_ms, problem }: WitnessRow): void {
     this.#sql.exec(
       `INSERT INTO witness(name, size, t_ms, problem) VALUES (?, ?, ?, ?)
