@@ -106,7 +106,9 @@ export class LeafSender {
 
   #stop(reason: string): false {
     this.#stopped = true;
-    this.#source.halt(reason);
+    const { source, halt } = this.#source;
+    console.error(JSON.stringify({ level: "error", event: "source_halted", source, message: reason }));
+    halt(reason);
     this.#ready();
     return false;
   }
