@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
-import { exportJWK, generateKeyPair, importJWK, type JWK } from "jose";
+import { CompactSign, exportJWK, generateKeyPair, importJWK, type JWK } from "jose";
+import { utf8 } from "../src/base/bytes.ts";
 import type { Sha256 } from "../src/base/digest.ts";
 import type { Aead } from "../src/lineage/seal.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
+import type { Rows } from "./rows.ts";
 
 /** The platform's primitives behind the pure rooms' parameters. Synchronous where a turn must not yield. */
 
@@ -41,6 +43,14 @@ export function aesGcm(regionKey: Uint8Array): Aead {
 /** An object's own signing key, made by the object and kept in its storage (DESIGN section 4). */
 export type SigningKey = { readonly kid: string; readonly key: CryptoKey; readonly publicJwk: PublicJwk };
 
+/** Makes the object's key, named `kid`, at its first start and loads it ever after, whatever `kid` says then. */
+export async function ownSigningKey(rows: Rows, kid: string): Promise<SigningKey> {
+  const stored = rows.meta("signing_jwk");
+  const jwk = stored === null ? await newSigningJwk(kid) : (JSON.parse(stored) as JWK);
+  if (stored === null) rows.setMeta("signing_jwk", JSON.stringify(jwk));
+  return importSigningKey(jwk);
+}
+
 export async function newSigningJwk(kid: string): Promise<JWK> {
   const { privateKey } = await generateKeyPair("Ed25519", { extractable: true });
   return { ...(await exportJWK(privateKey)), kid, alg: "Ed25519", use: "sig" };
@@ -55,6 +65,10 @@ export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
     publicJwk: { kty: jwk.kty!, crv: jwk.crv!, x: jwk.x!, kid: jwk.kid!, alg: "Ed25519", use: "sig" },
   };
 }
+
+/** A compact JWS over a JSON text. */
+export const signJws = ({ kid, key }: SigningKey, typ: string, payload: string): Promise<string> =>
+  new CompactSign(utf8(payload)).setProtectedHeader({ alg: "Ed25519", kid, typ }).sign(key);
 
 const owned = (view: Uint8Array): Uint8Array<ArrayBuffer> => view as Uint8Array<ArrayBuffer>;
 

@@ -1,4 +1,3 @@
-import type { JWK } from "jose";
 import { base64url, equalBytes, fromBase64url } from "../../src/base/bytes.ts";
 import { formatAddCheckpoint, readCosignatures, readTreeSize } from "../../src/lineage/add-checkpoint.ts";
 import { checkpointText } from "../../src/lineage/checkpoint.ts";
@@ -31,14 +30,7 @@ import type {
   WitnessTarget,
 } from "../../src/objects/log.ts";
 import type { Region } from "../../src/region/config.ts";
-import {
-  ed25519Signer,
-  ed25519Verify,
-  importSigningKey,
-  newSigningJwk,
-  nodeSha256,
-  type SigningKey,
-} from "../platform.ts";
+import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "../platform.ts";
 import { LogStore } from "./store.ts";
 
 const HASH = 32;
@@ -81,13 +73,7 @@ export class Log {
   }
 
   async start(): Promise<void> {
-    const stored = this.#store.meta("signing_jwk");
-    const jwk =
-      stored === null
-        ? await newSigningJwk(`${this.#region.name}.${this.#region.log_epoch}.log.1`)
-        : (JSON.parse(stored) as JWK);
-    if (stored === null) this.#store.setMeta("signing_jwk", JSON.stringify(jwk));
-    this.#signing = await importSigningKey(jwk);
+    this.#signing = await ownSigningKey(this.#store, `${this.#region.name}.${this.#region.log_epoch}.log.1`);
     this.#key = verifierKey(
       this.origin,
       SIGNATURE_TYPE.ed25519,

@@ -1,4 +1,4 @@
-import { migrate } from "../migrate.ts";
+import { blob, Rows } from "../rows.ts";
 
 /** Rows of the region log (docs/storage.md). Full tiles are rows; the right edge of the tree is one blob. */
 const STEPS = [
@@ -31,64 +31,36 @@ export type WitnessRow = {
   readonly problem: string | null;
 };
 
-const blob = (view: Uint8Array): ArrayBuffer =>
-  (view.byteLength === view.buffer.byteLength ? view.buffer : view.slice().buffer) as ArrayBuffer;
-
-export class LogStore {
-  readonly #storage: DurableObjectStorage;
-  readonly #sql: SqlStorage;
-
+export class LogStore extends Rows {
   constructor(storage: DurableObjectStorage) {
-    this.#storage = storage;
-    this.#sql = storage.sql;
-    migrate(storage, STEPS);
-  }
-
-  transaction<T>(turn: () => T): T {
-    return this.#storage.transactionSync(turn);
-  }
-
-  sync(): Promise<void> {
-    return this.#storage.sync();
-  }
-
-  meta(key: string): string | null {
-    return this.#sql.exec<{ value: string }>("SELECT value FROM meta WHERE key = ?", key).toArray()[0]?.value ?? null;
-  }
-
-  setMeta(key: string, value: string): void {
-    this.#sql.exec(
-      "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-      key,
-      value,
-    );
+    super(storage, STEPS);
   }
 
   tree(): Uint8Array | null {
-    const row = this.#sql.exec<{ state: ArrayBuffer }>("SELECT state FROM tree WHERE id = 1").toArray()[0];
+    const row = this.sql.exec<{ state: ArrayBuffer }>("SELECT state FROM tree WHERE id = 1").toArray()[0];
     return row === undefined ? null : new Uint8Array(row.state);
   }
 
   putTree(state: Uint8Array): void {
-    this.#sql.exec(
+    this.sql.exec(
       "INSERT INTO tree(id, state) VALUES (1, ?) ON CONFLICT(id) DO UPDATE SET state = excluded.state",
       blob(state),
     );
   }
 
   tile(level: number, n: number): Uint8Array | null {
-    const row = this.#sql
+    const row = this.sql
       .exec<{ bytes: ArrayBuffer }>("SELECT bytes FROM tile WHERE level = ? AND n = ?", level, n)
       .toArray()[0];
     return row === undefined ? null : new Uint8Array(row.bytes);
   }
 
   putTile(level: number, n: number, bytes: Uint8Array): void {
-    this.#sql.exec("INSERT INTO tile(level, n, bytes) VALUES (?, ?, ?)", level, n, blob(bytes));
+    this.sql.exec("INSERT INTO tile(level, n, bytes) VALUES (?, ?, ?)", level, n, blob(bytes));
   }
 
   addBatch(batch: Batch): void {
-    this.#sql.exec(
+    this.sql.exec(
       "INSERT INTO batch(first_index, source, first_sseq, count) VALUES (?, ?, ?, ?)",
       batch.first_index,
       batch.source,
@@ -105,7 +77,7 @@ export class LogStore {
 
   marks(): Record<string, number> {
     return Object.fromEntries(
-      this.#sql
+      this.sql
         .exec<{ source: string; mark: number }>(
           "SELECT source, max(first_sseq + count - 1) AS mark FROM batch GROUP BY source ORDER BY source",
         )
@@ -125,7 +97,7 @@ export class LogStore {
 
   /** Batches that hold any of the indexes from `first` to `last`, in order. */
   batchesAt(first: number, last: number): readonly Batch[] {
-    return this.#sql
+    return this.sql
       .exec<Batch & Record<string, SqlStorageValue>>(
         `SELECT * FROM batch WHERE first_index <= ? AND first_index + count > ?
            AND first_index >= coalesce((SELECT max(first_index) FROM batch WHERE first_index <= ?), 0) ORDER BY first_index`,
@@ -137,11 +109,11 @@ export class LogStore {
   }
 
   #batch(query: string, ...bindings: (string | number)[]): Batch | null {
-    return this.#sql.exec<Batch & Record<string, SqlStorageValue>>(query, ...bindings).toArray()[0] ?? null;
+    return this.sql.exec<Batch & Record<string, SqlStorageValue>>(query, ...bindings).toArray()[0] ?? null;
   }
 
   ownHead(): { readonly sseq: number; readonly leaf_hash: Uint8Array | null } {
-    const row = this.#sql
+    const row = this.sql
       .exec<{ sseq: number; leaf_hash: ArrayBuffer }>("SELECT sseq, leaf_hash FROM own ORDER BY sseq DESC LIMIT 1")
       .toArray()[0];
     return row === undefined
@@ -150,11 +122,11 @@ export class LogStore {
   }
 
   addOwn(sseq: number, leaf: Uint8Array, hash: Uint8Array): void {
-    this.#sql.exec("INSERT INTO own(sseq, leaf, leaf_hash) VALUES (?, ?, ?)", sseq, blob(leaf), blob(hash));
+    this.sql.exec("INSERT INTO own(sseq, leaf, leaf_hash) VALUES (?, ?, ?)", sseq, blob(leaf), blob(hash));
   }
 
   own(from: number, count: number): readonly Uint8Array[] {
-    return this.#sql
+    return this.sql
       .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM own WHERE sseq >= ? ORDER BY sseq LIMIT ?", from, count)
       .toArray()
       .map(({ leaf }) => new Uint8Array(leaf));
@@ -172,11 +144,11 @@ export class LogStore {
   }
 
   #checkpoint(query: string, ...bindings: number[]): CheckpointRow | null {
-    return this.#sql.exec<CheckpointRow & Record<string, SqlStorageValue>>(query, ...bindings).toArray()[0] ?? null;
+    return this.sql.exec<CheckpointRow & Record<string, SqlStorageValue>>(query, ...bindings).toArray()[0] ?? null;
   }
 
   putCheckpoint({ size, note, t_ms, anchored }: CheckpointRow): void {
-    this.#sql.exec(
+    this.sql.exec(
       `INSERT INTO checkpoint(size, note, t_ms, anchored) VALUES (?, ?, ?, ?)
        ON CONFLICT(size) DO UPDATE SET note = excluded.note, anchored = excluded.anchored`,
       size,
@@ -185,32 +157,30 @@ export class LogStore {
       anchored,
     );
     // Old checkpoints prove nothing that a newer anchored one does not; the last few hundred help a reader in transit.
-    this.#sql.exec(
+    this.sql.exec(
       "DELETE FROM checkpoint WHERE size < (SELECT min(size) FROM (SELECT size FROM checkpoint ORDER BY size DESC LIMIT 300))",
     );
   }
 
   witness(name: string): WitnessRow | null {
     return (
-      this.#sql
+      this.sql
         .exec<WitnessRow & Record<string, SqlStorageValue>>("SELECT * FROM witness WHERE name = ?", name)
         .toArray()[0] ?? null
     );
   }
 
   witnesses(): readonly WitnessRow[] {
-    return this.#sql
-      .exec<WitnessRow & Record<string, SqlStorageValue>>("SELECT * FROM witness ORDER BY name")
-      .toArray();
+    return this.sql.exec<WitnessRow & Record<string, SqlStorageValue>>("SELECT * FROM witness ORDER BY name").toArray();
   }
 
   /** Forgets what is known of all witnesses but these: nobody asks them any more. */
   keepWitnesses(names: readonly string[]): void {
-    this.#sql.exec("DELETE FROM witness WHERE name NOT IN (SELECT value FROM json_each(?))", JSON.stringify(names));
+    this.sql.exec("DELETE FROM witness WHERE name NOT IN (SELECT value FROM json_each(?))", JSON.stringify(names));
   }
 
   putWitness({ name, size, t_ms, problem }: WitnessRow): void {
-    this.#sql.exec(
+    this.sql.exec(
       `INSERT INTO witness(name, size, t_ms, problem) VALUES (?, ?, ?, ?)
        ON CONFLICT(name) DO UPDATE SET size = excluded.size, t_ms = excluded.t_ms, problem = excluded.problem`,
       name,

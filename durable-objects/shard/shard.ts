@@ -1,5 +1,4 @@
-import { CompactSign, type JWK } from "jose";
-import { base64url, fromBase64url, utf8 } from "../../src/base/bytes.ts";
+import { base64url, fromBase64url } from "../../src/base/bytes.ts";
 import { digestOf } from "../../src/base/digest.ts";
 import { decisionId, mintRunId, parseDecisionId } from "../../src/base/ids.ts";
 import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
@@ -38,7 +37,7 @@ import { activePolicy } from "../../src/policy/baseline.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import { LeafSender } from "../leaf-sender.ts";
-import { aesGcm, importSigningKey, newSigningJwk, nodeSha256, randomBytes, type SigningKey } from "../platform.ts";
+import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
 import { CloseRunCall, describeRun, OpenRunCall } from "./run-calls.ts";
@@ -137,13 +136,7 @@ export class Shard implements Turn {
 
   /** Makes the shard's own key at first start, loads it ever after. Nothing else may run before it is done. */
   async start(): Promise<void> {
-    const stored = this.store.meta("signing_jwk");
-    const jwk =
-      stored === null
-        ? await newSigningJwk(receiptKid(this.region, this.log_epoch, this.shard, 1))
-        : (JSON.parse(stored) as JWK);
-    if (stored === null) this.store.setMeta("signing_jwk", JSON.stringify(jwk));
-    this.#signing = await importSigningKey(jwk);
+    this.#signing = await ownSigningKey(this.store, receiptKid(this.region, this.log_epoch, this.shard, 1));
     // Asks the log for its mark; the answer comes when it comes.
     this.#leaves.notify(this.writer.sseq);
   }
@@ -341,9 +334,7 @@ export class Shard implements Turn {
   }
 
   #sign(payload: string): Promise<string> {
-    return new CompactSign(utf8(payload))
-      .setProtectedHeader({ alg: "Ed25519", kid: this.#signing.kid, typ: RECEIPT_TYPE })
-      .sign(this.#signing.key);
+    return signJws(this.#signing, RECEIPT_TYPE, payload);
   }
 
   async receiptOf(first_sseq: number, records: number): Promise<string | null> {

@@ -1,5 +1,5 @@
-import { migrate } from "../migrate.ts";
 import type { TrustEntry } from "../../src/trust/events.ts";
+import { blob, Rows } from "../rows.ts";
 
 /**
  * Rows of one shard (docs/storage.md). `record` is append-only and keyed by `sseq`; a run is found by its own row and
@@ -60,48 +60,19 @@ export type StoredAnswer = {
 };
 
 const bytes = (value: ArrayBuffer): Uint8Array => new Uint8Array(value);
-/** A view's own bytes as SQLite takes them; copies only where the view is part of a larger buffer. */
-const blob = (view: Uint8Array): ArrayBuffer =>
-  (view.byteLength === view.buffer.byteLength ? view.buffer : view.slice().buffer) as ArrayBuffer;
 
-export class ShardStore {
-  readonly #storage: DurableObjectStorage;
-  readonly #sql: SqlStorage;
-
+export class ShardStore extends Rows {
   constructor(storage: DurableObjectStorage) {
-    this.#storage = storage;
-    this.#sql = storage.sql;
-    migrate(storage, STEPS);
-  }
-
-  transaction<T>(turn: () => T): T {
-    return this.#storage.transactionSync(turn);
-  }
-
-  /** Resolves when everything written so far is on disk (or confirmed by the replicas). */
-  sync(): Promise<void> {
-    return this.#storage.sync();
+    super(storage, STEPS);
   }
 
   /** Touches storage: a superseded twin of the object fails here instead of answering from memory. */
   touch(): void {
-    this.#sql.exec("SELECT 1 FROM meta LIMIT 1").toArray();
-  }
-
-  meta(key: string): string | null {
-    return this.#sql.exec<{ value: string }>("SELECT value FROM meta WHERE key = ?", key).toArray()[0]?.value ?? null;
-  }
-
-  setMeta(key: string, value: string): void {
-    this.#sql.exec(
-      "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-      key,
-      value,
-    );
+    this.sql.exec("SELECT 1 FROM meta LIMIT 1").toArray();
   }
 
   head(): { readonly sseq: number; readonly t_ms: number; readonly leaf_hash: Uint8Array | null } {
-    const row = this.#sql
+    const row = this.sql
       .exec<{ sseq: number; t_ms: number; leaf_hash: ArrayBuffer }>(
         "SELECT sseq, t_ms, leaf_hash FROM record ORDER BY sseq DESC LIMIT 1",
       )
@@ -110,7 +81,7 @@ export class ShardStore {
   }
 
   addRecord(row: RecordRow, run: string, t_ms: number): void {
-    this.#sql.exec(
+    this.sql.exec(
       "INSERT INTO record(sseq, leaf, leaf_hash, run, prev_sseq, t_ms, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)",
       row.sseq,
       blob(row.leaf),
@@ -123,7 +94,7 @@ export class ShardStore {
   }
 
   record(sseq: number): (RecordRow & { readonly run: string }) | null {
-    const row = this.#sql
+    const row = this.sql
       .exec<{
         sseq: number;
         leaf: ArrayBuffer;
@@ -143,14 +114,14 @@ export class ShardStore {
   }
 
   leaves(first: number, count: number): readonly Uint8Array[] {
-    return this.#sql
+    return this.sql
       .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM record WHERE sseq >= ? ORDER BY sseq LIMIT ?", first, count)
       .toArray()
       .map((row) => bytes(row.leaf));
   }
 
   leafHashes(first: number, last: number): readonly Uint8Array[] {
-    return this.#sql
+    return this.sql
       .exec<{ leaf_hash: ArrayBuffer }>(
         "SELECT leaf_hash FROM record WHERE sseq BETWEEN ? AND ? ORDER BY sseq",
         first,
@@ -161,7 +132,7 @@ export class ShardStore {
   }
 
   run(id: string): RunRow | null {
-    const row = this.#sql
+    const row = this.sql
       .exec<{
         id: string;
         salt: ArrayBuffer;
@@ -186,7 +157,7 @@ export class ShardStore {
   }
 
   putRun(run: RunRow): void {
-    this.#sql.exec(
+    this.sql.exec(
       `INSERT INTO run(id, salt, kind, status, principal, members, last_sseq, seq, head, opened_t_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT(id) DO UPDATE SET status = excluded.status, last_sseq = excluded.last_sseq, seq = excluded.seq, head = excluded.head`,
       run.id,
@@ -203,7 +174,7 @@ export class ShardStore {
   }
 
   addFlush(flush: FlushRow): void {
-    this.#sql.exec(
+    this.sql.exec(
       "INSERT INTO flush(first_sseq, last_sseq, calls, payload) VALUES (?, ?, ?, ?)",
       flush.first_sseq,
       flush.last_sseq,
@@ -214,7 +185,7 @@ export class ShardStore {
 
   /** The flush that holds record `sseq`. */
   flushOf(sseq: number): FlushRow | null {
-    const row = this.#sql
+    const row = this.sql
       .exec<{ first_sseq: number; last_sseq: number; calls: string; payload: string }>(
         "SELECT * FROM flush WHERE first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
         sseq,
@@ -225,7 +196,7 @@ export class ShardStore {
 
   storedAnswer(key: string): StoredAnswer | null {
     return (
-      this.#sql
+      this.sql
         .exec<StoredAnswer & Record<string, SqlStorageValue>>(
           "SELECT input, first_sseq, answer, expires_ms FROM idempotency WHERE key = ?",
           key,
@@ -235,7 +206,7 @@ export class ShardStore {
   }
 
   putAnswer(key: string, stored: StoredAnswer): void {
-    this.#sql.exec(
+    this.sql.exec(
       "INSERT OR REPLACE INTO idempotency(key, input, first_sseq, answer, expires_ms) VALUES (?, ?, ?, ?, ?)",
       key,
       stored.input,
@@ -246,12 +217,12 @@ export class ShardStore {
   }
 
   dropExpiredAnswers(now_ms: number): void {
-    this.#sql.exec("DELETE FROM idempotency WHERE expires_ms <= ?", now_ms);
+    this.sql.exec("DELETE FROM idempotency WHERE expires_ms <= ?", now_ms);
   }
 
   /** Keeps the entry of the higher generation: the merge is a join, whatever the order of arrival. */
   mergeEntry(entry: TrustEntry): void {
-    this.#sql.exec(
+    this.sql.exec(
       `INSERT INTO trust_entry(key, origin, generation, state, "from") VALUES (?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state, "from" = excluded."from"
        WHERE excluded.generation > trust_entry.generation`,
@@ -264,7 +235,7 @@ export class ShardStore {
   }
 
   entriesOf(key: string): readonly TrustEntry[] {
-    return this.#sql
+    return this.sql
       .exec<TrustEntry & Record<string, SqlStorageValue>>(
         'SELECT key, origin, generation, state, "from" FROM trust_entry WHERE key = ? ORDER BY origin',
         key,
@@ -273,6 +244,6 @@ export class ShardStore {
   }
 
   *entryKeys(): Iterable<string> {
-    for (const row of this.#sql.exec<{ key: string }>("SELECT DISTINCT key FROM trust_entry")) yield row.key;
+    for (const row of this.sql.exec<{ key: string }>("SELECT DISTINCT key FROM trust_entry")) yield row.key;
   }
 }
