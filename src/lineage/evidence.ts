@@ -85,10 +85,16 @@ export type Evidence = {
 /** V8 holds strings below 2^29 characters; that is some 250,000 opened records. */
 export const MAX_EVIDENCE_BYTES = 500_000_000;
 
-/** The bundle's one text. Literals in sorted order make `JSON.stringify` give the JCS. */
-export function encodeEvidence(evidence: Evidence): string {
+/** The bundle's one text. */
+export const encodeEvidence = (evidence: Evidence): string => [...evidencePieces(evidence)].join("");
+
+/**
+ * The same, piece by piece, for a writer or reader that does not want a second copy of a large bundle. Literals in
+ * sorted order make `JSON.stringify` give the JCS.
+ */
+export function* evidencePieces(evidence: Evidence): Generator<string> {
   const { coverage, run } = evidence;
-  const sorted: Evidence = {
+  const before: Omit<Evidence, "proof" | "records" | "region" | "run" | "type" | "v"> = {
     checkpoint: evidence.checkpoint,
     coverage: {
       erased: coverage.erased,
@@ -105,19 +111,23 @@ export function encodeEvidence(evidence: Evidence): string {
     log_epoch: evidence.log_epoch,
     origin: evidence.origin,
     policy: evidence.policy,
-    proof: evidence.proof,
-    records: evidence.records.map(({ hash, index, leaf, payload }) => ({
-      hash,
-      index,
-      leaf,
-      payload: typeof payload === "string" ? payload : sortedPayload(payload),
-    })),
+  };
+  const after: Pick<Evidence, "region" | "run" | "type" | "v"> = {
     region: evidence.region,
     run: run === null ? null : { id: run.id, salt: run.salt },
     type: "interlock-evidence",
     v: 1,
   };
-  return JSON.stringify(sorted) + "\n";
+  yield `${JSON.stringify(before).slice(0, -1)},"proof":${JSON.stringify(evidence.proof)},"records":[`;
+  let comma = "";
+  for (const { hash, index, leaf, payload } of evidence.records) {
+    yield (
+      comma +
+      JSON.stringify({ hash, index, leaf, payload: typeof payload === "string" ? payload : sortedPayload(payload) })
+    );
+    comma = ",";
+  }
+  yield `],${JSON.stringify(after).slice(1)}\n`;
 }
 
 const sortedLeaf = ({ hash, index, leaf }: EvidenceLeaf): EvidenceLeaf => ({ hash, index, leaf });

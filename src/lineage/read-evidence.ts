@@ -2,7 +2,7 @@ import { fromUtf8 } from "../base/bytes.ts";
 import { isRegionName } from "../base/ids.ts";
 import { isObject, parseJson, type JsonValue } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
-import { encodeEvidence, MAX_EVIDENCE_BYTES, PAYLOAD_ABSENCES, type Evidence } from "./evidence.ts";
+import { evidencePieces, MAX_EVIDENCE_BYTES, PAYLOAD_ABSENCES, type Evidence } from "./evidence.ts";
 import { isCount, isHashText, isOrdinal, memberProblem } from "./fields.ts";
 import { MAX_LEAF_BYTES } from "./record.ts";
 
@@ -33,10 +33,19 @@ export function readEvidence(
   const wrong = bundleProblem(parsed.value);
   if (wrong !== null) return problem("schema", wrong[0], wrong[1]);
   const evidence = parsed.value as unknown as Evidence;
-  // What is refused here too: other white space, member order, number forms and escapes.
-  return encodeEvidence(evidence) === text
+  return isCanonical(evidence, text)
     ? ok(evidence)
     : problem("not_canonical", "", "is not the RFC 8785 text of what it says, with one newline at its end");
+}
+
+/** What is refused here: other white space, member order, number forms and escapes. */
+function isCanonical(evidence: Evidence, text: string): boolean {
+  let at = 0;
+  for (const piece of evidencePieces(evidence)) {
+    if (!text.startsWith(piece, at)) return false;
+    at += piece.length;
+  }
+  return at === text.length;
 }
 
 type Wrong = readonly [field: string, message: string] | null;

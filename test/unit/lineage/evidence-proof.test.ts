@@ -77,8 +77,8 @@ describe("a proof of many leaves", () => {
     }
     expect(leads(placed([3, 17, 19, 90]), nodes)).not.toEqual(root);
     expect(leads(placed([3, 17, 18]), nodes)).not.toEqual(root);
-    // As with any RFC 6962 proof, 99 or 101 may lead there too: that the size is right, the checkpoint's signature says.
-    for (const size of [91, 128, 2 ** 53 - 1]) expect(leads(placed(indexes), nodes, size)).not.toEqual(root);
+    // As with any RFC 6962 proof, a size of the same shape (128) leads there too: that the size is right, the checkpoint's signature says.
+    for (const size of [91, 92, 2 ** 53 - 1]) expect(leads(placed(indexes), nodes, size)).not.toEqual(root);
   });
 
   test("of leaves out of place is none", () => {
