@@ -1,11 +1,10 @@
-import type { JWK } from "jose";
 import type { PublicJwk } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent, TrustState } from "../../src/trust/events.ts";
-import { migrate } from "../migrate.ts";
+import { blob, Rows } from "../rows.ts";
 
-/** Rows of the trust authority. Every method is one synchronous turn; the caller brackets several in a transaction. */
+/** Rows of the trust authority (docs/storage.md). */
 
 const STEPS = [
   `CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -44,41 +43,15 @@ export type PepRow = {
   readonly exp_ms: number;
 };
 
-export class AuthorityStore {
-  readonly #storage: DurableObjectStorage;
-  readonly #sql: SqlStorage;
-
+export class AuthorityStore extends Rows {
   constructor(storage: DurableObjectStorage) {
-    this.#storage = storage;
-    this.#sql = storage.sql;
-    migrate(storage, STEPS);
-  }
-
-  transaction<T>(turn: () => T): T {
-    return this.#storage.transactionSync(turn);
-  }
-
-  meta(key: string): string | null {
-    return this.#sql.exec<{ value: string }>("SELECT value FROM meta WHERE key = ?", key).toArray()[0]?.value ?? null;
-  }
-
-  setMeta(key: string, value: string): void {
-    this.#sql.exec(
-      "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-      key,
-      value,
-    );
-  }
-
-  signingJwk(): JWK | null {
-    const text = this.meta("signing_jwk");
-    return text === null ? null : (JSON.parse(text) as JWK);
+    super(storage, STEPS);
   }
 
   /** Sequence and digest of the newest event; the trust revision is that sequence. */
   head(): { readonly seq: number; readonly digest: string | null } {
     return (
-      this.#sql
+      this.sql
         .exec<{ seq: number; digest: string }>("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
         .toArray()[0] ?? {
         seq: 0,
@@ -88,7 +61,7 @@ export class AuthorityStore {
   }
 
   addEvent(event: TrustEvent, digest: string, set: string, actor: string, note: string): void {
-    this.#sql.exec(
+    this.sql.exec(
       "INSERT INTO event(seq, event, digest, set_jws, actor, note) VALUES (?, ?, ?, ?, ?, ?)",
       event.seq,
       eventText(event),
@@ -100,23 +73,18 @@ export class AuthorityStore {
   }
 
   /** The event's leaf, stored with it: an event and its leaf commit together. */
-  addLeaf(
-    sseq: number,
-    leaf: Uint8Array<ArrayBuffer>,
-    hash: Uint8Array<ArrayBuffer>,
-    salt: Uint8Array<ArrayBuffer>,
-  ): void {
-    this.#sql.exec(
+  addLeaf(sseq: number, leaf: Uint8Array, hash: Uint8Array, salt: Uint8Array): void {
+    this.sql.exec(
       "INSERT INTO leaf(sseq, leaf, leaf_hash, salt) VALUES (?, ?, ?, ?)",
       sseq,
-      leaf.slice().buffer,
-      hash.slice().buffer,
-      salt.slice().buffer,
+      blob(leaf),
+      blob(hash),
+      blob(salt),
     );
   }
 
   leafHead(): { readonly sseq: number; readonly leaf_hash: Uint8Array | null } {
-    const row = this.#sql
+    const row = this.sql
       .exec<{ sseq: number; leaf_hash: ArrayBuffer }>("SELECT sseq, leaf_hash FROM leaf ORDER BY sseq DESC LIMIT 1")
       .toArray()[0];
     return row === undefined
@@ -125,7 +93,7 @@ export class AuthorityStore {
   }
 
   leafHashes(first: number, last: number): readonly Uint8Array[] {
-    return this.#sql
+    return this.sql
       .exec<{ leaf_hash: ArrayBuffer }>(
         "SELECT leaf_hash FROM leaf WHERE sseq BETWEEN ? AND ? ORDER BY sseq",
         first,
@@ -136,14 +104,14 @@ export class AuthorityStore {
   }
 
   leaves(first: number, count: number): readonly Uint8Array[] {
-    return this.#sql
+    return this.sql
       .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM leaf WHERE sseq >= ? ORDER BY sseq LIMIT ?", first, count)
       .toArray()
       .map((row) => new Uint8Array(row.leaf));
   }
 
   event(seq: number): EventRow | null {
-    const row = this.#sql
+    const row = this.sql
       .exec<{ event: string; digest: string; actor: string; note: string }>(
         "SELECT event, digest, actor, note FROM event WHERE seq = ?",
         seq,
@@ -157,7 +125,7 @@ export class AuthorityStore {
   }
 
   putEntry(entry: EntryRow): void {
-    this.#sql.exec(
+    this.sql.exec(
       `INSERT INTO entry(key, origin, generation, state, "from", revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state,
          "from" = excluded."from", revoked_seq = excluded.revoked_seq, seq = excluded.seq WHERE excluded.generation > entry.generation`,
@@ -182,11 +150,11 @@ export class AuthorityStore {
   }
 
   countRevoked(): number {
-    return this.#sql.exec<{ n: number }>("SELECT count(*) AS n FROM entry WHERE state = 'revoked'").one().n;
+    return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM entry WHERE state = 'revoked'").one().n;
   }
 
   certify(jwk: PublicJwk, role: string, seq: number): void {
-    this.#sql.exec(
+    this.sql.exec(
       "INSERT INTO certified_key(kid, jwk, role, seq) VALUES (?, ?, ?, ?)",
       jwk.kid,
       JSON.stringify(jwk),
@@ -196,14 +164,14 @@ export class AuthorityStore {
   }
 
   certified(): readonly { readonly jwk: PublicJwk; readonly role: string }[] {
-    return this.#sql
+    return this.sql
       .exec<{ jwk: string; role: string }>("SELECT jwk, role FROM certified_key ORDER BY seq")
       .toArray()
       .map((row) => ({ jwk: JSON.parse(row.jwk) as PublicJwk, role: row.role }));
   }
 
   putPep(pep: PepRow): void {
-    this.#sql.exec(
+    this.sql.exec(
       `INSERT INTO pep(id, scopes, jti, registered_at_ms, exp_ms) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT(id) DO UPDATE SET scopes = excluded.scopes, jti = excluded.jti, registered_at_ms = excluded.registered_at_ms, exp_ms = excluded.exp_ms`,
       pep.id,
@@ -215,7 +183,7 @@ export class AuthorityStore {
   }
 
   peps(): readonly PepRow[] {
-    return this.#sql
+    return this.sql
       .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number }>(
         "SELECT * FROM pep ORDER BY id",
       )
@@ -224,7 +192,7 @@ export class AuthorityStore {
   }
 
   #entries(query: string, ...bindings: (string | number)[]): readonly EntryRow[] {
-    return this.#sql.exec<EntryRow & Record<string, SqlStorageValue>>(query, ...bindings).toArray();
+    return this.sql.exec<EntryRow & Record<string, SqlStorageValue>>(query, ...bindings).toArray();
   }
 }
 

@@ -2,7 +2,7 @@ import { base64url, fromBase64url } from "../../src/base/bytes.ts";
 import type { WitnessState } from "../../src/lineage/witness.ts";
 import { Rows } from "../rows.ts";
 
-/** Rows of the witness (docs/storage.md). One row an origin, and every split view for good. */
+/** Rows of the witness: one an origin, and every split view for good. */
 const STEPS = [
   `CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE cosigned(origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root TEXT NOT NULL, note TEXT NOT NULL) STRICT, WITHOUT ROWID;

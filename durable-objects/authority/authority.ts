@@ -1,0 +1,96 @@
+import type { Env } from "../../src/objects/address.ts";
+import type { AdminResult, AuthorityStatus } from "../../src/objects/authority.ts";
+import { activePolicy } from "../../src/policy/baseline.ts";
+import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
+import type { Region } from "../../src/region/config.ts";
+import { regionKey } from "../../src/trust/keys.ts";
+import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
+import { CertifiedKeys } from "./keys.ts";
+import { Memberships } from "./memberships.ts";
+import { Peps } from "./peps.ts";
+import { Revocations } from "./revocations.ts";
+import { Shards } from "./shards.ts";
+import { Standing } from "./standing.ts";
+import { AuthorityStore } from "./store.ts";
+import { EventWriter } from "./writer.ts";
+
+/**
+ * What the trust authority does (DESIGN section 4), without the platform's class around it: one noun a file, put
+ * together here. Rules are in `src/trust`.
+ *
+ * Every write goes through `EventWriter.append`. The trust *revision* is the sequence of the newest event.
+ */
+export class Authority {
+  readonly #region: Region;
+  readonly #writer: EventWriter;
+  readonly #standing: Standing;
+  readonly #policy: LoadedPolicy;
+  readonly store: AuthorityStore;
+  readonly keys: CertifiedKeys;
+  readonly shards: Shards;
+  readonly revocations: Revocations;
+  readonly peps: Peps;
+  readonly memberships: Memberships;
+
+  private constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey) {
+    this.#region = region;
+    this.#policy = activePolicy(region);
+    this.#writer = new EventWriter(env, region, store, signing);
+    this.#standing = new Standing(region, store);
+    this.store = store;
+    this.keys = new CertifiedKeys(region, store, this.#writer, signing);
+    this.shards = new Shards(env, region, store, this.keys, this.#standing, this.#policy.digest);
+    this.revocations = new Revocations(region, store, this.#writer, this.shards);
+    this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
+    this.memberships = new Memberships(env, region, this.#writer, this.keys, this.#standing, this.shards);
+  }
+
+  /** Makes the region's own key at first start, loads it ever after. Nothing else may run before it is done. */
+  static async open(storage: DurableObjectStorage, env: Env, region: Region): Promise<Authority> {
+    const store = new AuthorityStore(storage);
+    const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
+    const authority = new Authority(env, region, store, signing);
+    await authority.keys.certify(signing.publicJwk, "authority");
+    authority.#writer.start();
+    authority.memberships.start();
+    return authority;
+  }
+
+  status(): AuthorityStatus {
+    const { membership } = this.#standing;
+    return {
+      mode: this.#standing.mode(),
+      revision: this.store.head().seq,
+      revocations: this.store.countRevoked(),
+      membership_version: membership?.version ?? null,
+      membership_expires_ms: membership?.expires_ms ?? null,
+      policy: this.#policy.digest,
+      policy_problem: this.#policy.problem,
+      packs: this.#policy.packs,
+      shards: this.shards.describe(),
+    };
+  }
+
+  async setFrozen(frozen: boolean, reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
+    if (this.#standing.frozen !== frozen) {
+      await this.#writer.append(
+        {
+          kind: frozen ? "freeze" : "unfreeze",
+          key: regionKey(this.#region.name),
+          generation: this.store.head().seq + 1,
+          reason_code: "admin",
+          actor,
+          note: reason,
+        },
+        () => this.#standing.setFrozen(frozen),
+      );
+    }
+    await this.shards.effective(this.store.head().seq);
+    return { ok: true, value: this.status() };
+  }
+
+  signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string> {
+    const claims = { ...metadata, iss: this.#region.pdp, iat: Math.floor(Date.now() / 1_000) };
+    return signJws(this.keys.own, "JWT", JSON.stringify(claims));
+  }
+}

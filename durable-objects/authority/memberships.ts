@@ -1,0 +1,130 @@
+import { jcs } from "../../src/base/jcs.ts";
+import { err, ok, type Result } from "../../src/base/result.ts";
+import { regionLog, witness, type Env } from "../../src/objects/address.ts";
+import type { AdminResult, Enrolment, PublicJwk } from "../../src/objects/authority.ts";
+import type { Region } from "../../src/region/config.ts";
+import { regionKey } from "../../src/trust/keys.ts";
+import type { Membership } from "../../src/trust/membership.ts";
+import type { CertifiedKeys } from "./keys.ts";
+import type { Shards } from "./shards.ts";
+import type { Standing } from "./standing.ts";
+import { peerLogKeys, witnessing } from "./witnessing.ts";
+import type { EventWriter } from "./writer.ts";
+
+/** Loaded when a membership arrives: its schema would cost every start 10 ms, and no decision needs it. */
+const membershipRoom = () => import("../../src/trust/membership.ts");
+
+/** How the region joins its peers: what it has to show, which membership it accepts, and who cosigns its log. */
+export class Memberships {
+  readonly #env: Env;
+  readonly #region: Region;
+  readonly #writer: EventWriter;
+  readonly #keys: CertifiedKeys;
+  readonly #standing: Standing;
+  readonly #shards: Shards;
+
+  constructor(env: Env, region: Region, writer: EventWriter, keys: CertifiedKeys, standing: Standing, shards: Shards) {
+    this.#env = env;
+    this.#region = region;
+    this.#writer = writer;
+    this.#keys = keys;
+    this.#standing = standing;
+    this.#shards = shards;
+  }
+
+  /** Tells the log again what it was told before: the last time may have failed. */
+  start(): void {
+    if (this.#standing.membership !== null) void this.#configureLog(this.#standing.membership);
+  }
+
+  async enrolment(): Promise<Enrolment> {
+    const { readRoots } = await membershipRoom();
+    const roots = readRoots(this.#env.INTERLOCK_ROOTS);
+    return {
+      region: this.#region.name,
+      log_epoch: this.#region.log_epoch,
+      pdp: this.#region.pdp,
+      mode: this.#standing.mode(),
+      keys: [this.#keys.own.publicJwk, ...(await this.#otherKeys())],
+      membership_version: this.#standing.membership?.version ?? null,
+      root_threshold: roots.ok ? roots.value.threshold : 0,
+    };
+  }
+
+  async put(jws: unknown, actor: string): Promise<AdminResult<Enrolment>> {
+    const verified = await this.#acceptable(jws);
+    if (!verified.ok) return verified.error;
+    const membership = verified.value;
+    const current = this.#standing.membership;
+    if (current !== null && jcs(current) === jcs(membership)) return { ok: true, value: await this.enrolment() };
+    const stored = await this.#writer.append(
+      {
+        kind: "membership",
+        key: regionKey(this.#region.name),
+        generation: membership.version,
+        reason_code: "membership",
+        actor,
+        note: `version ${membership.version}`,
+      },
+      () => this.#standing.succeed(membership),
+    );
+    if (!stored.result) {
+      return {
+        ok: false,
+        code: "conflict",
+        message: `version ${membership.version} does not rise above version ${this.#standing.membership!.version}`,
+      };
+    }
+    await this.#configureLog(membership);
+    await this.#shards.effective(stored.seq);
+    return { ok: true, value: await this.enrolment() };
+  }
+
+  async #acceptable(jws: unknown): Promise<Result<Membership, AdminResult<never>>> {
+    const refuse = (message: string) => err({ ok: false as const, code: "invalid" as const, message });
+    const { readRoots, verifyMembership } = await membershipRoom();
+    const roots = readRoots(this.#env.INTERLOCK_ROOTS);
+    if (!roots.ok) return refuse(roots.error);
+    const verified = await verifyMembership(jws, roots.value);
+    if (!verified.ok) return refuse(verified.error);
+    const membership = verified.value;
+    const self = membership.regions.find(({ region }) => region === this.#region.name);
+    if (self === undefined) return refuse(`the membership does not list region ${this.#region.name}`);
+    if (self.pdp !== this.#region.pdp)
+      return refuse(`the membership lists ${self.pdp} for this region, which is ${this.#region.pdp}`);
+    const { kid, publicJwk } = this.#keys.own;
+    if (!self.keys.some((key) => key.kid === kid && key["x"] === publicJwk.x)) {
+      return refuse("the membership does not list this region's own key; enrol again");
+    }
+    if (membership.expires_ms <= Date.now()) return refuse("the membership has expired");
+    return ok(membership);
+  }
+
+  /** Verifier keys of the logs that this region's witness serves. */
+  peerLogs(): readonly string[] {
+    return peerLogKeys(this.#standing.membership, this.#region.name);
+  }
+
+  /** Tells the log who cosigns. The log keeps it, so a failure here only delays a change until the next start. */
+  async #configureLog(membership: Membership): Promise<void> {
+    const told = witnessing(membership, this.#region.name);
+    if (told === null) return;
+    try {
+      await regionLog(this.#env, this.#region).configure(told.targets, told.policy);
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : "unknown";
+      console.warn(JSON.stringify({ level: "warn", event: "log_configuration_failed", message }));
+    }
+  }
+
+  /** The keys of the region's log and witness, certified like a shard's the first time they are seen. */
+  async #otherKeys(): Promise<readonly PublicJwk[]> {
+    const [log, cosigner] = await Promise.all([
+      regionLog(this.#env, this.#region).identity(),
+      witness(this.#env, this.#region).identity(),
+    ]);
+    await this.#keys.certify(log.jwk, "log");
+    await this.#keys.certify(cosigner.jwk, "witness");
+    return [log.jwk, cosigner.jwk];
+  }
+}

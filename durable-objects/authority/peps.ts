@@ -1,0 +1,110 @@
+import { base64url } from "../../src/base/bytes.ts";
+import { thumbprintOf } from "../../src/credentials/thumbprint.ts";
+import type { AdminResult, PepView, RegisterPepMessage } from "../../src/objects/authority.ts";
+import type { Region } from "../../src/region/config.ts";
+import { credentialKey, issuerKey, keyKey, parseKey, pepKey, regionKey } from "../../src/trust/keys.ts";
+import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import type { Revocations } from "./revocations.ts";
+import type { AuthorityStore, PepRow } from "./store.ts";
+import type { EventWriter } from "./writer.ts";
+
+/** The region's PEPs: who may ask, under a credential that the authority signs. */
+export class Peps {
+  readonly #region: Region;
+  readonly #store: AuthorityStore;
+  readonly #writer: EventWriter;
+  readonly #signing: SigningKey;
+  readonly #revocations: Revocations;
+
+  constructor(
+    region: Region,
+    store: AuthorityStore,
+    writer: EventWriter,
+    signing: SigningKey,
+    revocations: Revocations,
+  ) {
+    this.#region = region;
+    this.#store = store;
+    this.#writer = writer;
+    this.#signing = signing;
+    this.#revocations = revocations;
+  }
+
+  async register(message: RegisterPepMessage): Promise<AdminResult<PepView & { readonly credential: string }>> {
+    const key = pepKey(this.#region.name, message.id);
+    const parsed = parseKey(key);
+    if (!parsed.ok) return { ok: false, code: "invalid", message: `id: ${parsed.error}` };
+    const now = Date.now();
+    const row: PepRow = {
+      id: message.id,
+      scopes: message.scopes,
+      jti: base64url(randomBytes(16)),
+      registered_at_ms: now,
+      exp_ms: now + message.ttl_s * 1_000,
+    };
+    const credential = await this.#credential(row);
+    const stored = await this.#writer.append(
+      {
+        kind: "pep",
+        key,
+        generation: 1,
+        reason_code: "registered",
+        actor: message.actor,
+        note: row.scopes.join(" "),
+      },
+      () => {
+        const before = this.#store.peps().find(({ id }) => id === row.id);
+        const revoked = this.#revocations.any([key]);
+        if (before !== undefined && before.exp_ms > now && !revoked) return "registered";
+        if (revoked) return "revoked";
+        this.#store.putPep(row);
+        return null;
+      },
+    );
+    if (stored.result !== null) {
+      return {
+        ok: false,
+        code: "conflict",
+        message: `PEP ${row.id} is ${stored.result}; choose another id, or ${stored.result === "revoked" ? "restore" : "revoke"} it first`,
+      };
+    }
+    return { ok: true, value: { ...this.#describe(row, now), credential } };
+  }
+
+  list(): readonly PepView[] {
+    const now = Date.now();
+    return this.#store.peps().map((row) => this.#describe(row, now));
+  }
+
+  #credential(row: PepRow): Promise<string> {
+    const name = `pep:${this.#region.name}/${row.id}`;
+    const claims = {
+      aud: this.#region.pdp,
+      client_id: name,
+      exp: Math.floor(row.exp_ms / 1_000),
+      iat: Math.floor(row.registered_at_ms / 1_000),
+      iss: this.#region.pdp,
+      jti: row.jti,
+      scope: row.scopes.join(" "),
+      sub: name,
+    };
+    return signJws(this.#signing, "at+jwt", JSON.stringify(claims));
+  }
+
+  #describe(row: PepRow, now: number): PepView {
+    const key = pepKey(this.#region.name, row.id);
+    // Who reads is held against this status, so what the credential rests on counts like the PEP itself. The region
+    // has signed every credential with its one authority key.
+    const { pdp, name } = this.#region;
+    const signer = keyKey(thumbprintOf(this.#signing.publicJwk, nodeSha256));
+    const revoked = this.#revocations.any([key, credentialKey(pdp, row.jti), issuerKey(pdp), signer, regionKey(name)]);
+    return {
+      id: row.id,
+      key,
+      scopes: row.scopes,
+      registered_at_ms: row.registered_at_ms,
+      exp_ms: row.exp_ms,
+      status: revoked ? "revoked" : row.exp_ms <= now ? "expired" : "active",
+    };
+  }
+}

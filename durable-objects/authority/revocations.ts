@@ -1,0 +1,142 @@
+import type { AdminResult, AuthorityRpc, RevocationView, RevokeMessage } from "../../src/objects/authority.ts";
+import type { Region } from "../../src/region/config.ts";
+import { encodeConsistency } from "../../src/trust/consistency.ts";
+import { eventId, parseEventId } from "../../src/trust/event-chain.ts";
+import { bindsDecisions, parseKey } from "../../src/trust/keys.ts";
+import type { Shards } from "./shards.ts";
+import type { AuthorityStore, EntryRow } from "./store.ts";
+import type { EventWriter } from "./writer.ts";
+
+/** Revocations that this region made: by key, and each by the id of the event that made it. */
+export class Revocations {
+  readonly #region: Region;
+  readonly #store: AuthorityStore;
+  readonly #writer: EventWriter;
+  readonly #shards: Shards;
+
+  constructor(region: Region, store: AuthorityStore, writer: EventWriter, shards: Shards) {
+    this.#region = region;
+    this.#store = store;
+    this.#writer = writer;
+    this.#shards = shards;
+  }
+
+  /** Deny-ward writes are always accepted, also while the region is joining or frozen. */
+  async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
+    const parsed = parseKey(message.key);
+    if (!parsed.ok) return { ok: false, code: "invalid", message: `key: ${parsed.error}` };
+    const origin = this.#region.name;
+    const before = this.#store.entry(message.key, origin);
+    // The same revocation again is the same entry; only a stronger one (`beginning`) is a new event.
+    if (before?.state === "revoked" && (before.from === message.from || before.from === "beginning")) {
+      await this.#shards.effective(before.seq);
+      return { ok: true, value: this.#describe(before) };
+    }
+    const { seq } = await this.#writer.append(
+      {
+        kind: "revoke",
+        key: message.key,
+        generation: "next",
+        from: message.from,
+        reason_code: "admin",
+        actor: message.actor,
+        note: message.reason,
+      },
+      ({ seq, generation }) => {
+        this.#store.putEntry({
+          key: message.key,
+          origin,
+          generation,
+          state: "revoked",
+          from: message.from,
+          revoked_seq: seq,
+          seq,
+        });
+      },
+    );
+    if (message.wait === "local") await this.#shards.effective(seq);
+    return { ok: true, value: this.#describe(this.#store.entry(message.key, origin)!) };
+  }
+
+  async restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
+    const found = this.#find(id);
+    if (!found.ok) return found;
+    const entry = found.value;
+    if (entry.state === "restored") return { ok: true, value: this.#describe(entry) };
+    const { seq, result } = await this.#writer.append(
+      {
+        kind: "restore",
+        key: entry.key,
+        generation: "next",
+        from: entry.from,
+        cites: entry.revoked_seq,
+        reason_code: "admin",
+        actor,
+        note: reason,
+      },
+      ({ seq, generation }) => {
+        const current = this.#store.entry(entry.key, entry.origin);
+        // Revoked again meanwhile: this restoration cites an event that no longer stands.
+        if (current?.revoked_seq !== entry.revoked_seq) return false;
+        this.#store.putEntry({ ...entry, generation, state: "restored", seq });
+        return true;
+      },
+    );
+    if (!result)
+      return { ok: false, code: "conflict", message: "the key was revoked again; restore the newer revocation" };
+    await this.#shards.effective(seq);
+    return { ok: true, value: this.#describe(this.#store.entry(entry.key, entry.origin)!) };
+  }
+
+  read(id: string): AdminResult<RevocationView> {
+    const found = this.#find(id);
+    return found.ok ? { ok: true, value: this.#describe(found.value) } : found;
+  }
+
+  list(after: number, limit: number): Awaited<ReturnType<AuthorityRpc["listRevocations"]>> {
+    const rows = this.#store.revocations(after, limit + 1);
+    const page = rows.slice(0, limit);
+    return { revocations: page.map((row) => this.#describe(row)), next: rows.length > limit ? page.at(-1)!.seq : null };
+  }
+
+  /** From storage, not from memory: a superseded twin of this object would fail here instead of letting through. */
+  any(keys: readonly string[]): boolean {
+    return keys.some((key) => this.#store.entry(key, this.#region.name)?.state === "revoked");
+  }
+
+  #find(id: string): AdminResult<EntryRow> {
+    const parts = parseEventId(id);
+    const row = parts?.origin === this.#region.name ? this.#store.event(parts.seq) : null;
+    if (row === null || row.event.kind !== "revoke" || eventId(row.event) !== id) {
+      return { ok: false, code: "not_found", message: `no revocation ${id} was made in region ${this.#region.name}` };
+    }
+    const entry = this.#store.entry(row.event.key, row.event.origin)!;
+    if (entry.revoked_seq !== row.event.seq) {
+      return {
+        ok: false,
+        code: "conflict",
+        message: `revocation ${id} was superseded by ${this.#region.name}.1.${entry.revoked_seq}`,
+      };
+    }
+    return { ok: true, value: entry };
+  }
+
+  #describe(entry: EntryRow): RevocationView {
+    const made = this.#store.event(entry.revoked_seq)!;
+    const key = parseKey(entry.key);
+    return {
+      id: eventId(made.event),
+      key: entry.key,
+      origin: entry.origin,
+      generation: entry.generation,
+      state: entry.state,
+      from: entry.from,
+      reason: made.note,
+      issued_at_ms: made.event.issued_at_ms,
+      revision: entry.seq,
+      effect: key.ok && bindsDecisions(key.value.kind) ? "denies" : "recorded",
+      status: { [this.#region.name]: this.#shards.statusOf(entry.seq) },
+      consistency: encodeConsistency({ region: this.#region.name, revision: entry.seq }),
+    };
+  }
+}

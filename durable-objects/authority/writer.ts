@@ -1,0 +1,120 @@
+import { base64url } from "../../src/base/bytes.ts";
+import { COMMITMENT_SALT_BYTES, commitment, leafHash } from "../../src/lineage/record.ts";
+import { encodeStateRecord } from "../../src/lineage/state-record.ts";
+import { regionLog, type Env } from "../../src/objects/address.ts";
+import type { Region } from "../../src/region/config.ts";
+import { eventClaims, eventDigest, eventText } from "../../src/trust/event-chain.ts";
+import type { TrustEvent } from "../../src/trust/events.ts";
+import { LeafSender } from "../leaf-sender.ts";
+import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import type { AuthorityStore } from "./store.ts";
+
+/** What an event says; the writer adds origin, order and time, and what only revocations and restorations say. */
+export type EventDraft = Pick<TrustEvent, "kind" | "key" | "reason_code"> & {
+  /** `next`: one more than that of the key's entry, as it stands when the event is numbered. */
+  readonly generation: number | "next";
+  /** `issue` where it says nothing. */
+  readonly from?: TrustEvent["from"];
+  readonly cites?: number;
+  readonly actor: string;
+  readonly note: string;
+};
+
+/**
+ * The one way to write. An event is numbered, chained, signed, and then stored together with what it changes and with
+ * its leaf; the leaf goes to the region log afterwards. One at a time.
+ */
+export class EventWriter {
+  readonly #region: Region;
+  readonly #store: AuthorityStore;
+  readonly #signing: SigningKey;
+  readonly #leaves: LeafSender;
+  #writing: Promise<unknown> = Promise.resolve();
+
+  constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey) {
+    this.#region = region;
+    this.#store = store;
+    this.#signing = signing;
+    this.#leaves = new LeafSender(
+      {
+        source: "trust",
+        hashes: (first, last) => store.leafHashes(first, last),
+        integrate: (message) => regionLog(env, region).integrate(message),
+        // A halted log halts the shards, which ask it themselves; trust events are deny-ward and go on.
+        halt: () => undefined,
+      },
+      store.leafHead().sseq,
+    );
+  }
+
+  /** Asks the log for its mark; the answer comes when it comes. */
+  start(): void {
+    this.#leaves.notify(this.#store.leafHead().sseq);
+  }
+
+  /**
+   * Appends one event and what it changes. Writers queue: the signature is asynchronous, and without the queue two
+   * events would be numbered from one head. `change` runs in the transaction that stores the event; where it returns
+   * `false` or an error word nothing is stored.
+   */
+  append<T>(
+    draft: EventDraft,
+    change: (event: TrustEvent) => T,
+  ): Promise<{ readonly seq: number; readonly result: T }> {
+    const turn = this.#writing.then(async () => {
+      const head = this.#store.head();
+      const event = this.#number(draft, head);
+      const set = await signJws(this.#signing, "secevent+jwt", JSON.stringify(eventClaims(event, this.#region.pdp)));
+      let refused = false;
+      const result = this.#store.transaction(() => {
+        const outcome = change(event);
+        refused = outcome === false || typeof outcome === "string";
+        if (refused) return outcome;
+        this.#store.addEvent(event, eventDigest(event, nodeSha256), set, draft.actor, draft.note);
+        this.#addLeaf(event);
+        return outcome;
+      });
+      if (!refused) this.#leaves.notify(this.#store.leafHead().sseq);
+      return { seq: refused ? head.seq : event.seq, result };
+    });
+    // The queue goes on after a failure; the failed caller has the rejection.
+    this.#writing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #number(draft: EventDraft, head: { readonly seq: number; readonly digest: string | null }): TrustEvent {
+    const { kind, key, generation, from = "issue", cites = null, reason_code } = draft;
+    return {
+      v: 1,
+      origin: this.#region.name,
+      incarnation: 1,
+      seq: head.seq + 1,
+      prev: head.digest,
+      issued_at_ms: Date.now(),
+      kind,
+      key,
+      generation: generation === "next" ? (this.#store.entry(key, this.#region.name)?.generation ?? 0) + 1 : generation,
+      from,
+      cites,
+      reason_code,
+    };
+  }
+
+  /** The event as a leaf: its kind, and a salted commitment to its text, which may name a person. */
+  #addLeaf(event: TrustEvent): void {
+    const head = this.#store.leafHead();
+    const salt = randomBytes(COMMITMENT_SALT_BYTES);
+    const leaf = encodeStateRecord({
+      body: { commit: commitment("input", salt, eventText(event), nodeSha256), event: event.kind, seq: event.seq },
+      kind: "trust.event",
+      log_epoch: this.#region.log_epoch,
+      prev: head.leaf_hash === null ? null : base64url(head.leaf_hash),
+      region: this.#region.name,
+      source: "trust",
+      sseq: head.sseq + 1,
+      t: event.issued_at_ms,
+      v: 1,
+    });
+    this.#store.addLeaf(head.sseq + 1, leaf, leafHash(leaf, nodeSha256), salt);
+  }
+}
