@@ -123,8 +123,7 @@ function refusal(answer: IntegrateAnswer & { readonly ok: false }, mark: number)
       return `the log holds another record at sseq ${answer.sseq}`;
     case "halted":
       return answer.reason;
-    case "unsupported_version":
-    case "malformed":
-      return "the log refuses this source";
+    default:
+      return `the log refuses this source: ${answer.code}`;
   }
 }

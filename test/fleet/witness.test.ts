@@ -174,7 +174,7 @@ describe("a proof", () => {
       const proof = parseTlogProof(found!);
       if (!proof.ok) throw new Error(proof.error.message);
       const read = await fetch(`${region.url}/lineage/v1/decisions/${id}`, { headers: bearer(region.admin) });
-      const { leaf } = (await read.json()) as { leaf: string };
+      const { leaf } = JSON.parse(await read.text()) as { leaf: string };
       const hash = leafHash(new Uint8Array(Buffer.from(leaf, "base64url")), sha256);
       for (const policy of [served, everyPeer]) {
         expect(await verifyTlogProof(hash, proof.value, policy, verifyEd25519, sha256)).toMatchObject({ ok: true });
@@ -275,9 +275,8 @@ describe("when peers are gone", () => {
       "1",
       new URL(proofUrl(eu, id)).pathname,
     ]);
-    const health = async () =>
-      (await (await fetch(`${eu.url}/health`)).json()) as { continuity: Record<string, { state: string }> };
-    expect(Object.values((await health()).continuity).map(({ state }) => state)).toContain("anchoring");
+    const health = await (await fetch(`${eu.url}/health`)).text();
+    expect(health).toContain('"anchoring"');
     await decide(eu);
     await us.restart();
     expect(await proofOf(eu, id, CEILING_MS)).not.toBeNull();

@@ -187,7 +187,7 @@ const integrated = (sseq: number): Promise<unknown> =>
   until(async () => (await proofOf(region, `eu.1.s0.${sseq}`, 0)) !== null, `eu.1.s0.${sseq} in the tree`);
 
 const problems = async (): Promise<readonly string[]> =>
-  ((await (await fetch(`${region.url}/health`)).json()) as { problems: readonly string[] }).problems;
+  (JSON.parse(await (await fetch(`${region.url}/health`)).text()) as { problems: readonly string[] }).problems;
 
 describe("a backup put back, of a region with peers", () => {
   let peers: readonly TestRegion[];

@@ -14,7 +14,7 @@ import type { TestRegion } from "./region.ts";
 
 export const verifyEd25519: Verify = async (raw, message, signature) => {
   const key = await webcrypto.subtle.importKey("raw", raw as BufferSource, "Ed25519", false, ["verify"]);
-  return webcrypto.subtle.verify("Ed25519", key, signature as BufferSource, message as BufferSource);
+  return webcrypto.subtle.verify("Ed25519", key, signature, message);
 };
 
 const bytesAt = async (url: string, headers: Record<string, string> = {}): Promise<Uint8Array | null> => {
