@@ -149,7 +149,7 @@ export type EvidenceInfo = {
   readonly exported_at_ms: number;
 };
 
-export const MAX_PROBLEMS = 100;
+const MAX_PROBLEMS = 100;
 
 /** Where a problem is. */
 export type Place = { readonly where: string; readonly index?: number | null; readonly sseq?: number | null };

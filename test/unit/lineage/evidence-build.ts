@@ -1,4 +1,4 @@
-import { base64url, utf8 } from "../../../src/base/bytes.ts";
+import { base64url } from "../../../src/base/bytes.ts";
 import { digestOf } from "../../../src/base/digest.ts";
 import { decisionId } from "../../../src/base/ids.ts";
 import { jcs } from "../../../src/base/jcs.ts";
@@ -20,7 +20,7 @@ import { keyOf, readFrom, tileFiles, verifyEd25519, witnessKey, type TestKey } f
 
 /** A region's log with runs in it, as the shard and the log would have written it, and bundles out of it. */
 
-export const REGION = "eu";
+const REGION = "eu";
 export const ORIGIN = "eu.pdp.example/eu/1";
 export const LOG = keyOf(ORIGIN);
 export const US = witnessKey("us.pdp.example");
@@ -258,7 +258,3 @@ function randomStep(log: TestLog, n: number, random: Random): void {
     log.step(n, { kind: "withheld", decision: "deny", refers: allow.hash });
   else log.step(n, { decision: random.chance(0.6) ? "allow" : "deny" });
 }
-
-export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-export const leafText = (leaf: string): string => textOf(new Uint8Array(Buffer.from(leaf, "base64url")).subarray(1));
-export const leafFrom = (text: string): Uint8Array => utf8("\u0001" + text);

@@ -26,11 +26,10 @@ beforeAll(async () => {
   writeFileSync(at("policy.txt"), formatPolicy(POLICY));
   server = createServer((request, response) => {
     asked.push(`${request.method} ${request.url} ${request.headers.authorization}`);
-    if (request.headers.authorization !== "Bearer good")
-      return void response.writeHead(403).end('{"code":"forbidden"}');
     // The witnesses come a second later.
-    if (asked.length === 1) return void response.writeHead(303, { "retry-after": "1", location: request.url }).end();
-    response.writeHead(200, { "content-type": "application/json" }).end(request.url!.includes("odd") ? "{}" : bundle);
+    if (request.headers.authorization !== "Bearer good") response.writeHead(403).end('{"code":"forbidden"}');
+    else if (asked.length === 1) response.writeHead(303, { "retry-after": "1", location: request.url }).end();
+    else response.writeHead(200).end(request.url!.includes("odd") ? "{}" : bundle);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
