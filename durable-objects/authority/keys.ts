@@ -36,9 +36,11 @@ export class CertifiedKeys {
         note: key.kid,
       },
       ({ seq }) => {
-        if (this.find(key.kid) !== undefined) return;
+        // Seen twice at once: the second event would say nothing.
+        if (this.find(key.kid) !== undefined) return false;
         this.#store.certify(key, role, seq);
         this.#material = null;
+        return true;
       },
     );
   }

@@ -7,24 +7,26 @@ import type { AuthorityStore } from "./store.ts";
 export class Standing {
   readonly #region: Region;
   readonly #store: AuthorityStore;
-  #membership: Membership | null;
+  /** The stored text and what it says: storage is the truth, also after a transaction that was rolled back. */
+  #known: { readonly text: string; readonly membership: Membership } | null = null;
 
   constructor(region: Region, store: AuthorityStore) {
     this.#region = region;
     this.#store = store;
-    const stored = store.meta("membership");
-    this.#membership = stored === null ? null : (JSON.parse(stored) as Membership);
   }
 
   get membership(): Membership | null {
-    return this.#membership;
+    const text = this.#store.meta("membership");
+    if (text === null) return null;
+    if (this.#known?.text !== text) this.#known = { text, membership: JSON.parse(text) as Membership };
+    return this.#known.membership;
   }
 
   /** Whether `membership` rises above the one in force; then it takes its place, in the caller's transaction. */
   succeed(membership: Membership): boolean {
-    if (this.#membership !== null && membership.version <= this.#membership.version) return false;
+    const current = this.membership;
+    if (current !== null && membership.version <= current.version) return false;
     this.#store.setMeta("membership", JSON.stringify(membership));
-    this.#membership = membership;
     return true;
   }
 
@@ -37,7 +39,7 @@ export class Standing {
   }
 
   mode(): RegionMode {
-    const membership = this.#membership;
+    const membership = this.membership;
     const self = membership?.regions.find(({ region }) => region === this.#region.name);
     if (membership === null || self?.state !== "active" || membership.expires_ms <= Date.now()) return "joining";
     return this.frozen ? "frozen" : "active";
