@@ -69,8 +69,8 @@ export async function verifyEvidence(
   );
   const trusted = await trustOf(evidence, policy, careful(verify), problems);
   /** In the tree of a checkpoint that the policy trusts. */
-  const anchors = (leaf: { readonly index: number | null; readonly intact: boolean }): boolean =>
-    trusted?.ok === true && leaf.intact && leaf.index !== null && included.has(leaf.index);
+  const anchors = ({ index }: { readonly index: number | null }): boolean =>
+    trusted?.ok === true && index !== null && included.has(index);
 
   checkRunName(evidence, chain, options.run ?? null, problems, sha);
   checkPayloads(records, problems, sha);

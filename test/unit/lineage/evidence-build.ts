@@ -95,8 +95,15 @@ export class TestLog {
     return this.#add(bytes);
   }
 
-  /** Appends a step to run `n`. `refers` makes it a withheld record. */
-  step(n: number, say: Partial<Pick<LineageRecord, "decision" | "kind" | "refers">> = {}): Placed {
+  /**
+   * Appends a step to run `n`. `refers` makes it a withheld record. `forge` changes the record before it is hashed: what
+   * a region could write that lies under its own signature.
+   */
+  step(
+    n: number,
+    say: Partial<Pick<LineageRecord, "decision" | "kind" | "refers">> = {},
+    forge: (record: LineageRecord) => LineageRecord = (record) => record,
+  ): Placed {
     const records = this.runs.get(n) ?? [];
     this.runs.set(n, records);
     const last = records.at(-1);
@@ -118,7 +125,7 @@ export class TestLog {
       input: bytesOf(this.#name, "salt", "input", sseq),
       run: bytesOf(this.#name, "salt", "run", sseq),
     };
-    const record: LineageRecord = {
+    const record = forge({
       commit: {
         facts: commitment("facts", salts.facts, said.facts, sha),
         input: commitment("input", salts.input, said.input, sha),
@@ -144,7 +151,7 @@ export class TestLog {
       traceparent: null,
       trust,
       v: 1,
-    };
+    });
     const leaf = encodeRecord(record);
     const text = `{"core":${said.core},"facts":${said.facts},"input":${said.input},"run":"${run.id}","run_salt":"${base64url(run.salt)}","run_state":${said.run_state},"determining":[],"errors":[]}`;
     const hash = base64url(leafHash(leaf, sha));

@@ -3,7 +3,8 @@ import { encodeEvidence, type Evidence } from "../../../src/lineage/evidence.ts"
 import { exitCodeOf, type EvidenceReport } from "../../../src/lineage/evidence-report.ts";
 import { parsePolicy } from "../../../src/lineage/tlog-policy.ts";
 import { verifyEvidence, type VerifyOptions } from "../../../src/lineage/verify-evidence.ts";
-import { runOf, sha } from "./build.ts";
+import type { LineageRecord } from "../../../src/lineage/record.ts";
+import { digestFor, hashOf, runOf, sha } from "./build.ts";
 import { AP, bundleOf, deps, LOG, noteOver, NOW_S, ORIGIN, POLICY, randomLog, TestLog, US } from "./evidence-build.ts";
 
 const check = (evidence: Evidence, options?: VerifyOptions): Promise<EvidenceReport> =>
@@ -236,6 +237,97 @@ describe("a fault is named with its leaf and field", () => {
     const report = await check({ ...bundle, coverage });
     expect(found(report)).toEqual(["prev_mismatch records[1] 2/2 prev", "not_included records[0] 1/1 hash"]);
     expect(report.anchored.seq).toEqual([{ first: 2, last: 5 }]);
+  });
+});
+
+describe("a region that lies under signatures that count", () => {
+  /** Two honest records, one that `forge` made, a head, and a checkpoint with a quorum over all of it. */
+  const forged = async (
+    forge: (record: LineageRecord) => LineageRecord,
+    say: Parameters<TestLog["step"]>[1] = {},
+  ): Promise<string[]> => {
+    const log = new TestLog();
+    log.step(1, { decision: "deny" });
+    log.step(2);
+    log.step(1);
+    log.step(1, say, forge);
+    log.head(1);
+    return found(await check(await bundleOf(log, 1)));
+  };
+  const numbered = (sseq: number) => (record: LineageRecord) => ({
+    ...record,
+    sseq,
+    decision_id: `eu.1.s0.${sseq}`,
+  });
+
+  test("without a lie there is none", async () => expect(await forged((record) => record)).toEqual([]));
+
+  test.each<[string, (record: LineageRecord) => LineageRecord, string[]]>([
+    ["a clock set back", (record) => ({ ...record, t: record.t - 5 }), ["clock_backwards records[2] 4/4 t"]],
+    ["a number of the source twice", numbered(3), ["sseq_order records[2] 4/3 sseq"]],
+    ["more numbers than leaves", numbered(5), ["index_order records[2] 4/5 index"]],
+    [
+      "a decision that its core does not say",
+      (record) => ({ ...record, decision: "deny", reason: "policy_denied" }),
+      ["core_disagrees records[2] 4/4 decision", "core_disagrees records[2] 4/4 reason"],
+    ],
+    ["another core", (record) => ({ ...record, core: digestFor("x") }), ["core_mismatch records[2] 4/4 payload.core"]],
+    [
+      "another region",
+      (record) => ({ ...record, region: "us", decision_id: "us.1.s0.4" }),
+      ["foreign records[2] 4/4 region", "core_disagrees records[2] 4/4 region"],
+    ],
+  ])("%s", async (_, forge, problems) => {
+    expect(await forged(forge)).toEqual(problems);
+  });
+
+  test("a withdrawal of what was no allow, or was withdrawn before", async () => {
+    const log = new TestLog();
+    const deny = log.step(1, { decision: "deny" });
+    const allow = log.step(1);
+    for (const refers of [deny.hash, allow.hash, allow.hash])
+      log.step(1, { kind: "withheld", decision: "deny", refers });
+    log.head(1);
+    expect(found(await check(await bundleOf(log, 1)))).toEqual([
+      "refers_nowhere records[2] 3/3 refers",
+      "refers_nowhere records[4] 5/5 refers",
+    ]);
+  });
+
+  test("a head that names another leaf, or stands before the record that it names", async () => {
+    const [honest, log] = [new TestLog(), new TestLog()];
+    const { hash, record } = honest.step(1);
+    log.state("run.head", { head: hash, run: record.run, seq: 1 });
+    log.heads.push({ run: 1, seq: 1, index: 1 });
+    log.step(1);
+    expect(found(await check(await bundleOf(log, 1)))).toEqual(["head_order head 1/2 index"]);
+    log.heads.push({ run: 1, seq: 1, index: log.state("run.head", { head: hashOf("x"), run: record.run, seq: 1 }) });
+    expect(found(await check(await bundleOf(log, 1)))).toEqual(["head_mismatch head 3/3 body.head"]);
+    log.heads.push({ run: 1, seq: 1, index: log.state("run.head", { head: hash, run: record.run, seq: 1, more: 1 }) });
+    expect(found(await check(await bundleOf(log, 1)))).toEqual([
+      "undecodable head 4/4 body",
+      "head_missing head 4/4 leaf",
+    ]);
+    log.heads.push({ run: 1, seq: 1, index: 0 });
+    const report = await check(await bundleOf(log, 1));
+    expect(found(report)).toEqual(["foreign head 0/1 kind", "head_missing head 0/1 leaf"]);
+    expect(report.gaps.complete).toBe(false);
+  });
+
+  test("an erasure leaf that no checkpoint covers, or of another form", async () => {
+    const log = smallLog();
+    log.erase([log.runs.get(1)![0]!]);
+    const late = await check(await bundleOf(log, 1, { size: log.leaves.length - 1 }));
+    expect(found(late)).toEqual(["erasure_unproven records[0] 1/1 payload"]);
+    const bundle = await bundleOf(log, 1);
+    const index = log.state("erasure", { ground: "x", records: ["shard/0 1"] });
+    const odd = { ...log.erasures[0]!, index };
+    log.erasures.splice(0, 1, odd);
+    expect(found(await check(await bundleOf(log, 1)))).toEqual([
+      "undecodable erasures[0] 13/5 body",
+      "erasure_unproven records[0] 1/1 payload",
+    ]);
+    expect(found(await check(bundle))).toEqual([]);
   });
 });
 
