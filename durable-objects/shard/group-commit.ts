@@ -54,6 +54,8 @@ export class GroupCommit {
   #waiting: Call[] = [];
   #running = false;
   #lastSize = 0;
+  /** Memory may be ahead of storage, and could not be loaded again. */
+  #stale = false;
 
   constructor(steps: FlushSteps) {
     this.#steps = steps;
@@ -86,7 +88,8 @@ export class GroupCommit {
         await this.#current;
         // Let the replies leave before the next turn writes: the output gate holds a reply back while any write
         // that was made before it is unconfirmed.
-        await this.#steps.pass();
+        // Where that fails the next flush will too, and answer its callers: they must not be left waiting.
+        await this.#steps.pass().catch(() => this.#steps.tick());
         await this.#gather(calls.length);
       }
     } finally {
@@ -111,6 +114,7 @@ export class GroupCommit {
   async #flush(calls: readonly Call[]): Promise<void> {
     const steps = this.#steps;
     try {
+      if (this.#stale) this.#recover();
       // No `await` may enter the turn: between reading a head and appending its successor nothing else may run.
       steps.begin();
       for (const call of calls) call.execute();
@@ -131,8 +135,18 @@ export class GroupCommit {
           calls: calls.length,
         }),
       );
-      steps.recover();
+      try {
+        this.#recover();
+      } catch {
+        // Storage does not answer. Nothing is decided on what memory holds: the next turn begins with this again.
+      }
       for (const call of calls) call.fail();
     }
+  }
+
+  #recover(): void {
+    this.#stale = true;
+    this.#steps.recover();
+    this.#stale = false;
   }
 }
