@@ -41,8 +41,6 @@ export const EVIDENCE_CODES = {
   head_other_run: "integrity",
   /** The head names another leaf as the one with that number. */
   head_mismatch: "integrity",
-  /** The head stands in the log before a record that it counts. */
-  head_order: "integrity",
   coverage_mismatch: "integrity",
   checkpoint_malformed: "integrity",
   origin_mismatch: "integrity",
