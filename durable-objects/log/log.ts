@@ -62,7 +62,7 @@ export class Log {
   #policy: TlogPolicy | null = null;
   #targets: readonly WitnessTarget[] = [];
   #timer = false;
-  #retry: ReturnType<typeof setTimeout> | null = null;
+  #retrying = false;
   #lastHeartbeat = 0;
 
   constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch) {
@@ -329,8 +329,10 @@ export class Log {
   }
 
   #checkpointLater(): void {
-    this.#retry ??= setTimeout(() => {
-      this.#retry = null;
+    if (this.#retrying) return;
+    this.#retrying = true;
+    setTimeout(() => {
+      this.#retrying = false;
       this.#checkpointSoon();
     }, RETRY_MS);
   }
