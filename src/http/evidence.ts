@@ -20,6 +20,10 @@ const MAX_RECORDS = 100_000;
 const ANCHOR_MS = 4_000;
 const ASK_AGAIN_MS = 200;
 
+const LATER: Problem = {
+  ...unavailable("the log does not have the run's last record yet; retry"),
+  headers: { "Retry-After": "1" },
+};
 const BUSY: Problem = unavailable("the evidence cannot be put together now; retry");
 
 /**
@@ -39,13 +43,16 @@ export const evidence: Handler = async (room, arrival, request, params) => {
       "problem",
     );
 
+  const source = `shard/${room.homeOf(run)}`;
+  const last = exported.records.at(-1)!.sseq;
+  // First the run's last record, then its head: a head in the log says how long the run was, so it comes after it.
+  if (!(await integrated(room, source, last))) return refuse(LATER, "problem");
   const head = await room.regionLog().appendOwn("run.head", {
     head: base64url(exported.run.head),
     run: saltedRunHash(exported.run.salt, run, room.sha256),
     seq: exported.run.seq,
   });
   const checkpoint = head.ok ? await coveringCheckpoint(room, head.index) : await room.regionLog().bestCheckpoint();
-  const source = `shard/${room.homeOf(run)}`;
   const indexes = await room.regionLog().indexes(
     source,
     exported.records.map(({ sseq }) => sseq),
@@ -97,6 +104,17 @@ async function readRun(room: Room, run: string): Promise<RunExport | null> {
     const { seq } = page.value.run;
     if (page.value.records.length === 0 || records.length >= Math.min(seq, MAX_RECORDS))
       return { run: page.value.run, records };
+  }
+}
+
+/** Whether the log has the record; waits for it, since a shard sends within a quarter of a second. */
+async function integrated(room: Room, source: string, sseq: number): Promise<boolean> {
+  const until = room.now() + ANCHOR_MS;
+  for (;;) {
+    const [index] = await room.regionLog().indexes(source, [sseq]);
+    if (index !== null && index !== undefined) return true;
+    if (room.now() >= until) return false;
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }
 }
 

@@ -1,0 +1,52 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sha256 } from "../../src/base/digest.ts";
+import { parsePolicy, verifyEvidence } from "../../src/lineage/verifier.ts";
+import { bearer, evaluate, post, READ } from "../support/http.ts";
+import { verifyEd25519 } from "../support/log.ts";
+import { startRegions, type TestRegion } from "../support/region.ts";
+
+/** G7: a run taken away as one file, and what of it somebody verifies who has nothing but a policy of keys. */
+let eu: TestRegion;
+let us: TestRegion;
+let run: string;
+
+beforeAll(async () => {
+  const regions = await startRegions(["eu", "us"], { packs: ["sovereign", "authzen-certification"] });
+  eu = regions[0]!;
+  us = regions[1]!;
+  const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: READ.subject });
+  run = ((await opened.json()) as { readonly run: string }).run;
+  for (let i = 0; i < 5; i++) await evaluate(eu, { ...READ, context: { interlock: { run } } });
+});
+
+afterAll(async () => {
+  await Promise.all([eu, us].map((region) => region.remove()));
+});
+
+const evidenceUrl = (region: TestRegion): string => `${region.url}/lineage/v1/runs/${run}/evidence`;
+
+describe("evidence of a run", () => {
+  test("verifies offline, complete, anchored and opened, right after the last step", async () => {
+    const answer = await fetch(evidenceUrl(eu), { headers: bearer(eu.admin) });
+    expect(answer.status).toBe(200);
+    const text = await answer.text();
+    const policy = parsePolicy(await (await fetch(`${eu.url}/log/policy`)).text(), sha256);
+    if (!policy.ok) throw new Error(policy.error.message);
+    const report = await verifyEvidence(text, policy.value, { sha: sha256, verify: verifyEd25519 }, { run });
+    expect(report).toMatchObject({ status: "verified" });
+    // One digit of one payload, and nothing else.
+    const forged = text.replace(
+      /(t_ms\\":[0-9]*)([0-9])/,
+      (_, head: string, digit: string) => `${head}${9 - Number(digit)}`,
+    );
+    expect(forged).not.toBe(text);
+    const caught = await verifyEvidence(forged, policy.value, { sha: sha256, verify: verifyEd25519 }, { run });
+    expect(caught.status).not.toBe("verified");
+  });
+
+  test("goes to the region's own auditors only", async () => {
+    expect((await fetch(evidenceUrl(eu))).status).toBe(401);
+    expect((await fetch(evidenceUrl(eu), { headers: bearer(us.admin) })).status).toBe(401);
+    expect((await fetch(evidenceUrl(us), { headers: bearer(us.admin) })).status).toBe(404);
+  });
+});
