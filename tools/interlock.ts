@@ -12,6 +12,7 @@ import {
 import { conformanceCommand } from "./cli/conformance.ts";
 import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
 import { lineageCommand } from "./cli/lineage.ts";
+import { logCommand } from "./cli/log.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { regionCommand } from "./cli/region.ts";
 import { fleetCommand, serveCommand } from "./cli/start.ts";
@@ -57,7 +58,14 @@ for (const command of [
   program.addCommand(command);
 }
 program.commandsGroup("Check:");
-for (const command of [policyCommand(), conformanceCommand(), lineageCommand(), evidenceCommand(), verifyCommand()])
+for (const command of [
+  policyCommand(),
+  conformanceCommand(),
+  lineageCommand(),
+  logCommand(),
+  evidenceCommand(),
+  verifyCommand(),
+])
   program.addCommand(command);
 
 exitWithTwoOnWrongUsage(program);
