@@ -1,7 +1,14 @@
 import { base64url } from "../../src/base/bytes.ts";
 import { digestOf } from "../../src/base/digest.ts";
 import { decisionId } from "../../src/base/ids.ts";
-import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../src/decision/decide.ts";
+import {
+  coreText,
+  decide,
+  denyInternal,
+  dependenciesOf,
+  regionChecks,
+  type DecideInput,
+} from "../../src/decision/decide.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
@@ -27,10 +34,9 @@ type Decided = {
 
 export type ParsedFacts = { readonly facts: Facts; readonly text: string; readonly digest: string };
 
-/** What is kept with an idempotency key: enough to give the same answer again, and to look again at what it rests on. */
+/** What is kept with an idempotency key. What it rests on follows from the question, which comes again with the key. */
 type Kept = {
   readonly items: readonly ItemAnswer[];
-  readonly dependencies: readonly (readonly string[])[];
   readonly records: number;
   readonly t_ms: number;
 };
@@ -69,6 +75,10 @@ export class DecideCall implements Call {
     return this.#leafHashes.length;
   }
 
+  get weight(): number {
+    return this.#message.items.length;
+  }
+
   get leafHashes(): readonly Uint8Array[] {
     return this.#leafHashes;
   }
@@ -87,7 +97,8 @@ export class DecideCall implements Call {
     const asked =
       key === null ? "" : digestOf(`${semantic}\0${items.map((item) => item.request).join("\0")}`, nodeSha256);
     this.#key = key;
-    if (key !== null && this.#answeredBefore(key, asked)) return;
+    // A dry run is another kind of question: it neither gives nor takes an answer that was kept.
+    if (key !== null && !this.#message.dry_run && this.#answeredBefore(key, asked)) return;
     this.#first = this.#turn.writer.sseq + 1;
     const last = items.length - 1;
     for (const [at, item] of items.entries()) {
@@ -100,8 +111,7 @@ export class DecideCall implements Call {
     }
     if (key !== null && !this.#message.dry_run) {
       const kept: Kept = {
-        items: this.#decided.map((item) => this.#answerOf(item, false)),
-        dependencies: this.#decided.map((item) => item.outcome.dependencies),
+        items: this.#decided.map((item) => this.#answerOf(item, true, item.outcome.valid_until_ms)),
         records: this.#decided.length,
         t_ms: this.#turn.t_ms,
       };
@@ -148,7 +158,7 @@ export class DecideCall implements Call {
       run: state,
       run_digest: described.digest,
       region: turn.region,
-      at_least: message.at_least === null ? null : (decodeConsistency(message.at_least) ?? "malformed"),
+      at_least: readAtLeast(message),
       t_ms: turn.t_ms,
       trust_digest: turn.trustDigest,
     };
@@ -225,26 +235,31 @@ export class DecideCall implements Call {
             settle,
           });
         }
-        return denied("withheld");
+        return denied(region || now < this.#deadline ? "withheld" : "deadline");
       }
-      return this.#answerOf(item, this.#message.explain);
+      return this.#answerOf(item, this.#message.explain, this.#validUntil());
     });
     const answer = this.#answer(items, flush, index);
     if (unsettled === 0) this.#resolve(answer);
   }
 
   /** The region itself turned: the lease ended, it was frozen, its policy changed. */
-  #regionProblem(now: number): boolean {
+  #regionProblem(now: number, at_least: DecideInput["at_least"] = null): boolean {
     return (
       regionChecks({
         trust: this.#turn.liveTrust(),
         condition: this.#turn.liveCondition(),
         policy: this.#turn.policy,
         region: this.#turn.region,
-        at_least: null,
+        at_least,
         t_ms: now,
       }) !== null
     );
+  }
+
+  /** As of the release: what the shard knows now, which is what a PEP may rely on. */
+  #validUntil(): number {
+    return Math.min(this.#turn.liveTrust().lease_until_ms, this.#facts.facts.pep.exp_ms);
   }
 
   #answer(items: readonly ItemAnswer[], flush: Flush | null, index: number): DecideAnswer {
@@ -284,19 +299,23 @@ export class DecideCall implements Call {
     try {
       const stored = await this.#turn.receiptOf(this.#keptFirst, kept.records);
       const now = this.#turn.now();
-      const region = this.#regionProblem(now);
+      const region = this.#regionProblem(now, readAtLeast(this.#message)) || now >= this.#facts.facts.pep.exp_ms;
       const items = kept.items.map((item, at) =>
-        item.decision && (region || this.#turn.revoked(kept.dependencies[at]!)) ? denied("withheld") : item,
+        item.decision && (region || this.#turn.revoked(this.#dependenciesAt(at))) ? denied("withheld") : item,
       );
+      const turned = items.some((item, at) => item !== kept.items[at]);
       this.#resolve({
         ok: true,
         decision_id: decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#keptFirst),
-        receipt: stored,
-        items: items.map((item) =>
-          item.decision
-            ? { ...item, valid_until_ms: Math.min(item.valid_until_ms, this.#turn.liveTrust().lease_until_ms) }
-            : item,
-        ),
+        // The receipt speaks for the answer that was recorded, and this is another one.
+        receipt: turned ? null : stored,
+        items: items.map(({ failed, determining, ...item }) => ({
+          ...item,
+          ...(this.#message.explain && failed !== undefined && determining !== undefined
+            ? { failed, determining }
+            : {}),
+          valid_until_ms: item.decision ? this.#validUntil() : 0,
+        })),
         consistency: this.#turn.consistency(),
         continuity: this.#turn.continuity(),
         t_ms: kept.t_ms,
@@ -306,6 +325,13 @@ export class DecideCall implements Call {
       this.#turn.bug("repeat", cause);
       this.#denyAll("lineage_unavailable");
     }
+  }
+
+  /** What item `at` rests on, with the one who asks now: a key is shared by the credentials of one PEP. */
+  #dependenciesAt(at: number): readonly string[] {
+    const { request, run } = this.#message.items[at]!;
+    const opened = run === this.#message.implicit_run ? null : ({ kind: "opened", id: run } as const);
+    return dependenciesOf(JSON.parse(request) as CanonicalRequest, this.#facts.facts, opened, this.#turn.region);
   }
 
   fail(): void {
@@ -325,7 +351,7 @@ export class DecideCall implements Call {
     });
   }
 
-  #answerOf({ outcome }: Decided, explain: boolean): ItemAnswer {
+  #answerOf({ outcome }: Decided, explain: boolean, valid_until_ms: number): ItemAnswer {
     const { core } = outcome;
     return {
       decision: core.decision === "allow",
@@ -333,10 +359,13 @@ export class DecideCall implements Call {
       policy_reason: outcome.policy_reason,
       obligations: core.obligations,
       ...(explain ? { failed: core.failed, determining: outcome.determining } : {}),
-      valid_until_ms: outcome.valid_until_ms,
+      valid_until_ms: core.decision === "allow" ? valid_until_ms : 0,
     };
   }
 }
+
+const readAtLeast = ({ at_least }: DecideMessage): DecideInput["at_least"] =>
+  at_least === null ? null : (decodeConsistency(at_least) ?? "malformed");
 
 /** Whether a short-circuit semantic ends with this item. */
 const decides = (semantic: BatchSemantic, { core }: Outcome): boolean =>
@@ -350,11 +379,11 @@ const denied = (reason: ReasonCode): ItemAnswer => ({
   valid_until_ms: 0,
 });
 
-/** The allow was withdrawn before it left: a repetition must not give it either. */
-export function withholdAnswer(writer: SourceWriter, key: string, index: number): void {
+/** These allows were withdrawn before they left: a repetition must not give them either. */
+export function withholdAnswer(writer: SourceWriter, key: string, indexes: ReadonlySet<number>): void {
   const stored = writer.storedAnswer(key);
   if (stored === null) return;
   const kept = JSON.parse(stored.answer) as Kept;
-  const items = kept.items.map((item, at) => (at === index ? denied("withheld") : item));
+  const items = kept.items.map((item, at) => (indexes.has(at) ? denied("withheld") : item));
   writer.putAnswer(key, { ...stored, answer: JSON.stringify({ ...kept, items }) });
 }

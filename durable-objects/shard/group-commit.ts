@@ -10,6 +10,8 @@ export interface Call {
   execute(): void;
   /** Leaf hashes of its records, in order. */
   readonly leafHashes: readonly Uint8Array[];
+  /** How many records it may append. */
+  readonly weight: number;
   /** How many records it appended. */
   readonly records: number;
   /** After commit and signature. `index`: place in the flush tree, -1 for a call without records. */
@@ -41,6 +43,8 @@ export type FlushSteps = {
   readonly pass: () => Promise<void>;
   /** The shortest timer there is, about a millisecond. */
   readonly tick: () => Promise<void>;
+  /** A pause before a flush that failed is tried again: about a second. */
+  readonly rest: () => Promise<void>;
   /** Memory may be ahead of storage: load it again. */
   readonly recover: () => void;
   /** How many records the next turn will append besides its calls, at most `maxCalls`. */
@@ -48,10 +52,13 @@ export type FlushSteps = {
 };
 
 const GATHER_TICKS = 3;
+/** Records in one turn: 0.2 s of work, well within a lease of 1.5 s. */
+const MAX_RECORDS = 2_000;
 
 export class GroupCommit {
   readonly #steps: FlushSteps;
   #waiting: Call[] = [];
+  #weight = 0;
   #running = false;
   #lastSize = 0;
   /** Memory may be ahead of storage, and could not be loaded again. */
@@ -61,12 +68,14 @@ export class GroupCommit {
     this.#steps = steps;
   }
 
+  /** Records that the waiting calls may append. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#weight;
   }
 
   submit(call: Call): void {
     this.#waiting.push(call);
+    this.#weight += call.weight;
     if (this.#running) return;
     this.#running = true;
     void this.#run();
@@ -83,9 +92,14 @@ export class GroupCommit {
   async #run(): Promise<void> {
     try {
       while (this.#waiting.length > 0 || this.#steps.owed() > 0) {
-        const calls = this.#waiting.splice(0, Math.max(0, this.#steps.maxCalls - this.#steps.owed()));
-        this.#current = this.#flush(calls);
+        const calls = this.#take();
+        let stored = true;
+        this.#current = this.#flush(calls).then((done) => {
+          stored = done;
+        });
         await this.#current;
+        // Storage fails and nobody waits: what is owed is tried again, but not in a hurry.
+        if (!stored && this.#waiting.length === 0) await this.#steps.rest();
         // Let the replies leave before the next turn writes: the output gate holds a reply back while any write
         // that was made before it is unconfirmed.
         // Where that fails the next flush will too, and answer its callers: they must not be left waiting.
@@ -95,6 +109,24 @@ export class GroupCommit {
     } finally {
       this.#running = false;
     }
+  }
+
+  /**
+   * The calls of the next flush: as many as a signature covers beside what is owed, and no more records than a turn
+   * may take, since every lease runs on while it works; at least one call, however large.
+   */
+  #take(): readonly Call[] {
+    const places = Math.max(0, this.#steps.maxCalls - this.#steps.owed());
+    let records = 0;
+    let count = 0;
+    while (count < Math.min(places, this.#waiting.length)) {
+      records += this.#waiting[count]!.weight;
+      if (count > 0 && records > MAX_RECORDS) break;
+      count++;
+    }
+    const calls = this.#waiting.splice(0, count);
+    for (const call of calls) this.#weight -= call.weight;
+    return calls;
   }
 
   /**
@@ -111,7 +143,8 @@ export class GroupCommit {
     }
   }
 
-  async #flush(calls: readonly Call[]): Promise<void> {
+  /** Whether it was stored. */
+  async #flush(calls: readonly Call[]): Promise<boolean> {
     const steps = this.#steps;
     try {
       if (this.#stale) this.#recover();
@@ -126,6 +159,7 @@ export class GroupCommit {
       const flush = sign === null ? null : await sign();
       let index = flush?.first ?? 0;
       for (const call of calls) call.release(flush, call.records > 0 ? index++ : -1);
+      return true;
     } catch (cause) {
       console.error(
         JSON.stringify({
@@ -141,6 +175,7 @@ export class GroupCommit {
         // Storage does not answer. Nothing is decided on what memory holds: the next turn begins with this again.
       }
       for (const call of calls) call.fail();
+      return false;
     }
   }
 

@@ -45,6 +45,10 @@ abstract class RunCall implements Call {
     return this.appended === null ? 0 : 1;
   }
 
+  get weight(): number {
+    return 1;
+  }
+
   get leafHashes(): readonly Uint8Array[] {
     return this.appended === null ? [] : [this.appended.leaf_hash];
   }
@@ -167,7 +171,10 @@ export class CloseRunCall extends RunCall {
   execute(): void {
     const run = this.turn.writer.run(this.#id, false);
     if (run === null || run.kind !== "opened") return this.refuse("not_found", null);
-    // Closing is deny-ward, so a frozen region lets it pass; but whose credential is revoked changes nothing here.
+    // Closing is deny-ward; on a source that was put back it would still write under a number that the log has seen.
+    const { halted } = this.turn.condition;
+    if (halted !== null) return this.refuse("denied", "lineage_halted");
+    // A frozen region lets it pass; but whose credential is revoked changes nothing here.
     if (this.revoked([])) return this.refuse("denied", "revoked");
     // Closing twice is closing once.
     this.run = run;

@@ -49,8 +49,8 @@ import { callRoot, SourceWriter } from "./writer.ts";
 
 /** A record is in the log, under a signed checkpoint, this long after its decision at the latest, or the promise is broken. */
 const MERGE_DELAY_MS = 2_000;
-/** More calls than this waiting: the next are turned away at once (`overloaded`), rather than left to time out. */
-const MAX_WAITING = 4_096;
+/** More records than this waiting to be decided: the next are turned away at once (`overloaded`), rather than left to time out. */
+const MAX_WAITING = 20_000;
 /** The clock may stand this far behind the newest record before it counts as an anomaly. */
 const CLOCK_TOLERANCE_MS = 2_000;
 const FACTS_CACHE = 256;
@@ -69,6 +69,10 @@ export class Shard implements Turn {
   readonly #commit: GroupCommit;
   /** Calls and withheld records that one signature covers (`lineage/receipt`). */
   readonly #maxCalls: number;
+  /** Withheld records in one flush: half of it, so that calls go on beside them. */
+  get #maxOwed(): number {
+    return Math.max(1, Math.floor(this.#maxCalls / 2));
+  }
   readonly #regionKey: RegionKey;
   readonly #aead: Aead;
   readonly #facts = new Map<string, ParsedFacts>();
@@ -130,7 +134,8 @@ export class Shard implements Turn {
       pass: () => this.store.sync(),
       tick: () => new Promise((resolve) => setTimeout(resolve, 0)),
       recover: () => this.#recover(),
-      owed: () => Math.min(this.#owed.length, this.#maxCalls),
+      owed: () => Math.min(this.#owed.length, this.#maxOwed),
+      rest: () => new Promise((resolve) => setTimeout(resolve, 1_000)),
     });
   }
 
@@ -246,9 +251,16 @@ export class Shard implements Turn {
       this.#nextSweep = now + 60_000;
       this.store.dropExpiredAnswers(now);
     }
-    this.#paying = this.#owed.slice(0, this.#maxCalls);
-    this.#owed = this.#owed.slice(this.#maxCalls);
-    for (const allow of this.#paying) this.#appendWithheld(allow);
+    this.#paying = this.#owed.slice(0, this.#maxOwed);
+    this.#owed = this.#owed.slice(this.#maxOwed);
+    const withdrawn = new Map<string, Set<number>>();
+    for (const allow of this.#paying) {
+      this.#appendWithheld(allow);
+      if (allow.idempotency === null) continue;
+      const items = withdrawn.get(allow.idempotency) ?? new Set();
+      withdrawn.set(allow.idempotency, items.add(allow.index));
+    }
+    for (const [key, items] of withdrawn) withholdAnswer(this.writer, key, items);
   }
 
   /** The turn was rolled back: memory is ahead of storage, and what was owed is owed again. */
@@ -293,7 +305,6 @@ export class Shard implements Turn {
         true,
       ).leaf_hash,
     );
-    if (owed.idempotency !== null) withholdAnswer(this.writer, owed.idempotency, owed.index);
   }
 
   /** Closes the turn: flush row over the calls in order (withheld records first, each a call of its own). */

@@ -55,7 +55,7 @@ export type DecideInput = {
  * at; policy is evaluated only where none failed (G1: an allow needs every check and a permit).
  */
 export function decide(input: DecideInput): Outcome {
-  const dependencies = dependenciesOf(input);
+  const dependencies = dependenciesOf(input.request, input.facts, input.run, input.region);
   const region = regionChecks(input);
   if (region !== null) return outcome(input, dependencies, [region], input.trust_digest([]), []);
 
@@ -119,7 +119,12 @@ export const callerKeys = ({ pep, thumbprints }: Facts, region: string): readonl
 ];
 
 /** Everything whose revocation must turn this decision to deny, also between decision and release. */
-function dependenciesOf({ request, facts, run, region }: DecideInput): string[] {
+export function dependenciesOf(
+  request: CanonicalRequest,
+  facts: Facts,
+  run: Pick<RunState, "kind" | "id"> | null,
+  region: string,
+): string[] {
   const keys = [
     subjectKey(request.subject.type, request.subject.id),
     resourceKey(request.resource.type, request.resource.id),
@@ -168,7 +173,13 @@ function outcome(
  * The decision as it must have been for any exception in it (G1: error is deny). The detail names no internals.
  */
 export function denyInternal(input: DecideInput): Outcome {
-  return outcome(input, dependenciesOf(input), [{ reason: "internal" }], input.trust_digest([]), []);
+  return outcome(
+    input,
+    dependenciesOf(input.request, input.facts, input.run, input.region),
+    [{ reason: "internal" }],
+    input.trust_digest([]),
+    [],
+  );
 }
 
 /** Canonical text of a core: members stand in sorted order, so `JSON.stringify` is its JCS. */

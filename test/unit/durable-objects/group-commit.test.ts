@@ -3,12 +3,14 @@ import { GroupCommit, type Call, type Flush, type FlushSteps } from "../../../du
 
 class Probe implements Call {
   readonly records = 1;
+  readonly weight: number;
   readonly leafHashes = [];
   readonly answer: Promise<"released" | "failed">;
   readonly onExecute: () => void;
   #resolve!: (answer: "released" | "failed") => void;
-  constructor(onExecute: () => void = () => undefined) {
+  constructor(onExecute: () => void = () => undefined, weight = 1) {
     this.onExecute = onExecute;
+    this.weight = weight;
     this.answer = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -46,6 +48,7 @@ function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log
     },
     pass: () => new Promise((resolve) => setTimeout(resolve, 0)),
     tick: () => new Promise((resolve) => setTimeout(resolve, 0)),
+    rest: () => new Promise((resolve) => setTimeout(resolve, 5)),
     recover: () => {
       log.push("recover");
     },
@@ -119,6 +122,42 @@ describe("GroupCommit", () => {
     await Promise.all(calls.map((call) => call.answer));
     expect(Math.max(...sizes)).toBeLessThanOrEqual(4);
     expect(sizes.reduce((a, b) => a + b)).toBe(10);
+  });
+
+  it("takes at most 2,000 records into one flush, but at least one call", async () => {
+    const sizes: number[] = [];
+    const group = new GroupCommit(
+      steps({ seal: (calls) => (sizes.push(calls.reduce((sum, call) => sum + call.weight, 0)), async () => flush) }),
+    );
+    const calls = [900, 900, 900, 5_000, 10].map((weight) => new Probe(() => undefined, weight));
+    for (const call of calls) group.submit(call);
+    expect(group.waiting).toBe(7_710 - 900);
+    await Promise.all(calls.map((call) => call.answer));
+    // The first call starts at once and alone.
+    expect(sizes).toEqual([900, 1_800, 5_000, 10]);
+    expect(group.waiting).toBe(0);
+  });
+
+  it("does not spin where storage fails and only owed records wait", async () => {
+    let tries = 0;
+    let rests = 0;
+    const group = new GroupCommit(
+      steps({
+        owed: () => (tries < 4 ? 1 : 0),
+        write: () => {
+          tries++;
+          return Promise.reject(new Error("disk full"));
+        },
+        rest: async () => {
+          rests++;
+        },
+      }),
+    );
+    const call = new Probe();
+    group.submit(call);
+    expect(await call.answer).toBe("failed");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(rests).toBe(4);
   });
 
   it("settles only after the flush under way has been released", async () => {
