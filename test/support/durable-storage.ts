@@ -13,7 +13,7 @@ export type Crash =
   /** The call fails once; the object lives on. */
   | "once";
 
-export class Crashed extends Error {}
+class Crashed extends Error {}
 
 type Row = Record<string, unknown>;
 
