@@ -2,6 +2,8 @@ import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import { actionPart, contextPart, entityPart, isInvalid, requestText, type Parts } from "./canonical-request.ts";
 import { readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText, type Invalid } from "./json-text.ts";
+import type { Problem } from "./reply.ts";
+import { err, ok, type Result } from "../base/result.ts";
 
 /** One item of a batch, read: what a shard is to be asked, or why the item is no request. */
 export type BatchItem =
@@ -15,6 +17,9 @@ type Defaults = {
   parts: { -readonly [K in keyof Parts]?: Parts[K] };
 };
 
+/** Defaults are copied into every item that uses them: so much text, in multiples of the largest body, may come of it. */
+const MAX_GROWTH = 4;
+
 /**
  * Reads the items. A member of an item replaces the whole default, also where it is null (then it is absent), and an
  * item's `context` replaces the default's `interlock` with it (AuthZEN 1.0: no merging of sub-fields).
@@ -23,10 +28,28 @@ export function readItems(
   body: JsonObject,
   items: readonly JsonValue[],
   options: InterlockOptions,
-): readonly BatchItem[] {
+  max_body_bytes: number,
+): Result<readonly BatchItem[], Problem> {
   const defaults: Defaults = { body, run: options.run, parts: {} };
-  return items.map((item) => readItem(defaults, item));
+  const max_chars = MAX_GROWTH * max_body_bytes;
+  const read: BatchItem[] = [];
+  let chars = 0;
+  for (const item of items) {
+    const one = readItem(defaults, item);
+    if (one.kind === "request") chars += one.text.length;
+    if (chars > max_chars) return err(tooMuch(max_chars));
+    read.push(one);
+  }
+  return ok(read);
 }
+
+const tooMuch = (max_chars: number): Problem => ({
+  status: 413,
+  code: "too_large",
+  detail:
+    `evaluations: with the defaults in each of them the items come to more than ${max_chars} characters; ` +
+    "make the default subject, action, resource and context smaller, or split the batch",
+});
 
 function readItem(defaults: Defaults, item: JsonValue): BatchItem {
   if (!isObject(item)) return { kind: "invalid", message: "an evaluation must be a JSON object" };

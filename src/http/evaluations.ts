@@ -42,8 +42,9 @@ export async function evaluateMany(
   if (isInvalid(options)) return refuse(bad(invalidText(options)), "text");
   room.metrics.batch.observe(items.length);
 
-  const read = readItems(body, items as readonly JsonValue[], options);
-  const { plan, implicit } = planItems(room, state, read, semantic, options.idempotency_key);
+  const read = readItems(body, items as readonly JsonValue[], options, room.max_body_bytes);
+  if (!read.ok) return refuse(read.error, "text");
+  const { plan, implicit } = planItems(room, state, read.value, semantic, options.idempotency_key);
   const traceparent = readTraceparent(request.headers.get("traceparent"));
   const executed = await execute(plan, semantic, async (group) => {
     const asked = await askShard(
