@@ -1,5 +1,6 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import { objectText, within, type Invalid } from "./json-text.ts";
+import { IRREVOCABLE, irrevocable } from "../trust/keys.ts";
 import { MAX_NAME } from "./interlock-options.ts";
 
 /**
@@ -19,6 +20,9 @@ export function entityPart(value: JsonValue | undefined, name: "subject" | "reso
   if (typeof id !== "string") return id;
   const type = nameText(entity["type"], name, "type");
   if (typeof type !== "string") return type;
+  // Both are strings by now. Any id can be found by a search, but only of a type that has keys.
+  const member = irrevocable(entity["type"] as string, searched ? "-" : (entity["id"] as string));
+  if (member !== null) return { where: `${name}.${member}`, what: IRREVOCABLE };
   const properties = propertiesText(entity, name);
   if (typeof properties !== "string") return properties;
   return `{"id":${id},${properties}"type":${type}}`;

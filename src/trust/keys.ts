@@ -72,12 +72,12 @@ export function parseKey(text: string): Result<CanonicalKey, string> {
   const kind = text.slice(0, Math.max(colon, 0));
   if (!isKeyKind(kind)) return err(`unknown key kind; one of ${KEY_KINDS.join(", ")}, followed by ":"`);
   const form = text.slice(colon + 1);
-  const { fits, shape } = FORMS[kind];
-  if (form === "" || form.length > MAX_FORM || UNPRINTABLE.test(form) || !form.isWellFormed() || !fits(form)) {
-    return err(`a key of kind ${kind} has the form "${kind}:${shape}"`);
-  }
+  if (!formFits(kind, form)) return err(`a key of kind ${kind} has the form "${kind}:${FORMS[kind].shape}"`);
   return ok({ kind, form });
 }
+
+const formFits = (kind: KeyKind, form: string): boolean =>
+  form !== "" && form.length <= MAX_FORM && !UNPRINTABLE.test(form) && form.isWellFormed() && FORMS[kind].fits(form);
 
 const escapeType = (type: string): string =>
   type.includes("%") || type.includes("/") ? type.replaceAll("%", "%25").replaceAll("/", "%2F") : type;
@@ -86,6 +86,18 @@ const escapeType = (type: string): string =>
 export const entityForm = (type: string, id: string): string => `${escapeType(type)}/${id}`;
 export const subjectKey = (type: string, id: string): string => `subject:${entityForm(type, id)}`;
 export const resourceKey = (type: string, id: string): string => `resource:${entityForm(type, id)}`;
+
+/**
+ * Which member keeps an entity from having a canonical key; `null`: it has one. What has none could never be revoked,
+ * so no decision and no run may rest on it. Subjects and resources have the same form.
+ */
+export function irrevocable(type: string, id: string): "type" | "id" | null {
+  if (formFits("subject", entityForm(type, id))) return null;
+  return formFits("subject", entityForm(type, "-")) ? "id" : "type";
+}
+
+export const IRREVOCABLE = `no control character and no line separator is allowed, and at most ${MAX_FORM} characters of type and id together`;
+
 export const pepKey = (region: string, id: string): string => `pep:${region}/${id}`;
 export const credentialKey = (issuer: string, jti: string): string => `credential:${issuer}#${jti}`;
 export const issuerKey = (issuer: string): string => `issuer:${issuer}`;

@@ -1,6 +1,12 @@
 import { z } from "zod";
+import { IRREVOCABLE, irrevocable } from "../../trust/keys.ts";
 
-const entity = z.strictObject({ type: z.string().min(1).max(1_024), id: z.string().min(1).max(1_024) });
+const entity = z
+  .strictObject({ type: z.string().min(1).max(1_024), id: z.string().min(1).max(1_024) })
+  .superRefine(({ type, id }, context) => {
+    const member = irrevocable(type, id);
+    if (member !== null) context.addIssue({ code: "custom", path: [member], message: IRREVOCABLE });
+  });
 
 export const openRunBody = z
   .strictObject({

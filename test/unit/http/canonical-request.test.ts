@@ -4,6 +4,8 @@ import { jcs } from "../../../src/base/jcs.ts";
 import { parseJson, type JsonObject, type JsonValue } from "../../../src/base/json.ts";
 import { actionPart, contextPart, entityPart, requestText } from "../../../src/http/canonical-request.ts";
 import { objectText } from "../../../src/http/json-text.ts";
+import { openRunBody } from "../../../src/http/schemas/runs.ts";
+import { parseKey, resourceKey, subjectKey } from "../../../src/trust/keys.ts";
 
 const RUNS = { seed: 20_261_123, numRuns: 1_500 };
 
@@ -138,4 +140,46 @@ test("a changed value is another request", () => {
     { ...base, action: { name: "r", properties: {} } },
   ].map((body) => canonical(JSON.stringify(body)));
   expect(new Set(texts).size).toBe(texts.length);
+});
+
+test("whatever entity comes in by the door can be revoked", () => {
+  const rough = fc.oneof(
+    fc.string({
+      unit: fc.constantFrom("a", "/", "%", "%2F", "\0", "\n", "\u007f", "\u2028", "\u2029", "é", "👩‍🚀", " "),
+    }),
+    fc.string({ unit: "grapheme", minLength: 1 }),
+    fc.tuple(fc.constantFrom("a", "/", "%"), fc.integer({ min: 330, max: 1_030 })).map(([one, n]) => one.repeat(n)),
+  );
+  const seen = new Set<boolean>();
+  fc.assert(
+    fc.property(rough, rough, (type, id) => {
+      const accepted = typeof entityPart({ type, id }, "subject") === "string";
+      seen.add(accepted);
+      expect(typeof entityPart({ type, id }, "resource") === "string").toBe(accepted);
+      expect(openRunBody.safeParse({ principal: { type, id } }).success).toBe(accepted);
+      const keys = parseKey(subjectKey(type, id)).ok && parseKey(resourceKey(type, id)).ok;
+      const named = type !== "" && id !== "" && type.length <= 1_024 && id.length <= 1_024;
+      expect(accepted).toBe(keys && named);
+    }),
+    RUNS,
+  );
+  expect(seen).toEqual(new Set([true, false]));
+});
+
+test.each([
+  [{ type: "user", id: "a\nb" }, "id"],
+  [{ type: "user", id: "a\u2028" }, "id"],
+  [{ type: "us\0er", id: "a" }, "type"],
+  [{ type: "/".repeat(1_000), id: "a" }, "type"],
+  [{ type: "t".repeat(1_024), id: "i".repeat(1_024) }, "id"],
+])("%j names the member", (entity, member) => {
+  expect(entityPart(entity, "subject")).toMatchObject({ where: `subject.${member}` });
+  expect(openRunBody.safeParse({ principal: entity }).error?.issues.map(({ path }) => path.join("."))).toEqual([
+    `principal.${member}`,
+  ]);
+});
+
+test("a searched entity needs only a type that can be revoked", () => {
+  expect(entityPart({ type: "user", id: "\n" }, "subject", true)).toBe('{"id":"","type":"user"}');
+  expect(entityPart({ type: "us\ner" }, "subject", true)).toMatchObject({ where: "subject.type" });
 });
