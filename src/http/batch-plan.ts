@@ -105,7 +105,10 @@ async function shortCircuit(plan: readonly Planned[], semantic: BatchSemantic, a
   return { ok: true, done, answers };
 }
 
-/** Appends what was executed of the group; true where one of it decided. */
+/**
+ * Appends what was executed of the group; true where the batch ends in it. The shard says how far it went: where the
+ * allow that decided was withheld, the last item that it answers is a deny and yet the deciding one.
+ */
 function placeUntil(
   group: Group,
   outcome: Exclude<Asked, { kind: "refuse" }>,
@@ -114,9 +117,10 @@ function placeUntil(
 ): boolean {
   const results: Done[] = [];
   place({ ...group, places: group.items.map((_, index) => index) }, outcome, results);
-  for (const result of results) {
+  const executed = outcome.kind === "answered" ? Math.max(outcome.answer.items.length, 1) : results.length;
+  for (const result of results.slice(0, executed)) {
     done.push(result);
     if ((result.kind === "answered" && result.item.decision) === deciding) return true;
   }
-  return false;
+  return executed < results.length;
 }

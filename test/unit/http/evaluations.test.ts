@@ -163,6 +163,25 @@ describe("semantics", () => {
     expect(await evaluations(permit)).toHaveLength(3);
   });
 
+  test("a batch ends where the shard says that it ended: the deciding allow was withheld", async () => {
+    const withholds = (shard: ShardRpc): ShardRpc => ({
+      ...bind(shard),
+      decide: async (message) => {
+        const answer = await shard.decide(message);
+        if (!answer.ok) return answer;
+        const turned = { decision: false, reason: "withheld", policy_reason: null, valid_until_ms: 0 } as const;
+        return { ...answer, items: answer.items.map((item) => (item.decision ? { ...item, ...turned } : item)) };
+      },
+    });
+    const region = await newRegion({ wrapShard: withholds });
+    const response = await ask(region, {
+      ...body,
+      options: { evaluations_semantic: "permit_on_first_permit" },
+      evaluations: [{ subject: bob }, { subject: alice }, { subject: bob }, { subject: alice }],
+    });
+    expect(await evaluations(response)).toEqual([DENY, { decision: false, context: { reason: "withheld" } }]);
+  });
+
   test.each(["xor", 5, "", "EXECUTE_ALL"])("semantic %j is refused", async (evaluations_semantic) => {
     const region = await newRegion();
     const response = await ask(region, { ...body, options: { evaluations_semantic }, evaluations: items });
@@ -262,6 +281,27 @@ test("1,000 items are answered, 1,001 refused; a reused key is a conflict", asyn
   const context = { interlock: { idempotency_key: "once" } };
   expect((await ask(region, { ...many(2), context })).status).toBe(200);
   expect((await ask(region, { ...many(3), context })).status).toBe(409);
+});
+
+test("defaults that 1,000 items copy are bounded: 413 above four times the largest body", async () => {
+  const max_body_bytes = 1_048_576;
+  const region = await newRegion({ deps: (deps) => ({ ...deps, max_body_bytes }) });
+  const batch = (chars: number, items: number) => ({
+    ...allowed,
+    context: { text: "x".repeat(chars) },
+    evaluations: Array.from({ length: items }, () => ({})),
+  });
+  const started_ms = performance.now();
+  const tooMuch = await ask(region, batch(900_000, 1_000));
+  expect(performance.now() - started_ms).toBeLessThan(1_000);
+  expect(tooMuch.status).toBe(413);
+  expect(await tooMuch.text()).toMatch(/^evaluations: .*more than 4194304 characters; .*split the batch$/);
+  expect(callsOf(region)).toHaveLength(0);
+
+  const empty = JSON.stringify({ action: read, context: { text: "" }, resource: record, subject: alice, v: 1 });
+  const most = (4 * max_body_bytes) / 8 - empty.length;
+  expect(await evaluations(await ask(region, batch(most, 8)))).toHaveLength(8);
+  expect((await ask(region, batch(most + 1, 8))).status).toBe(413);
 });
 
 test("receipts that do not fit are left out of the headers; many ids too", async () => {
