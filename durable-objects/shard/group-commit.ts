@@ -87,17 +87,15 @@ export class GroupCommit {
     await this.#current;
   }
 
-  #current: Promise<void> = Promise.resolve();
+  #current: Promise<unknown> = Promise.resolve();
 
   async #run(): Promise<void> {
     try {
       while (this.#waiting.length > 0 || this.#steps.owed() > 0) {
         const calls = this.#take();
-        let stored = true;
-        this.#current = this.#flush(calls).then((done) => {
-          stored = done;
-        });
-        await this.#current;
+        const flushed = this.#flush(calls);
+        this.#current = flushed;
+        const stored = await flushed;
         // Storage fails and nobody waits: what is owed is tried again, but not in a hurry.
         if (!stored && this.#waiting.length === 0) await this.#steps.rest();
         // Let the replies leave before the next turn writes: the output gate holds a reply back while any write

@@ -53,6 +53,10 @@ const MERGE_DELAY_MS = 2_000;
 const MAX_WAITING = 20_000;
 /** The clock may stand this far behind the newest record before it counts as an anomaly. */
 const CLOCK_TOLERANCE_MS = 2_000;
+/** A step back of the clock beyond this ends the lease; ε leaves room for what is below (DESIGN section 5). */
+const CLOCK_STEP_MS = 100;
+/** After this a refresh under way is given up and another may start; its late answer is still good, from its send time. */
+const REFRESH_MS = 3_000;
 const FACTS_CACHE = 256;
 
 /**
@@ -88,6 +92,7 @@ export class Shard implements Turn {
   #flushes = 0;
   #lastFlushMs = 0;
   #nextSweep = 0;
+  #latest = 0;
   // The current turn (Turn): set by #begin, constant until the next.
   t_ms = 0;
   trust: TrustView;
@@ -132,10 +137,10 @@ export class Shard implements Turn {
       sync: () => this.store.sync(),
       // With nothing to write, a sync is one pass of the event loop: 10 µs, where a timer of 0 ms takes 1,100.
       pass: () => this.store.sync(),
-      tick: () => new Promise((resolve) => setTimeout(resolve, 0)),
+      tick: () => pause(0),
       recover: () => this.#recover(),
       owed: () => Math.min(this.#owed.length, this.#maxOwed),
-      rest: () => new Promise((resolve) => setTimeout(resolve, 1_000)),
+      rest: () => pause(1_000),
     });
   }
 
@@ -156,7 +161,7 @@ export class Shard implements Turn {
   // ── deciding ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal> {
-    const received = Date.now();
+    const received = this.#clock();
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
     if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
     if (!this.#leaseIsYoung(received)) await this.#ensureLease();
@@ -241,8 +246,16 @@ export class Shard implements Turn {
 
   // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #begin(): void {
+  /** Reads the clock. A lease is time on this clock, so one that was granted before a step back is not kept. */
+  #clock(): number {
     const now = Date.now();
+    if (now < this.#latest - CLOCK_STEP_MS) this.#trust.dropLease();
+    this.#latest = now;
+    return now;
+  }
+
+  #begin(): void {
+    const now = this.#clock();
     // Order is by sequence; time never goes back in the record, and a clock that does is an anomaly.
     this.condition = this.liveCondition();
     this.t_ms = Math.max(now, this.writer.lastT);
@@ -367,7 +380,7 @@ export class Shard implements Turn {
   // ── Turn: what calls ask of the shard ───────────────────────────────────────────────────────────────────────────
 
   readonly trustDigest = (matches: Parameters<ShardTrust["digest"]>[0]): string => this.#trust.digest(matches);
-  now = (): number => Date.now();
+  now = (): number => this.#clock();
   liveTrust = (): TrustView => this.#trust.view();
   liveCondition = (): ShardCondition => ({
     halted: this.#halted,
@@ -414,18 +427,15 @@ export class Shard implements Turn {
   /** Refreshes in the background while the lease holds; waits, at most 800 ms, only where there is none. */
   async #ensureLease(): Promise<void> {
     if (this.#leaves.mark === null) {
-      await Promise.race([
-        this.#leaves.ready,
-        new Promise((resolve) => setTimeout(resolve, FRESHNESS.refresh_wait_ms)),
-      ]);
+      await Promise.race([this.#leaves.ready, pause(FRESHNESS.refresh_wait_ms)]);
     }
-    const now = Date.now();
+    const now = this.#clock();
     if (this.#leaseIsYoung(now)) return;
-    this.#refreshing ??= this.#refresh().finally(() => {
+    this.#refreshing ??= Promise.race([this.#refresh(), pause(REFRESH_MS)]).finally(() => {
       this.#refreshing = null;
     });
     if (now < this.#trust.leaseUntil) return;
-    await Promise.race([this.#refreshing, new Promise((resolve) => setTimeout(resolve, FRESHNESS.refresh_wait_ms))]);
+    await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
   }
 
   async #refresh(): Promise<void> {
@@ -588,3 +598,5 @@ export class Shard implements Turn {
     return { number: 1, bytes: fromBase64url(stored)! };
   }
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -99,6 +99,11 @@ export class ShardTrust {
     );
   }
 
+  /** The clock went back: the time that the lease has left is not known any more. */
+  dropLease(): void {
+    this.#leaseUntil = 0;
+  }
+
   /** A pushed state. Never extends the lease: only a nonce-matched answer does. */
   apply(message: ApplyTrustMessage): ApplyTrustAnswer {
     if (message.from_revision > this.#applied) return { ok: false, code: "gap", have: this.#applied };

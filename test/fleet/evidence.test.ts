@@ -11,9 +11,9 @@ let us: TestRegion;
 let run: string;
 
 beforeAll(async () => {
-  const regions = await startRegions(["eu", "us"], { packs: ["sovereign", "authzen-certification"] });
-  eu = regions[0]!;
-  us = regions[1]!;
+  [eu, us] = (await startRegions(["eu", "us"], {
+    packs: ["sovereign", "authzen-certification"],
+  })) as readonly [TestRegion, TestRegion];
   const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: READ.subject });
   run = ((await opened.json()) as { readonly run: string }).run;
   for (let i = 0; i < 5; i++) await evaluate(eu, { ...READ, context: { interlock: { run } } });

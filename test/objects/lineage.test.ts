@@ -3,6 +3,9 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { fromBase64url } from "../../src/base/bytes.ts";
 import { sha256 } from "../../src/base/digest.ts";
 import { mintRunId, parseDecisionId } from "../../src/base/ids.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import { encodeConsistency } from "../../src/trust/consistency.ts";
+import type { Facts } from "../../src/vocabulary/types.ts";
 import { checkSource } from "../../src/lineage/chain.ts";
 import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
 import { leafHash } from "../../src/lineage/record.ts";
@@ -178,6 +181,24 @@ describe("idempotency keys", () => {
     });
     if (!revoked.ok) throw new Error(revoked.message);
     expect(await shard().decide(message)).toMatchObject({ items: [{ decision: false, reason: "withheld" }] });
+    await trust().restore(revoked.value.id, "", "t");
+  });
+
+  it("are looked at with the eyes of who repeats: another credential of the PEP, another at_least", async () => {
+    const message = await ask([read1], { idempotency_key: "k-5" });
+    expect(await shard().decide(message)).toMatchObject({ items: [{ decision: true }] });
+    const facts = JSON.parse(await factsOf()) as Facts;
+    const second = jcs({ ...facts, pep: { ...facts.pep, credential: "jti-second" } });
+    expect(await shard().decide({ ...message, facts: second })).toMatchObject({ items: [{ decision: true }] });
+    const key = "credential:https://eu.pdp.example#jti-second";
+    const revoked = await trust().revoke({ key, from: "issue", reason: "", actor: "t", wait: "local" });
+    if (!revoked.ok) throw new Error(revoked.message);
+    const turned = await shard().decide({ ...message, facts: second });
+    expect(turned).toMatchObject({ items: [{ decision: false, reason: "withheld" }], receipt: null });
+    expect(await shard().decide(message)).toMatchObject({ items: [{ decision: true }] });
+    const at_least = encodeConsistency({ region: "eu", revision: 1_000_000 });
+    expect(await shard().decide({ ...message, at_least })).toMatchObject({ items: [{ decision: false }] });
+    expect(await shard().decide({ ...message, dry_run: true })).toMatchObject({ decision_id: null, receipt: null });
     await trust().restore(revoked.value.id, "", "t");
   });
 
