@@ -15,7 +15,7 @@ beforeAll(async () => {
     packs: ["sovereign", "authzen-certification"],
   })) as readonly [TestRegion, TestRegion];
   const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: READ.subject });
-  run = ((await opened.json()) as { readonly run: string }).run;
+  run = (JSON.parse(await opened.text()) as { readonly run: string }).run;
   for (let i = 0; i < 5; i++) await evaluate(eu, { ...READ, context: { interlock: { run } } });
 });
 
