@@ -1,6 +1,6 @@
 import type { JsonValue } from "../base/json.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
-import type { ItemAnswer } from "../objects/shard.ts";
+import type { DecideAnswer, ItemAnswer } from "../objects/shard.ts";
 
 /** A decision as AuthZEN shows it. `context` holds only what is deterministic, and what was asked for inline. */
 export type DecisionBody = { readonly decision: boolean; readonly context?: Readonly<Record<string, unknown>> };
@@ -13,8 +13,29 @@ export const itemError = (message: string): DecisionBody => ({
   context: { error: { status: 400, message } },
 });
 
-/** `id` names this item's record, where there is one and evidence was asked for. */
-export type Shown = { readonly explain: boolean; readonly id: string | null };
+/**
+ * The answer as it may leave now: the Worker may have waited for another shard, and an allow whose time ran out in
+ * between is withheld. The receipt speaks for what was recorded, and this is another answer. A dry run allows nothing.
+ */
+export function release(answer: DecideAnswer, now_ms: number, dry_run: boolean): DecideAnswer {
+  const late = (item: ItemAnswer): boolean => item.decision && item.valid_until_ms <= now_ms;
+  if (dry_run || !answer.items.some(late)) return answer;
+  return { ...answer, receipt: null, items: answer.items.map((item) => (late(item) ? WITHHELD : item)) };
+}
+
+const WITHHELD: ItemAnswer = {
+  decision: false,
+  reason: "withheld",
+  policy_reason: null,
+  obligations: [],
+  valid_until_ms: 0,
+};
+
+/**
+ * `id` names this item's record, where there is one and evidence was asked for. `dry_run`: nobody may take the item for
+ * an allow.
+ */
+export type Shown = { readonly explain: boolean; readonly dry_run: boolean; readonly id: string | null };
 
 /** Of a single evaluation: a deny always says why. */
 export function singleBody(item: ItemAnswer, shown: Shown): DecisionBody {
@@ -36,8 +57,9 @@ export function itemBody(item: ItemAnswer, shown: Shown): DecisionBody {
 const ALLOW: DecisionBody = { decision: true };
 const DENY: DecisionBody = { decision: false };
 
-function contextOf(item: ItemAnswer, { explain, id }: Shown): Record<string, unknown> | null {
+function contextOf(item: ItemAnswer, { explain, dry_run, id }: Shown): Record<string, unknown> | null {
   let context: Record<string, unknown> | null = null;
+  if (dry_run) (context ??= {})["dry_run"] = true;
   if (!item.decision && item.policy_reason !== null) (context ??= {})["policy_reason"] = item.policy_reason;
   if (item.obligations.length > 0) (context ??= {})["obligations"] = item.obligations;
   if (explain) {

@@ -8,7 +8,7 @@ import { invalidText } from "./json-text.ts";
 import { isObject } from "../base/json.ts";
 import { readOptions } from "./interlock-options.ts";
 import { askShard, type CallerState } from "./ask-shard.ts";
-import { deny, receiptJson, singleBody, type DecisionBody } from "./answer-body.ts";
+import { deny, receiptJson, release, singleBody, type DecisionBody } from "./answer-body.ts";
 import { evidenceHeaders } from "./evidence-headers.ts";
 import { countDecision, reportAnswer } from "./report.ts";
 import { bad, json, refuse } from "./reply.ts";
@@ -61,14 +61,15 @@ export async function evaluateOne(
   if (asked.kind === "refuse") return refuse(asked.problem, "text");
   if (asked.kind === "deny") return locally(room, asked.reason);
 
-  const { answer } = asked;
+  const { dry_run, explain } = options;
+  const answer = release(asked.answer, room.now(), dry_run);
   const item = answer.items[0];
   if (item === undefined) return locally(room, "internal");
   reportAnswer(room, arrival, state.caller.pep, request, answer);
   const id = options.inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/0` : null;
-  const shown = singleBody(item, { explain: options.explain, id });
+  const shown = singleBody(item, { explain, dry_run, id });
   return new Response(bodyText(shown, id === null ? null : answer.receipt), {
-    headers: evidenceHeaders([answer], item.decision ? item.valid_until_ms : 0),
+    headers: evidenceHeaders([answer], item.decision && !dry_run ? item.valid_until_ms : 0),
   });
 }
 

@@ -2,9 +2,9 @@ import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import type { BatchSemantic, DecideAnswer } from "../objects/shard.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import { askShard, type CallerState } from "./ask-shard.ts";
-import { deny, itemBody, itemError, receiptJson, type DecisionBody } from "./answer-body.ts";
+import { deny, itemBody, itemError, receiptJson, release, type DecisionBody } from "./answer-body.ts";
 import { readItems, type BatchItem } from "./batch-items.ts";
-import { execute, type Done, type Group, type Planned } from "./batch-plan.ts";
+import { execute, type Executed, type Group, type Planned } from "./batch-plan.ts";
 import { isInvalid } from "./canonical-request.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { evaluateOne, implicitRun, namesRunHere } from "./evaluation.ts";
@@ -46,6 +46,7 @@ export async function evaluateMany(
   if (!read.ok) return refuse(read.error, "text");
   const { plan, implicit } = planItems(room, state, read.value, semantic, options.idempotency_key);
   const traceparent = readTraceparent(request.headers.get("traceparent"));
+  const heard: DecideAnswer[] = [];
   const executed = await execute(plan, semantic, async (group) => {
     const asked = await askShard(
       room,
@@ -55,14 +56,17 @@ export async function evaluateMany(
       message(group, semantic, implicit, traceparent, options),
       options.deadline_ms,
     );
-    if (asked.kind === "answered") reportAnswer(room, arrival, state.caller.pep, request, asked.answer);
+    if (asked.kind === "answered") heard.push(asked.answer);
     return asked;
   });
+  const now_ms = room.now();
+  const released = new Map(heard.map((answer) => [answer, release(answer, now_ms, options.dry_run)]));
+  for (const answer of released.values()) reportAnswer(room, arrival, state.caller.pep, request, answer);
   if (!executed.ok) return refuse(executed.problem, "text");
   for (const done of executed.done) {
     if (done.kind !== "answered") countDecision(room, false, done.kind === "deny" ? done.reason : "input_invalid");
   }
-  return reply(executed.done, executed.answers, options);
+  return reply(executed, released, options);
 }
 
 function readSemantic(options: JsonValue | undefined): BatchSemantic | null {
@@ -136,19 +140,25 @@ function message(
   };
 }
 
-function reply(done: readonly Done[], answers: readonly DecideAnswer[], options: InterlockOptions): Response {
+function reply(
+  executed: Extract<Executed, { ok: true }>,
+  released: ReadonlyMap<DecideAnswer, DecideAnswer>,
+  { explain, dry_run, inline_evidence }: InterlockOptions,
+): Response {
+  const answers = executed.answers.map((answer) => released.get(answer)!);
   let validUntil_ms = 0;
-  const evaluations = done.map((one): DecisionBody => {
+  const evaluations = executed.done.map((one): DecisionBody => {
     if (one.kind === "error") return itemError(one.message);
     if (one.kind === "deny") return deny(one.reason);
-    const { item, answer, index } = one;
-    if (item.decision && (validUntil_ms === 0 || item.valid_until_ms < validUntil_ms))
+    const answer = released.get(one.answer)!;
+    const item = answer.items[one.index]!;
+    if (item.decision && !dry_run && (validUntil_ms === 0 || item.valid_until_ms < validUntil_ms))
       validUntil_ms = item.valid_until_ms;
-    const id = options.inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/${index}` : null;
-    return itemBody(item, { explain: options.explain, id });
+    const id = inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/${one.index}` : null;
+    return itemBody(item, { explain, dry_run, id });
   });
   const headers = evidenceHeaders(answers, validUntil_ms);
-  if (!options.inline_evidence) return new Response(JSON.stringify({ evaluations }), { headers });
+  if (!inline_evidence) return new Response(JSON.stringify({ evaluations }), { headers });
   const receipts = answers.flatMap(({ decision_id, receipt }) =>
     receipt === null ? [] : { decision_id, receipt: receiptJson(receipt) },
   );

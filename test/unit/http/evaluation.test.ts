@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { alice, allowed, bob, call, denied, newRegion, read, record, START_MS, write } from "./region.ts";
+import { alice, allowed, bind, bob, call, denied, newRegion, read, record, START_MS, write } from "./region.ts";
 
 const EVALUATION = "/access/v1/evaluation";
 
@@ -98,9 +98,30 @@ test("explain and inline evidence are in the body, because they were asked for",
 test("a dry run has no id and no receipt", async () => {
   const region = await newRegion();
   const response = await call(region, EVALUATION, { body: { ...allowed, context: { interlock: { dry_run: true } } } });
-  expect(await response.json()).toEqual({ decision: true });
+  expect(await response.json()).toEqual({ decision: true, context: { dry_run: true } });
   expect(response.headers.has("interlock-decision-id")).toBe(false);
   expect(response.headers.has("interlock-receipt")).toBe(false);
+  expect(response.headers.has("interlock-valid-until")).toBe(false);
+});
+
+test("an allow whose time ran out on the way is withheld; a dry run allows nothing anyway", async () => {
+  const region = await newRegion({
+    wrapShard: (shard) => ({
+      ...bind(shard),
+      decide: async (message) => {
+        const answer = await shard.decide(message);
+        region.clock.now_ms += 1_000;
+        return answer;
+      },
+    }),
+  });
+  const late = await call(region, EVALUATION, { body: allowed });
+  expect(await late.json()).toEqual({ decision: false, context: { reason: "withheld" } });
+  expect(late.headers.has("interlock-valid-until")).toBe(false);
+  expect(late.headers.has("interlock-receipt")).toBe(false);
+  expect(JSON.parse(region.lines[0]!)).toMatchObject({ outcome: "deny", reason: "withheld" });
+  const dry = await call(region, EVALUATION, { body: { ...allowed, context: { interlock: { dry_run: true } } } });
+  expect(await dry.json()).toEqual({ decision: true, context: { dry_run: true } });
 });
 
 test.each(["us.1.AAAAAAAAAAAAAAAAAAAAAA", "no-run", "eu.1.short"])(

@@ -3,6 +3,7 @@ import type { ShardRpc } from "../../../src/objects/shard.ts";
 import {
   alice,
   allowed,
+  bind,
   bob,
   call,
   denied,
@@ -319,18 +320,31 @@ test("receipts that do not fit are left out of the headers; many ids too", async
   expect(response.headers.get("interlock-decision-id")).toContain(", ");
 });
 
-function bind(shard: ShardRpc): ShardRpc {
-  return {
-    decide: (message) => shard.decide(message),
-    search: (message) => shard.search(message),
-    openRun: (message) => shard.openRun(message),
-    closeRun: (message) => shard.closeRun(message),
-    describeRun: (run) => shard.describeRun(run),
-    readDecision: (id) => shard.readDecision(id),
-    readRun: (run, limit, before) => shard.readRun(run, limit, before),
-    exportRun: (run, from, limit) => shard.exportRun(run, from, limit),
-    leaves: (from, count) => shard.leaves(from, count),
-    applyTrust: (message) => shard.applyTrust(message),
-    status: () => shard.status(),
+test("the items of a dry run say so, denied or not", async () => {
+  const region = await newRegion();
+  const context = { interlock: { dry_run: true } };
+  const response = await ask(region, { ...allowed, context, evaluations: [{}, { subject: bob }] });
+  expect(await evaluations(response)).toEqual([
+    { decision: true, context: { dry_run: true } },
+    { decision: false, context: { reason: "policy_denied", dry_run: true } },
+  ]);
+  expect(response.headers.has("interlock-valid-until")).toBe(false);
+});
+
+test("an allow that ran out while the Worker waited for another shard is withheld, and only that one", async () => {
+  const region = await newRegion();
+  const [one, two] = await runsOnTwoShards(region);
+  const second = region.shards.find((shard) => shard.runs.has(two))!;
+  const decide = second.decide.bind(second);
+  second.decide = async (message) => {
+    region.clock.now_ms += 1_000;
+    return decide(message);
   };
-}
+  const response = await ask(region, {
+    ...allowed,
+    options: { evaluations_semantic: "deny_on_first_deny" },
+    evaluations: [inRun(one), inRun(two)],
+  });
+  expect(await evaluations(response)).toEqual([{ decision: false, context: { reason: "withheld" } }, ALLOW]);
+  expect(response.headers.get("interlock-valid-until")).toBe(String(region.clock.now_ms + 1_000));
+});

@@ -157,3 +157,20 @@ export const jsonOf = async <T = Record<string, unknown>>(response: Response): P
 function unreachable(object: string): never {
   throw new Error(`no ${object} in this region`);
 }
+
+/** The methods of a shard as an object, so that a test can replace some of them. */
+export function bind(shard: ShardRpc): ShardRpc {
+  return {
+    decide: (message) => shard.decide(message),
+    search: (message) => shard.search(message),
+    openRun: (message) => shard.openRun(message),
+    closeRun: (message) => shard.closeRun(message),
+    describeRun: (run) => shard.describeRun(run),
+    readDecision: (id) => shard.readDecision(id),
+    readRun: (run, limit, before) => shard.readRun(run, limit, before),
+    exportRun: (run, from, limit) => shard.exportRun(run, from, limit),
+    leaves: (from, count) => shard.leaves(from, count),
+    applyTrust: (message) => shard.applyTrust(message),
+    status: () => shard.status(),
+  };
+}
