@@ -6,6 +6,7 @@ const SEND_MS = 250;
 const SEND_LEAVES = 256;
 const MAX_LEAVES = 4_096;
 const RETRY_MS = 1_000;
+const ANSWER_MS = 5_000;
 
 export type LeafSource = {
   readonly source: string;
@@ -65,17 +66,19 @@ export class LeafSender {
     this.#timer = null;
     if (this.#sending) return;
     this.#sending = true;
-    let again = RETRY_MS;
+    let failed = true;
     try {
       // The first message carries nothing: it asks for the mark.
-      while (await this.#send()) again = 0;
-      again = 0;
+      while (await this.#send());
+      failed = false;
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : "unknown";
       console.warn(JSON.stringify({ level: "warn", event: "integrate_failed", source: this.#source.source, message }));
     } finally {
       this.#sending = false;
-      if (again > 0) this.#timer ??= setTimeout(() => void this.#run(), again);
+      // What became durable while the last message was under way has nobody else to announce it.
+      const behind = !this.#stopped && this.#mark !== null && this.#mark < this.#last;
+      if (failed || behind) this.#timer ??= setTimeout(() => void this.#run(), failed ? RETRY_MS : SEND_MS);
     }
   }
 
@@ -86,12 +89,14 @@ export class LeafSender {
     const first = mark === null ? 1 : Math.max(1, this.#confirmed ? mark + 1 : mark);
     const until = mark === null ? 0 : Math.min(last, first + MAX_LEAVES - 1);
     if (mark !== null && until < first) return false;
-    const answer = await integrate({
-      v: 1,
-      source,
-      from_sseq: first,
-      hashes: until === 0 ? new Uint8Array(0) : concat(...hashes(first, until)),
-    });
+    const answer = await withinTime(
+      integrate({
+        v: 1,
+        source,
+        from_sseq: first,
+        hashes: until === 0 ? new Uint8Array(0) : concat(...hashes(first, until)),
+      }),
+    );
     if (!answer.ok) return this.#stop(refusal(answer, mark ?? 0));
     if (answer.mark > last)
       return this.#stop(`the log holds sseq ${answer.mark}, and this source ends at ${last}: it was rewound`);
@@ -111,6 +116,19 @@ export class LeafSender {
     halt(reason);
     this.#ready();
     return false;
+  }
+}
+
+/** A call that hangs must not be the last one. Integrating twice is integrating once, so a late answer does no harm. */
+async function withinTime<T>(call: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS} ms`)), ANSWER_MS);
+  });
+  try {
+    return await Promise.race([call, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
