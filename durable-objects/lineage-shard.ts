@@ -68,8 +68,8 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);
   }
-  exportRun(run: string, from_seq: number, limit: number): Promise<LineageAnswer<RunExport>> {
-    return this.#shard.exportRun(run, from_seq, limit);
+  exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>> {
+    return this.#shard.exportRun(run, before_sseq);
   }
   async leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
     return this.#shard.store.leaves(from_sseq, count);

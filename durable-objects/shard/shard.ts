@@ -57,6 +57,9 @@ const CLOCK_TOLERANCE_MS = 2_000;
 const CLOCK_STEP_MS = 100;
 /** After this a refresh under way is given up and another may start; its late answer is still good, from its send time. */
 const REFRESH_MS = 3_000;
+/** A page of an export. */
+const EXPORT_RECORDS = 500;
+const EXPORT_BYTES = 8 * 1_048_576;
 const FACTS_CACHE = 256;
 
 /**
@@ -509,24 +512,34 @@ export class Shard implements Turn {
     };
   }
 
-  async exportRun(run: string, from_seq: number, limit: number): Promise<LineageAnswer<RunExport>> {
+  async exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>> {
     const row = this.store.run(run);
     if (row === null) return { ok: false, code: "not_found" };
-    // Backwards through the chain to the page asked for; a run is exported rarely and by people.
+    const before = before_sseq === null ? null : this.store.record(before_sseq);
+    if (before_sseq !== null && before?.run !== run) return { ok: false, code: "not_found" };
     const rows: RecordRow[] = [];
-    let seq = row.seq;
-    for (let at: number | null = row.last_sseq; at !== null && seq >= from_seq; seq--) {
+    let bytes = 0;
+    let at = before === null ? row.last_sseq : before.prev_sseq;
+    // One page holds the shard's turn for some milliseconds only, and fits one message.
+    while (at !== null && rows.length < EXPORT_RECORDS && bytes < EXPORT_BYTES) {
       const record: RecordRow | null = this.store.record(at);
       if (record === null) break;
-      if (seq < from_seq + limit) rows.push(record);
+      rows.push(record);
+      bytes += record.leaf.length + (record.sealed?.length ?? 0);
       at = record.prev_sseq;
     }
     const records = await Promise.all(
-      rows
-        .toReversed()
-        .map(async (record) => ({ sseq: record.sseq, leaf: record.leaf, payload: await this.#open(record) })),
+      rows.map(async (record) => ({ sseq: record.sseq, leaf: record.leaf, payload: await this.#open(record) })),
     );
-    return { ok: true, value: { run: { id: row.id, salt: row.salt, seq: row.seq, head: row.head! }, records } };
+    const last = rows.at(-1);
+    return {
+      ok: true,
+      value: {
+        run: { id: row.id, salt: row.salt, seq: row.seq, head: row.head! },
+        records,
+        next_before_sseq: at === null || last === undefined ? null : last.sseq,
+      },
+    };
   }
 
   async #open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {

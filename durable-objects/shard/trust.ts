@@ -107,6 +107,8 @@ export class ShardTrust {
   /** A pushed state. Never extends the lease: only a nonce-matched answer does. */
   apply(message: ApplyTrustMessage): ApplyTrustAnswer {
     if (message.from_revision > this.#applied) return { ok: false, code: "gap", have: this.#applied };
+    if (message.revision < this.#applied) return { ok: false, code: "ahead", have: this.#applied };
+    if (this.#contradicts(message.entries)) return { ok: false, code: "diverged", have: this.#applied };
     this.#take(message.entries, message.revision, message.mode);
     return { ok: true, revision: this.#applied };
   }
@@ -128,11 +130,31 @@ export class ShardTrust {
    */
   takeLease(request: LeaseRequest, answer: LeaseAnswer, sent_ms: number): boolean {
     if (!answer.ok || answer.nonce !== request.nonce) return false;
+    if (answer.revision >= this.#applied && this.#contradicts(answer.entries)) return false;
     this.#take(answer.entries, answer.revision, answer.mode);
     if (answer.material !== null) this.#material = answer.material;
     this.#policy = answer.policy;
     if (!answer.more) this.#leaseUntil = Math.max(this.#leaseUntil, sent_ms + answer.remaining_ms);
     return answer.more;
+  }
+
+  /**
+   * Whether a revision that is not older than the applied one brings an older entry, or another of the same generation.
+   * A generation is made once, so it comes from an authority that was put back, and would change nothing here.
+   */
+  #contradicts(entries: readonly TrustEntry[]): boolean {
+    return entries.some(
+      ({ key, origin, generation, state, from }) =>
+        this.#index.has(this.#token(key)) &&
+        this.#store
+          .entriesOf(key)
+          .some(
+            (own) =>
+              own.origin === origin &&
+              (own.generation > generation ||
+                (own.generation === generation && (own.state !== state || own.from !== from))),
+          ),
+    );
   }
 
   #take(entries: readonly TrustEntry[], revision: number, mode: RegionMode): void {

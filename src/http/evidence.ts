@@ -13,7 +13,7 @@ import { auditor } from "./lineage.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { UNKNOWN_RUN } from "./runs.ts";
 
-/** Records in one RPC: some 3 MiB of message. */
+/** Leaves of the log's own source in one RPC. */
 const PAGE = 1_000;
 const MAX_RECORDS = 100_000;
 /** How long to wait for a cosigned checkpoint that covers the run's head before the bundle goes out without one. */
@@ -37,7 +37,7 @@ export const evidence: Handler = async (room, arrival, request, params) => {
   if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
   const exported = await readRun(room, run);
   if (exported === null) return refuse(UNKNOWN_RUN, "problem");
-  if (exported.records.length < exported.run.seq)
+  if (exported.next_before_sseq !== null)
     return refuse(
       { ...BUSY, detail: `runs of more than ${MAX_RECORDS} records are exported in parts; not built yet` },
       "problem",
@@ -95,16 +95,20 @@ export const evidence: Handler = async (room, arrival, request, params) => {
   });
 };
 
+/** All pages, oldest record first; steps taken after the first page was read are not part of it. */
 async function readRun(room: Room, run: string): Promise<RunExport | null> {
-  const records: RunExport["records"][number][] = [];
-  for (;;) {
-    const page = await room.shard(room.homeOf(run)).exportRun(run, records.length + 1, PAGE);
+  const home = room.homeOf(run);
+  const newest = await room.shard(home).exportRun(run, null);
+  if (!newest.ok) return null;
+  const records = [...newest.value.records];
+  let next = newest.value.next_before_sseq;
+  while (next !== null && records.length < MAX_RECORDS) {
+    const page = await room.shard(home).exportRun(run, next);
     if (!page.ok) return null;
     records.push(...page.value.records);
-    const { seq } = page.value.run;
-    if (page.value.records.length === 0 || records.length >= Math.min(seq, MAX_RECORDS))
-      return { run: page.value.run, records };
+    next = page.value.next_before_sseq;
   }
+  return { ...newest.value, records: records.toReversed(), next_before_sseq: next };
 }
 
 /** Whether the log has the record; waits for it, since a shard sends within a quarter of a second. */

@@ -173,6 +173,8 @@ export type RunExport = {
     readonly leaf: Uint8Array;
     readonly payload: { readonly salts: CommitmentSalts; readonly text: string } | "erased" | "unreadable";
   }[];
+  /** Where the next page goes on; `null` after the run's first record. */
+  readonly next_before_sseq: number | null;
 };
 
 /** Authority → shard: entries and mode as of `revision`; contiguous from `have`. */
@@ -187,7 +189,12 @@ export type ApplyTrustMessage = {
 /** Sent when the revision is *effective*: applied, and everything decided before it is released or withheld. */
 export type ApplyTrustAnswer =
   | { readonly ok: true; readonly revision: number }
-  | { readonly ok: false; readonly code: "gap"; readonly have: number };
+  /**
+   * Not taken. `gap`: entries before `from_revision` are missing; `ahead`: the shard has applied a later revision;
+   * `diverged`: it has a newer entry for a key than this revision brings, so the authority was rewound. `have` is what
+   * the shard has applied; it may not be effective yet.
+   */
+  | { readonly ok: false; readonly code: "gap" | "ahead" | "diverged"; readonly have: number };
 
 export type ShardStatus = {
   readonly shard: number;
@@ -216,8 +223,11 @@ export interface ShardRpc {
   describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;
-  /** A run's records with their opened payloads, in order of `seq` from `from_seq`, for an evidence bundle. */
-  exportRun(run: string, from_seq: number, limit: number): Promise<LineageAnswer<RunExport>>;
+  /**
+   * A page of a run's records with their opened payloads, newest first, for an evidence bundle: those before
+   * `before_sseq` (`null`: from the newest on), as many as fit one message.
+   */
+  exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>>;
   /** Leaf bytes of `count` records from `from_sseq`, for entry bundles and evidence. */
   leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer>;
