@@ -65,6 +65,9 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   async listPeps(): Promise<readonly PepView[]> {
     return this.#authority.peps.list();
   }
+  async pepStatus(id: string): Promise<PepView | null> {
+    return this.#authority.peps.status(id);
+  }
   revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
     return this.#authority.revocations.revoke(message);
   }

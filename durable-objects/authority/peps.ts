@@ -53,9 +53,9 @@ export class Peps {
         note: row.scopes.join(" "),
       },
       () => {
-        const before = this.#store.peps().find(({ id }) => id === row.id);
+        const before = this.#store.pep(row.id);
         const revoked = this.#revocations.any([key]);
-        if (before !== undefined && before.exp_ms > now && !revoked) return "registered";
+        if (before !== null && before.exp_ms > now && !revoked) return "registered";
         if (revoked) return "revoked";
         this.#store.putPep(row);
         return null;
@@ -74,6 +74,11 @@ export class Peps {
   list(): readonly PepView[] {
     const now = Date.now();
     return this.#store.peps().map((row) => this.#describe(row, now));
+  }
+
+  status(id: string): PepView | null {
+    const row = this.#store.pep(id);
+    return row === null ? null : this.#describe(row, Date.now());
   }
 
   #credential(row: PepRow): Promise<string> {

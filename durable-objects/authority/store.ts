@@ -183,10 +183,16 @@ export class AuthorityStore extends Rows {
   }
 
   peps(): readonly PepRow[] {
+    return this.#peps("SELECT * FROM pep ORDER BY id");
+  }
+
+  pep(id: string): PepRow | null {
+    return this.#peps("SELECT * FROM pep WHERE id = ?", id)[0] ?? null;
+  }
+
+  #peps(query: string, ...bindings: string[]): readonly PepRow[] {
     return this.sql
-      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number }>(
-        "SELECT * FROM pep ORDER BY id",
-      )
+      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number }>(query, ...bindings)
       .toArray()
       .map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as PepScope[] }));
   }

@@ -33,8 +33,8 @@ export async function requireRegisteredPep(
   const who = await requirePep(room, request, scope, now_ms);
   if (!who.ok) return who;
   try {
-    const peps = await twice(READ_MS, () => room.authority().listPeps());
-    const status = peps.find(({ id }) => id === who.value.pep)?.status ?? "not registered";
+    const pep = await twice(READ_MS, () => room.authority().pepStatus(who.value.pep));
+    const status = pep?.status ?? "not registered";
     return status === "active" ? who : err(unauthenticated("invalid", `the PEP is ${status}`, room.region.pdp));
   } catch {
     return err(

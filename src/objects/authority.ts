@@ -31,7 +31,7 @@ export type LeaseRequest = {
   readonly v: 1;
   readonly shard: number;
   readonly nonce: string;
-  /** Revision the shard has applied and made durable. */
+  /** The shard's *effective* revision: applied and durable, and everything decided before it released or withheld. */
   readonly revision: number;
   readonly material: string | null;
   /** Public half of the shard's own key, for certification; the kid is `<region>.<log_epoch>.shard-<k>.<n>`. */
@@ -55,8 +55,14 @@ export type LeaseAnswer =
       /** Digest of the active policy. */
       readonly policy: string;
     }
-  /** `rewound`: the authority knows less than a shard does; `another_key`: the shard has lost its own. Both deny all. */
-  | { readonly ok: false; readonly code: "unsupported_version" | "unknown_shard" | "another_key" | "rewound" };
+  /**
+   * No lease. `rewound`: the authority knows less than a shard or the log does; `another_key`: the shard has lost its
+   * own; `unconfirmed`: the log has not yet confirmed the authority's events, ask again. All of them deny everything.
+   */
+  | {
+      readonly ok: false;
+      readonly code: "unsupported_version" | "unknown_shard" | "another_key" | "rewound" | "unconfirmed";
+    };
 
 export type RevokeMessage = {
   readonly key: string;
@@ -150,6 +156,8 @@ export interface AuthorityRpc {
   putMembership(jws: unknown, actor: string): Promise<AdminResult<Enrolment>>;
   registerPep(message: RegisterPepMessage): Promise<AdminResult<PepView & { readonly credential: string }>>;
   listPeps(): Promise<readonly PepView[]>;
+  /** The PEP as it stands now; `null` where none of that id is registered. */
+  pepStatus(id: string): Promise<PepView | null>;
   revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>>;
   /** Lifts this region's own entry by a higher generation that cites the revoking event. */
   restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>>;

@@ -113,6 +113,9 @@ export class MemoryAuthority implements AuthorityRpc {
   async listPeps() {
     return this.peps;
   }
+  async pepStatus(id: string): Promise<PepView | null> {
+    return this.peps.find((pep) => pep.id === id) ?? null;
+  }
   async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
     if (message.key.startsWith("pep:us/")) return { ok: false, code: "foreign_key", message: "homed elsewhere" };
     const revision = this.#revocations.length + 1;

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import { alice, allowed, bob, call, newRegion, jsonOf } from "./region.ts";
 
 const RUNS = "/runs/v1/runs";
@@ -70,6 +71,28 @@ test("a region that denies says why", async () => {
   expect(await response.json()).toMatchObject({ code: "revoked" });
 });
 
+test.each<readonly [ReasonCode, number]>([
+  ["revoked", 403],
+  ["run_closed", 403],
+  ["region_joining", 503],
+  ["region_frozen", 503],
+  ["lineage_halted", 503],
+  ["lineage_unavailable", 503],
+  ["trust_lease_expired", 503],
+  ["policy_stale", 503],
+  ["clock_anomaly", 503],
+  ["overloaded", 503],
+  ["deadline", 503],
+  ["internal", 503],
+])("a run that is refused as %s is %i, with Retry-After where it may pass", async (reason, status) => {
+  const region = await newRegion();
+  for (const shard of region.shards) shard.openRun = async () => ({ ok: false, code: "denied", reason });
+  const response = await call(region, RUNS, { body: { principal: alice } });
+  expect(response.status).toBe(status);
+  expect(response.headers.has("retry-after")).toBe(status === 503);
+  expect(await response.json()).toMatchObject({ code: reason });
+});
+
 test("a shard that throws is 503", async () => {
   const region = await newRegion();
   for (const shard of region.shards) shard.openRun = () => Promise.reject(new Error("gone"));
@@ -102,6 +125,6 @@ test("a PEP that was revoked reads nothing; an authority that is silent lets nob
   expect(await statuses()).toEqual([404, 404]);
   region.authority.peps[0] = { ...region.authority.peps[0]!, status: "revoked" };
   expect(await statuses()).toEqual([401, 401]);
-  region.authority.listPeps = () => Promise.reject(new Error("gone"));
+  region.authority.pepStatus = () => Promise.reject(new Error("gone"));
   expect(await statuses()).toEqual([503, 503]);
 });
