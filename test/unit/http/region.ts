@@ -168,7 +168,7 @@ export function bind(shard: ShardRpc): ShardRpc {
     describeRun: (run) => shard.describeRun(run),
     readDecision: (id) => shard.readDecision(id),
     readRun: (run, limit, before) => shard.readRun(run, limit, before),
-    exportRun: (run, from, limit) => shard.exportRun(run, from, limit),
+    exportRun: (run, before) => shard.exportRun(run, before),
     leaves: (from, count) => shard.leaves(from, count),
     applyTrust: (message) => shard.applyTrust(message),
     status: () => shard.status(),
