@@ -96,10 +96,14 @@ const CONFLICT: Problem = {
 /** Fresh facts in `state`, or the problem that the caller no longer authenticates. */
 export function renewFacts(room: Room, state: CallerState, stale: Caller): Promise<Problem | null> {
   if (state.caller !== stale) return Promise.resolve(null);
-  state.renewal ??= room.peps.again(state.authorization, stale, room.now()).then((who) => {
-    if (!who.ok) return pepProblem(who.error, room.region.pdp);
-    state.caller = who.value;
-    return null;
-  });
+  state.renewal ??= room.peps
+    .again(state.authorization, stale, room.now())
+    .then((who) => {
+      if (!who.ok) return pepProblem(who.error, room.region.pdp);
+      state.caller = who.value;
+      return null;
+    })
+    // The next `stale_facts` of this request is about the facts that came of this one.
+    .finally(() => (state.renewal = null));
   return state.renewal;
 }

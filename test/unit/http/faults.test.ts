@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { ShardRpc } from "../../../src/objects/shard.ts";
-import { allowed, call, newRegion, newSigner, pepClaims, pepKeyOf, sign, jsonOf } from "./region.ts";
+import { alice, allowed, call, newRegion, newSigner, pepClaims, pepKeyOf, sign, jsonOf } from "./region.ts";
 
 const EVALUATION = "/access/v1/evaluation";
 const reasonOf = async (response: Response): Promise<unknown> => {
@@ -80,6 +80,39 @@ test("stale facts: new material, the credential verified again, once", async () 
   expect(region.authority.materials).toBe(2);
   await call(region, EVALUATION, { body: allowed });
   expect(region.authority.materials).toBe(2);
+});
+
+test("material that turns twice during one request is fetched twice", async () => {
+  const region = await newRegion();
+  const key = pepKeyOf(region.signer);
+  const keys = [[key, pepKeyOf(await newSigner("eu.1.authority.2"))], [key]];
+  const homes = new Map<number, string>();
+  while (homes.size < 2) {
+    const { run } = await jsonOf<{ run: string }>(await call(region, "/runs/v1/runs", { body: { principal: alice } }));
+    homes.set(
+      region.shards.findIndex((shard) => shard.runs.has(run)),
+      run,
+    );
+  }
+  for (const shard of region.shards) {
+    const decide = shard.decide.bind(shard);
+    let first = true;
+    shard.decide = (message) => {
+      if (first) region.authority.keys = keys.shift()!;
+      first = false;
+      return decide(message);
+    };
+  }
+  const before = region.authority.materials;
+  const response = await call(region, "/access/v1/evaluations", {
+    body: {
+      ...allowed,
+      options: { evaluations_semantic: "deny_on_first_deny" },
+      evaluations: [...homes.values()].map((run) => ({ context: { interlock: { run } } })),
+    },
+  });
+  expect(await response.json()).toEqual({ evaluations: [{ decision: true }, { decision: true }] });
+  expect(region.authority.materials).toBe(before + 2);
 });
 
 test("stale facts of a credential whose key is gone: 401", async () => {
