@@ -12,13 +12,24 @@ type Properties = Readonly<Record<string, unknown>>;
 export type Entity = { type: string; id: string; properties?: Properties };
 export type Action = { name: string; properties?: Properties };
 export type Question = { subject: Entity; action: Action; resource: Entity; context?: Properties };
-/** `id` names the record of the decision; an allow may be cached until `valid_until_ms`. */
-export type Answer = { decision: boolean; reason?: string; id?: string; receipt?: string; valid_until_ms: number };
-export type Options = { url: string; credential: string; attempts?: number; timeout_ms?: number; fetch?: typeof fetch };
+export type Obligation = { type: string; id: string; properties: Properties };
+/** `id` names the record of the decision; an allow may be cached until `valid_until_ms`, and binds to `obligations`. */
+export type Answer = {
+  decision: boolean;
+  reason?: string;
+  id?: string;
+  receipt?: string;
+  valid_until_ms: number;
+  obligations: readonly Obligation[];
+};
+type Limits = { attempts?: number; timeout_ms?: number; fetch?: typeof fetch };
+/** `obligations`: the types that the caller honours. An allow with any other is a deny, with reason `obligations`. */
+export type Options = Limits & { url: string; credential: string; obligations?: readonly string[] };
 
-const deny = (reason: string): Answer => ({ decision: false, reason, valid_until_ms: 0 });
+const deny = (reason: string): Answer => ({ decision: false, reason, valid_until_ms: 0, obligations: [] });
 
-export function createClient({ url, credential, attempts = 3, timeout_ms = 6_000, fetch: send = fetch }: Options) {
+export function createClient({ url, credential, obligations = [], ...limits }: Options) {
+  const { attempts = 3, timeout_ms = 6_000, fetch: send = fetch } = limits;
   const headers = { Authorization: `Bearer ${credential}`, "Content-Type": "application/json" };
   const once = (body: string): Promise<Response | null> => {
     const init = { method: "POST", headers, body, redirect: "error", signal: AbortSignal.timeout(timeout_ms) } as const;
@@ -33,7 +44,7 @@ export function createClient({ url, credential, attempts = 3, timeout_ms = 6_000
       for (let attempt = 0; attempt < attempts; attempt++) {
         if (attempt > 0) await new Promise((go) => setTimeout(go, 50 * 2 ** attempt * (0.5 + Math.random())));
         const response = await once(body);
-        if (response?.status === 200) return read(await response.json(), response.headers);
+        if (response?.status === 200) return read(await response.json(), response.headers, obligations);
         if (response !== null) last = deny(`http_${response.status}: ${(await response.text()).slice(0, 200)}`);
         if (response !== null && response.status !== 503) return last;
       }
@@ -44,9 +55,17 @@ export function createClient({ url, credential, attempts = 3, timeout_ms = 6_000
   };
 }
 
-function read(body: unknown, headers: Headers): Answer {
-  const { decision, context } = body as { decision?: unknown; context?: { reason?: string } };
+type Body = { decision?: unknown; context?: { reason?: string; obligations?: readonly Obligation[] } };
+
+function read(body: unknown, headers: Headers, honoured: readonly string[]): Answer {
+  const { decision, context } = body as Body;
   const evidence = { id: headers.get("interlock-decision-id") ?? "", receipt: headers.get("interlock-receipt") ?? "" };
   if (decision !== true) return { ...deny(context?.reason ?? "denied"), ...evidence };
-  return { decision: true, ...evidence, valid_until_ms: Number(headers.get("interlock-valid-until") ?? 0) };
+  // Without a record nothing was allowed: a dry run only says what would be.
+  if (evidence.id === "") return { ...deny("no_record"), ...evidence };
+  const { obligations = [] } = context ?? {};
+  if (!obligations.every(({ type }) => honoured.includes(type)))
+    return { ...deny("obligations"), ...evidence, obligations };
+  const valid_until_ms = Number(headers.get("interlock-valid-until") ?? 0);
+  return { decision: true, ...evidence, valid_until_ms, obligations };
 }

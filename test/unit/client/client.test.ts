@@ -38,7 +38,37 @@ test("a retry after a lost answer finds the same decision", async () => {
   expect(region.shards.flatMap((shard) => shard.records)).toHaveLength(1);
 });
 
+const answers = (context: object, headers: Record<string, string> = { "Interlock-Decision-Id": "eu.1.s0.1" }) =>
+  asFetch(async () => Response.json({ decision: true, context }, { headers }));
+
+describe("obligations", () => {
+  const two = ["notification", "audit"].map((type) => ({ type, id: "desk", properties: {} }));
+  test.each([
+    [undefined, false],
+    [[], false],
+    [["audit"], false],
+    [["audit", "notification"], true],
+  ])("of a caller that honours %j", async (honoured, decision) => {
+    const options = honoured === undefined ? {} : { obligations: honoured };
+    const ask = createClient({ url: "http://x", credential: "c", fetch: answers({ obligations: two }), ...options });
+    const answer = await ask(allowed);
+    expect(answer).toMatchObject({ decision, obligations: two, id: "eu.1.s0.1" });
+    expect(answer.reason).toBe(decision ? undefined : "obligations");
+  });
+
+  test("that are no list are no allow", async () => {
+    const ask = createClient({ url: "http://x", credential: "c", fetch: answers({ obligations: { type: "audit" } }) });
+    expect(await ask(allowed)).toMatchObject({ decision: false, reason: "unreadable" });
+  });
+});
+
 describe("fails closed", () => {
+  test("a dry run allows nothing", async () => {
+    const region = await newRegion();
+    const answer = await client(region)({ ...allowed, context: { interlock: { dry_run: true } } });
+    expect(answer).toMatchObject({ decision: false, reason: "no_record", obligations: [] });
+  });
+
   const broken: readonly (readonly [string, () => Promise<Response>, number, string])[] = [
     ["unreachable", () => Promise.reject(new TypeError("x")), 3, "unreachable"],
     ["503", async () => new Response("busy", { status: 503 }), 3, "http_503: busy"],
