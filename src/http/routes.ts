@@ -81,7 +81,7 @@ export const ROUTES = [
     path: "/runs/v1/runs",
     scope: "runs",
     idempotent: "no",
-    statuses: [201, 400, 401, 403, 503],
+    statuses: [201, 400, 401, 403, 413, 503],
     summary: "Open a run, homed in this region",
   },
   {
@@ -91,7 +91,7 @@ export const ROUTES = [
     path: "/runs/v1/runs/{run}",
     scope: "runs",
     idempotent: "yes",
-    statuses: [200, 401, 403, 404],
+    statuses: [200, 401, 403, 404, 503],
     summary: "State of a run",
   },
   {
@@ -101,7 +101,7 @@ export const ROUTES = [
     path: "/runs/v1/runs/{run}/close",
     scope: "runs",
     idempotent: "yes",
-    statuses: [200, 401, 403, 404, 503],
+    statuses: [200, 400, 401, 403, 404, 413, 503],
     summary: "Close a run: no further step in it is allowed",
   },
   {

@@ -97,11 +97,28 @@ async function ask(
   return { ok: false, problem: reasonProblem("internal") };
 }
 
-const denied = (reason: ReasonCode): Problem => ({
-  status: 403,
-  code: reason,
-  detail: `${REASONS[reason].text} ${REASONS[reason].todo}`,
-});
+/** About this region as it is now, not about who asks for what: it may be otherwise in a moment. */
+const UNAVAILABLE: ReadonlySet<ReasonCode> = new Set([
+  "overloaded",
+  "deadline",
+  "internal",
+  "region_joining",
+  "region_frozen",
+  "lineage_halted",
+  "lineage_unavailable",
+  "trust_lease_expired",
+  "policy_stale",
+  "policy_drift",
+  "sync_stale",
+  "sync_unsupported",
+  "sync_equivocation",
+  "clock_anomaly",
+]);
+
+const denied = (reason: ReasonCode): Problem =>
+  UNAVAILABLE.has(reason)
+    ? reasonProblem(reason)
+    : { status: 403, code: reason, detail: `${REASONS[reason].text} ${REASONS[reason].todo}` };
 
 export const reasonProblem = (reason: ReasonCode): Problem =>
   unavailable(`${REASONS[reason].text} ${REASONS[reason].todo}`, reason);
