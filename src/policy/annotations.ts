@@ -1,4 +1,4 @@
-import { isObject, parseJson, type JsonValue } from "../base/json.ts";
+import { isObject, parseJson, type JsonObject, type JsonValue } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Effect } from "../cedar/index.ts";
 import type { Obligation } from "../vocabulary/types.ts";
@@ -52,6 +52,7 @@ function readObligations(text: string): Result<readonly Obligation[], string> {
   return ok(sortObligations(obligations));
 }
 
+/** `properties` with members in the order of JCS: then `JSON.stringify` of a core is its JCS, and equal ones are one text. */
 function obligation<T>(json: JsonValue, then: (one: Obligation) => T): Result<T, string> {
   if (!isObject(json)) return err("@obligation: expected an object");
   const unknown = Object.keys(json).find((name) => !["id", "type", "properties"].includes(name));
@@ -60,7 +61,13 @@ function obligation<T>(json: JsonValue, then: (one: Obligation) => T): Result<T,
   if (typeof id !== "string" || !WORD.test(id)) return err("@obligation: id must be a word");
   if (typeof type !== "string" || !WORD.test(type)) return err("@obligation: type must be a word");
   if (!isObject(properties)) return err("@obligation: properties must be an object");
-  return ok(then({ id, type, properties }));
+  const text = jcs(properties);
+  const canonical = JSON.parse(text) as JsonObject;
+  // A name such as "10" stands first in a JavaScript object, wherever it was put.
+  if (JSON.stringify(canonical) !== text) {
+    return err("@obligation: members of properties that are named with a number cannot be kept in order; use words");
+  }
+  return ok(then({ id, type, properties: canonical }));
 }
 
 /** By type, then id, then properties; equal ones once. The order in which policies were written does not show. */
