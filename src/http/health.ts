@@ -4,11 +4,15 @@ import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { regionStatus, type RegionStatus } from "./region-status.ts";
 import { json } from "./reply.ts";
+import type { ReasonCode } from "../vocabulary/reasons.ts";
 
 /** One aspect of continuous authorization: a word, what it rests on, and how old that is. */
 type Aspect = { readonly state: string; readonly detail: string; readonly age_ms: number | null };
 
 const NOT_BUILT = (detail: string): Aspect => ({ state: "not_built", detail, age_ms: null });
+
+/** A shard says any reason for which it denies everything; with this one its lineage must not go on. */
+const HALTED: ReasonCode = "lineage_halted";
 
 /** 200 where this region can decide, 503 and why where it cannot. */
 export const health: Handler = async (room) => {
@@ -72,7 +76,8 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
   }
   shards.forEach((shard, index) => {
     if (shard === null) problems.push(`shard ${index} of ${room.region.shards} does not answer`);
-    else if (shard.halted !== null) problems.push(`shard ${index} is halted: ${shard.halted}`);
+    else if (shard.halted === HALTED) problems.push(`shard ${index} is halted: ${shard.halted}`);
+    else if (shard.halted !== null) problems.push(`shard ${index} denies: ${shard.halted}`);
   });
   if (log !== null && log.halted !== null) problems.push(`the region log is halted: ${log.halted}`);
   return problems;
@@ -83,7 +88,7 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
   const leased = up.filter((shard) => shard.lease_remaining_ms > 0);
   const oldest =
     leased.length === 0 ? null : Math.max(...leased.map((shard) => FRESHNESS.lease_ms - shard.lease_remaining_ms));
-  const halted = up.some((shard) => shard.halted !== null);
+  const halted = up.some((shard) => shard.halted === HALTED);
   const drift = authority !== null && leased.some((shard) => shard.policy !== authority.policy);
   const flushed = up.filter((shard) => shard.flushes > 0);
   return {

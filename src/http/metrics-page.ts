@@ -35,7 +35,7 @@ export const metricsPage: Handler = async (room) => {
     },
     {
       name: "interlock_shard_halted",
-      help: "1 where a shard's lineage is halted.",
+      help: "1 where a shard denies everything; /health says why.",
       samples: shards.flatMap((shard, k) =>
         shard === null ? [] : { labels: of(k), value: shard.halted === null ? 0 : 1 },
       ),

@@ -10,7 +10,10 @@ import { bad, json, refuse, unavailable, type Problem } from "./reply.ts";
 const MAX_PAGE = 1_000;
 const MAX_TOKEN_CHARS = 4_096;
 
-/** The three AuthZEN searches. What cannot be asked is a 503, never an empty list that looks like an answer. */
+/**
+ * The three AuthZEN searches. Where no shard answers, it is a 503. A region that denies everything answers: it finds
+ * nothing, and `context.reason` says that this is no word of policy.
+ */
 export async function search(
   room: Room,
   arrival: Arrival,
