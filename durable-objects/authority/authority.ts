@@ -9,6 +9,7 @@ import { CertifiedKeys } from "./keys.ts";
 import { Memberships } from "./memberships.ts";
 import { Peps } from "./peps.ts";
 import { Revocations } from "./revocations.ts";
+import { Rewind } from "./rewind.ts";
 import { Shards } from "./shards.ts";
 import { Standing } from "./standing.ts";
 import { AuthorityStore } from "./store.ts";
@@ -35,11 +36,19 @@ export class Authority {
   private constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey) {
     this.#region = region;
     this.#policy = activePolicy(region);
-    this.#writer = new EventWriter(env, region, store, signing);
+    const rewind = new Rewind(store);
+    this.#writer = new EventWriter(env, region, store, signing, rewind);
     this.#standing = new Standing(region, store);
     this.store = store;
     this.keys = new CertifiedKeys(region, store, this.#writer, signing);
-    this.shards = new Shards(env, region, store, this.keys, this.#standing, this.#policy.digest);
+    this.shards = new Shards(env, region, {
+      store,
+      keys: this.keys,
+      standing: this.#standing,
+      writer: this.#writer,
+      rewind,
+      policy: this.#policy.digest,
+    });
     this.revocations = new Revocations(region, store, this.#writer, this.shards);
     this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
     this.memberships = new Memberships(env, region, this.#writer, this.keys, this.#standing, this.shards);

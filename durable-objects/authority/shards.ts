@@ -4,10 +4,23 @@ import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import { ShardLeases } from "./leases.ts";
 import type { Standing } from "./standing.ts";
+import { pause } from "./pause.ts";
+import type { Rewind } from "./rewind.ts";
 import { asEntry, type AuthorityStore } from "./store.ts";
+import type { EventWriter } from "./writer.ts";
 
 /** Entries in one lease answer: about 1 MiB of message at most. */
 const ENTRIES_PER_ANSWER = 5_000;
+
+export type ShardsRoom = {
+  readonly store: AuthorityStore;
+  readonly keys: CertifiedKeys;
+  readonly standing: Standing;
+  readonly writer: EventWriter;
+  readonly rewind: Rewind;
+  /** Digest of the active policy, which every lease names. */
+  readonly policy: string;
+};
 
 /** How trust reaches the shards: leases that they ask for, and pushes that a writer waits for. */
 export class Shards {
@@ -16,28 +29,21 @@ export class Shards {
   readonly #store: AuthorityStore;
   readonly #keys: CertifiedKeys;
   readonly #standing: Standing;
-  /** Digest of the active policy, which every lease names. */
+  readonly #writer: EventWriter;
+  readonly #rewind: Rewind;
   readonly #policy: string;
   readonly #leases: ShardLeases;
-  /** The storage was put back behind what a shard knows (`#noteRewind`). */
-  #rewound: boolean;
 
-  constructor(
-    env: Env,
-    region: Region,
-    store: AuthorityStore,
-    keys: CertifiedKeys,
-    standing: Standing,
-    policy: string,
-  ) {
+  constructor(env: Env, region: Region, room: ShardsRoom) {
     this.#env = env;
     this.#region = region;
-    this.#store = store;
-    this.#keys = keys;
-    this.#standing = standing;
-    this.#policy = policy;
+    this.#store = room.store;
+    this.#keys = room.keys;
+    this.#standing = room.standing;
+    this.#writer = room.writer;
+    this.#rewind = room.rewind;
+    this.#policy = room.policy;
     this.#leases = new ShardLeases(region.shards, Date.now(), FRESHNESS.lease_ms);
-    this.#rewound = store.meta("rewound") !== null;
   }
 
   /**
@@ -50,6 +56,7 @@ export class Shards {
     if (!Number.isInteger(request.shard) || request.shard < 0 || request.shard >= this.#region.shards) {
       return { ok: false, code: "unknown_shard" };
     }
+    if (!(await this.#writer.confirmed())) return { ok: false, code: this.#rewind.noted ? "rewound" : "unconfirmed" };
     const certified = this.#keys.find(request.key.kid);
     // The shard lost its storage: its receipts would not verify, and its chain would begin again at 1.
     if (certified !== undefined && certified.x !== request.key.x) return { ok: false, code: "another_key" };
@@ -58,8 +65,8 @@ export class Shards {
     // would not wait for this lease.
     const now = Date.now();
     const head = this.#store.head().seq;
-    if (request.revision > head) this.#noteRewind(request, head);
-    if (this.#rewound) return { ok: false, code: "rewound" };
+    if (request.revision > head) this.#noteRewind(request.shard, request.revision, head);
+    if (this.#rewind.noted) return { ok: false, code: "rewound" };
     const rows = this.#store.entriesAfter(request.revision, ENTRIES_PER_ANSWER + 1);
     const more = rows.length > ENTRIES_PER_ANSWER;
     const entries = more ? rows.slice(0, ENTRIES_PER_ANSWER) : rows;
@@ -81,17 +88,9 @@ export class Shards {
     };
   }
 
-  /**
-   * A shard has made effective what this authority does not know: the authority's storage was put back. Its next
-   * events would carry numbers that the shard has passed, and would be taken for known: a revocation "confirmed" and
-   * without effect. So no lease is granted any more, and everything is denied, also after a restart.
-   */
-  #noteRewind({ shard, revision }: LeaseRequest, head: number): void {
-    if (this.#rewound) return;
-    this.#rewound = true;
-    const message = `shard ${shard} is at trust revision ${revision}, the authority's storage only at ${head}: it was put back; restore the region's whole directory`;
-    this.#store.setMeta("rewound", message);
-    console.error(JSON.stringify({ level: "error", event: "authority_rewound", message }));
+  /** A shard has made effective what this authority does not know. */
+  #noteRewind(shard: number, revision: number, head: number): void {
+    this.#rewind.note(`shard ${shard} is at trust revision ${revision}, the authority only at ${head}`);
   }
 
   /** Pushes the state to every shard and waits until each has made it effective or its lease has ended. */
@@ -99,21 +98,28 @@ export class Shards {
     const ends = this.#leases.endsBefore();
     await Promise.all(
       Array.from({ length: this.#region.shards }, async (_, shard) => {
-        if (this.#leases.revisionOf(shard) >= revision) return;
+        if (this.#isConfirmed(shard, revision)) return;
         const end = ends[shard]!;
         const confirmed = this.#push(shard).then((applied) => {
-          if (applied >= revision) this.#leases.confirmed(shard, applied);
-          return applied >= revision;
+          if (applied !== null) this.#leases.confirmed(shard, applied);
+          return this.#isConfirmed(shard, revision);
         });
-        const expired = sleep(Math.max(0, end - Date.now()) + 1).then(() => false);
+        const expired = pause(Math.max(0, end - Date.now()) + 1).then(() => false);
         if (await Promise.race([confirmed, expired])) return;
         // An early answer that does not confirm still leaves the lease to run out.
-        await sleep(Math.max(0, end - Date.now()) + 1);
+        await pause(Math.max(0, end - Date.now()) + 1);
       }),
     );
   }
 
-  async #push(shard: number): Promise<number> {
+  #isConfirmed(shard: number, revision: number): boolean {
+    return !this.#rewind.noted && this.#leases.revisionOf(shard) >= revision;
+  }
+
+  /** The revision that the shard has made effective: this authority's head, or `null`. */
+  async #push(shard: number): Promise<number | null> {
+    // A shard that has other events under these numbers would take the new ones for known.
+    if (!(await this.#writer.confirmed())) return null;
     try {
       for (let from = this.#leases.revisionOf(shard), tries = 0; tries < 1_000; tries++) {
         const rows = this.#store.entriesAfter(from, ENTRIES_PER_ANSWER);
@@ -126,24 +132,30 @@ export class Shards {
           mode: this.#standing.mode(),
           entries: rows.map(asEntry),
         });
-        if (answer.ok && answer.revision >= this.#store.head().seq) return answer.revision;
-        from = answer.ok ? answer.revision : answer.have;
+        const head = this.#store.head().seq;
+        const have = answer.ok ? answer.revision : answer.have;
+        if (have > head) this.#noteRewind(shard, have, head);
+        if (!answer.ok && answer.code === "diverged")
+          this.#rewind.note(`shard ${shard} has a newer entry for a key at trust revision ${have}`);
+        if (this.#rewind.noted) return null;
+        if (answer.ok && have === head) return head;
+        from = have;
       }
     } catch {
       // Unreachable: its lease will end, and that is what the caller waits for.
     }
-    return -1;
+    return null;
   }
 
   /** How far a revision is effective in this region. */
   statusOf(revision: number): RevocationView["status"][string] {
-    if (this.#leases.allConfirmed(revision)) return "confirmed";
-    return this.#leases.allExpired(revision, Date.now()) ? "lease_expired" : "unconfirmed";
+    // What shards confirmed to a storage that was put back they confirmed of other events.
+    const wanted = this.#rewind.noted ? Number.POSITIVE_INFINITY : revision;
+    if (this.#leases.allConfirmed(wanted)) return "confirmed";
+    return this.#leases.allExpired(wanted, Date.now()) ? "lease_expired" : "unconfirmed";
   }
 
   describe(): AuthorityStatus["shards"] {
     return this.#leases.describe(Date.now());
   }
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

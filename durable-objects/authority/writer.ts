@@ -2,11 +2,14 @@ import { base64url } from "../../src/base/bytes.ts";
 import { COMMITMENT_SALT_BYTES, commitment, leafHash } from "../../src/lineage/record.ts";
 import { encodeStateRecord } from "../../src/lineage/state-record.ts";
 import { regionLog, type Env } from "../../src/objects/address.ts";
-import type { Region } from "../../src/region/config.ts";
+import type { IntegrateAnswer } from "../../src/objects/log.ts";
+import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { eventClaims, eventDigest, eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEvent } from "../../src/trust/events.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import { pause } from "./pause.ts";
+import type { Rewind } from "./rewind.ts";
 import type { AuthorityStore } from "./store.ts";
 
 /** What an event says; the writer adds origin, order and time, and what only revocations and restorations say. */
@@ -29,19 +32,24 @@ export class EventWriter {
   readonly #store: AuthorityStore;
   readonly #signing: SigningKey;
   readonly #leaves: LeafSender;
+  readonly #rewind: Rewind;
+  /** The log's last word. */
+  #answer: IntegrateAnswer | null = null;
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey) {
+  constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey, rewind: Rewind) {
     this.#region = region;
     this.#store = store;
     this.#signing = signing;
+    this.#rewind = rewind;
     this.#leaves = new LeafSender(
       {
         source: "trust",
         hashes: (first, last) => store.leafHashes(first, last),
-        integrate: (message) => regionLog(env, region).integrate(message),
-        // A halted log halts the shards, which ask it themselves; trust events are deny-ward and go on.
-        halt: () => undefined,
+        integrate: async (message) => (this.#answer = await regionLog(env, region).integrate(message)),
+        halt: (reason) => {
+          if (reason !== null && this.#contradicted()) this.#rewind.note(`the region log contradicts it (${reason})`);
+        },
       },
       store.leafHead().sseq,
     );
@@ -50,6 +58,24 @@ export class EventWriter {
   /** Asks the log for its mark; the answer comes when it comes. */
   start(): void {
     this.#leaves.notify(this.#store.leafHead().sseq);
+  }
+
+  /**
+   * The log has more of this source than there is, or another record. Not: a log that is halted, or was itself put
+   * back. It halts the shards, which ask it themselves; trust events are deny-ward and go on.
+   */
+  #contradicted(): boolean {
+    const answer = this.#answer;
+    return answer !== null && (answer.ok || answer.code === "diverged");
+  }
+
+  /**
+   * Whether the log has confirmed, since this object started, that it has these events and no others: before that
+   * nobody knows whether the storage was put back. Waits as long as a shard does for a lease, then answers as it is.
+   */
+  async confirmed(): Promise<boolean> {
+    if (this.#leaves.mark === null) await Promise.race([this.#leaves.ready, pause(FRESHNESS.refresh_wait_ms)]);
+    return this.#leaves.mark !== null && !this.#rewind.noted;
   }
 
   /**

@@ -1,6 +1,7 @@
 import { cpSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { RevocationView } from "../../src/objects/authority.ts";
 import { checkLineage } from "../../tools/lineage/check.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { jwksOf, missingFromDisk } from "../support/acknowledged.ts";
@@ -128,6 +129,40 @@ describe("a backup put back, of a region without peers", () => {
     expect(region.log.join("\n")).toContain("restore the region's whole directory");
   });
 
+  test("an authority put back, and its revocations made again as the manual says: none is called confirmed", async () => {
+    const keys = ["subject:user/alice", "subject:user/bob", "resource:record/record-1"];
+    const revokeAll = async (): Promise<readonly RevocationView[]> => {
+      const made: RevocationView[] = [];
+      for (const key of keys) made.push(await admin.revoke({ key, from: "issue", reason: "test", wait: "local" }));
+      return made;
+    };
+    await decide(1);
+    await rewind(async () => {
+      for (const { id } of await revokeAll()) await admin.restore(id, "test over");
+      expect(await evaluate(region, READ)).toMatchObject({ decision: true });
+    }, "trust-authority");
+    await region.restart();
+    for (let i = 0; i < 2; i++) {
+      for (const { status } of await revokeAll()) expect(status).toEqual({ eu: "lease_expired" });
+      expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_lease_expired" });
+      await region.restart();
+    }
+  });
+
+  test("an authority put back where no shard was told what it forgot: the log knows, and nothing is allowed", async () => {
+    await decide(1);
+    await rewind(async () => {
+      for (const id of ["a", "b", "c"]) await admin.registerPep({ id, scopes: ["evaluate"], ttl_s: 60 });
+      // Leaves leave after 250 ms at most.
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+    }, "trust-authority");
+    await region.restart();
+    expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_lease_expired" });
+    expect(region.log.join("\n")).toContain("the region log contradicts it");
+    await region.restart();
+    expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_lease_expired" });
+  });
+
   test("a shard put back alone is behind the log's mark: it halts, writes nothing, and stays halted", async () => {
     await decide(3);
     await rewind(async () => {
@@ -230,7 +265,9 @@ describe("a backup put back, of a region with peers", () => {
     );
     const note = await (await fetch(`${region.url}/log/checkpoint`)).text();
     await region.restart();
-    expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "lineage_halted" });
+    // A halted log confirms nobody's events either, so the shards have no lease.
+    expect(await evaluate(region, READ)).toMatchObject({ decision: false, id: null });
+    expect(await problems()).toContainEqual(expect.stringContaining("the region log is halted"));
     expect(await (await fetch(`${region.url}/log/checkpoint`)).text()).toBe(note);
   });
 

@@ -122,11 +122,13 @@ describe("revocation inside a region (G3)", () => {
     const registered = await trust().registerPep({ id: "shown", scopes: ["evaluate"], ttl_s: 60, actor: "t" });
     expect(registered).toMatchObject({ ok: true, value: { status: "active" } });
     const keys = ["subject:user/nobody", `key:${thumbprint}`];
-    const status = async () => (await trust().listPeps()).find(({ id }) => id === "shown")!.status;
+    const status = async () => (await trust().pepStatus("shown"))!.status;
     expect([await trust().anyRevoked(keys), await status()]).toEqual([false, "active"]);
     const revoked = await trust().revoke({ key: keys[1]!, from: "issue", reason: "", actor: "t", wait: "local" });
     if (!revoked.ok) throw new Error(revoked.message);
     expect([await trust().anyRevoked(keys), await status()]).toEqual([true, "revoked"]);
+    expect(await trust().listPeps()).toEqual([await trust().pepStatus("shown")]);
+    expect(await trust().pepStatus("hidden")).toBeNull();
     expect(await trust().anyRevoked([])).toBe(false);
     await trust().restore(revoked.value.id, "", "t");
     expect([await trust().anyRevoked(keys), await status()]).toEqual([false, "active"]);
@@ -146,7 +148,7 @@ describe("revocation inside a region (G3)", () => {
         from_revision: revision,
         revision: revision + 1,
         mode: "active",
-        entries: [{ key: "subject:user/alice", origin: "eu", generation: 1_000, state: "revoked", from: "issue" }],
+        entries: [{ key: "subject:user/alice", origin: "eu", generation: 3, state: "revoked", from: "issue" }],
       });
       // Shares the next flush with the withheld record.
       const beside = object.decide(other);
@@ -224,8 +226,11 @@ describe("revocation inside a region (G3)", () => {
     for (const answer of told) expect(answer).toMatchObject({ items: [{ decision: false, reason: "withheld" }] });
     expect(new Set(told.map((answer) => answer.ok && answer.decision_id)).size).toBe(1);
     // Let the authority catch up with the revisions that this test made up.
-    for (const id of ["x", "y"])
-      await trust().revoke({ key: `subject:user/${id}`, from: "issue", reason: "t", actor: "t", wait: "local" });
+    for (const [id, wait] of [
+      ["x", "accepted"],
+      ["y", "local"],
+    ] as const)
+      await trust().revoke({ key: `subject:user/${id}`, from: "issue", reason: "t", actor: "t", wait });
   });
 
   it("freezes and unfreezes the whole region", async () => {
