@@ -57,19 +57,19 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
     return this.#shard.closeRun(message);
   }
   describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
-    return this.#shard.describeRun(run);
+    return this.#shard.lineage.describeRun(run);
   }
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
-    return this.#shard.readDecision(id);
+    return this.#shard.lineage.readDecision(id);
   }
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>> {
-    return this.#shard.readRun(run, limit, before_sseq);
+    return this.#shard.lineage.readRun(run, limit, before_sseq);
   }
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);
   }
   exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>> {
-    return this.#shard.exportRun(run, before_sseq);
+    return this.#shard.lineage.exportRun(run, before_sseq);
   }
   async leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
     return this.#shard.store.leaves(from_sseq, count);

@@ -1,7 +1,6 @@
 import { base64url, fromBase64url } from "../../src/base/bytes.ts";
 import { digestOf } from "../../src/base/digest.ts";
-import { decisionId, mintRunId, parseDecisionId } from "../../src/base/ids.ts";
-import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
+import { mintRunId } from "../../src/base/ids.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { Facts, TrustView } from "../../src/vocabulary/types.ts";
@@ -13,7 +12,7 @@ import {
   receiptText,
   RECEIPT_TYPE,
 } from "../../src/lineage/receipt.ts";
-import { openPayload, type Aead, type OpenedPayload, type RegionKey } from "../../src/lineage/seal.ts";
+import type { Aead, RegionKey } from "../../src/lineage/seal.ts";
 import { authority, regionLog, type Env } from "../../src/objects/address.ts";
 import type {
   ApplyTrustAnswer,
@@ -22,13 +21,8 @@ import type {
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
-  LineageAnswer,
   OpenRunMessage,
-  RecordDescription,
   RunAnswer,
-  RunDescription,
-  RunExport,
-  RunLineage,
   SearchAnswer,
   SearchMessage,
   ShardStatus,
@@ -40,12 +34,13 @@ import { LeafSender } from "../leaf-sender.ts";
 import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
-import { CloseRunCall, describeRun, OpenRunCall } from "./run-calls.ts";
+import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
 import { nothingFound, search } from "./search.ts";
-import { ShardStore, type RecordRow } from "./store.ts";
+import { LineageReader } from "./reader.ts";
+import { ShardStore } from "./store.ts";
 import { ShardTrust } from "./trust.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
-import { callRoot, SourceWriter } from "./writer.ts";
+import { callRoot, SourceWriter, type SourceIdentity } from "./writer.ts";
 
 /** A record is in the log, under a signed checkpoint, this long after its decision at the latest, or the promise is broken. */
 const MERGE_DELAY_MS = 2_000;
@@ -57,9 +52,6 @@ const CLOCK_TOLERANCE_MS = 2_000;
 const CLOCK_STEP_MS = 100;
 /** After this a refresh under way is given up and another may start; its late answer is still good, from its send time. */
 const REFRESH_MS = 3_000;
-/** A page of an export. */
-const EXPORT_RECORDS = 500;
-const EXPORT_BYTES = 8 * 1_048_576;
 const FACTS_CACHE = 256;
 
 /**
@@ -85,6 +77,7 @@ export class Shard implements Turn {
   readonly #facts = new Map<string, ParsedFacts>();
   readonly store: ShardStore;
   readonly writer: SourceWriter;
+  readonly lineage: LineageReader;
   readonly policy: ReturnType<typeof activePolicy>;
   readonly shard: number;
   #signing!: SigningKey;
@@ -111,13 +104,15 @@ export class Shard implements Turn {
     this.policy = activePolicy(this.#config);
     this.#regionKey = this.#readRegionKey();
     this.#aead = aesGcm(this.#regionKey.bytes);
-    this.writer = new SourceWriter(this.store, {
+    const identity: SourceIdentity = {
       region: this.region,
       log_epoch: this.log_epoch,
       shard,
       region_key: this.#regionKey,
       aead: this.#aead,
-    });
+    };
+    this.writer = new SourceWriter(this.store, identity);
+    this.lineage = new LineageReader(this.store, identity);
     const kid = receiptKid(this.region, this.log_epoch, shard, 1);
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
@@ -464,108 +459,6 @@ export class Shard implements Turn {
         }),
       );
     }
-  }
-
-  // ── reading lineage ─────────────────────────────────────────────────────────────────────────────────────────────
-
-  async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
-    const parts = parseDecisionId(id);
-    const here =
-      parts !== null &&
-      parts.region === this.region &&
-      parts.log_epoch === this.log_epoch &&
-      parts.shard === this.shard;
-    const row = here ? this.store.record(parts.sseq) : null;
-    // `id/index` must name the record by the id that the record itself carries; `id` and `id/0` name the same one.
-    const described = row === null ? null : await this.#describeRecord(row);
-    const plain = (name: string): string => (name.endsWith("/0") ? name.slice(0, -2) : name);
-    if (described === null || plain(described.decision_id) !== plain(id)) return { ok: false, code: "not_found" };
-    return { ok: true, value: described };
-  }
-
-  async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
-    const row = this.store.run(run);
-    return row === null ? { ok: false, code: "not_found" } : { ok: true, value: describeRun(row) };
-  }
-
-  async readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>> {
-    const row = this.store.run(run);
-    if (row === null) return { ok: false, code: "not_found" };
-    const records: RecordDescription[] = [];
-    let at: number | null = row.last_sseq;
-    let next: number | null = null;
-    // Backwards through the chain; `before_sseq` is where the previous page ended.
-    if (before_sseq !== null) {
-      const before = this.store.record(before_sseq);
-      at = before?.run === run ? before.prev_sseq : null;
-    }
-    while (at !== null && records.length < limit) {
-      const record: (RecordRow & { run: string }) | null = this.store.record(at);
-      if (record === null) break;
-      records.push(await this.#describeRecord(record));
-      next = record.prev_sseq === null ? null : at;
-      at = record.prev_sseq;
-    }
-    return {
-      ok: true,
-      value: { run: describeRun(row), records: records.toReversed(), next_before_sseq: at === null ? null : next },
-    };
-  }
-
-  async exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>> {
-    const row = this.store.run(run);
-    if (row === null) return { ok: false, code: "not_found" };
-    const before = before_sseq === null ? null : this.store.record(before_sseq);
-    if (before_sseq !== null && before?.run !== run) return { ok: false, code: "not_found" };
-    const rows: RecordRow[] = [];
-    let bytes = 0;
-    let at = before === null ? row.last_sseq : before.prev_sseq;
-    // One page holds the shard's turn for some milliseconds only, and fits one message.
-    while (at !== null && rows.length < EXPORT_RECORDS && bytes < EXPORT_BYTES) {
-      const record: RecordRow | null = this.store.record(at);
-      if (record === null) break;
-      rows.push(record);
-      bytes += record.leaf.length + (record.sealed?.length ?? 0);
-      at = record.prev_sseq;
-    }
-    const records = await Promise.all(
-      rows.map(async (record) => ({ sseq: record.sseq, leaf: record.leaf, payload: await this.#open(record) })),
-    );
-    const last = rows.at(-1);
-    return {
-      ok: true,
-      value: {
-        run: { id: row.id, salt: row.salt, seq: row.seq, head: row.head! },
-        records,
-        next_before_sseq: at === null || last === undefined ? null : last.sseq,
-      },
-    };
-  }
-
-  async #open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {
-    if (row.sealed === null) return "erased";
-    const { number, bytes } = this.#regionKey;
-    const place = { region: this.region, log_epoch: this.log_epoch, source: `shard/${this.shard}`, sseq: row.sseq };
-    const opened = await openPayload(this.#aead, (named) => (named === number ? bytes : null), place, row.sealed);
-    return opened.ok ? opened.value : "unreadable";
-  }
-
-  async #describeRecord(row: RecordRow): Promise<RecordDescription> {
-    const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
-    const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
-    const opened = await this.#open(row);
-    const payload = typeof opened === "string" ? null : parseJson(opened.text);
-    return {
-      decision_id:
-        typeof body["decision_id"] === "string"
-          ? body["decision_id"]
-          : decisionId(this.region, this.log_epoch, this.shard, row.sseq),
-      leaf: base64url(row.leaf),
-      leaf_hash: base64url(row.leaf_hash),
-      record: body,
-      payload: payload?.ok === true && isObject(payload.value) ? payload.value : null,
-      payload_status: typeof opened === "string" ? opened : "opened",
-    };
   }
 
   async status(): Promise<ShardStatus> {

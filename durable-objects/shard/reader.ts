@@ -1,0 +1,130 @@
+import { base64url } from "../../src/base/bytes.ts";
+import { decisionId, parseDecisionId } from "../../src/base/ids.ts";
+import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
+import { openPayload, type OpenedPayload } from "../../src/lineage/seal.ts";
+import type {
+  LineageAnswer,
+  RecordDescription,
+  RunDescription,
+  RunExport,
+  RunLineage,
+} from "../../src/objects/shard.ts";
+import { describeRun } from "./run-calls.ts";
+import type { RecordRow, ShardStore } from "./store.ts";
+import type { SourceIdentity } from "./writer.ts";
+
+/** A page of an export. */
+const EXPORT_RECORDS = 500;
+const EXPORT_BYTES = 8 * 1_048_576;
+
+/** What the authorized read of this source: records by id and by run, with their payloads opened. Decides nothing. */
+export class LineageReader {
+  readonly #store: ShardStore;
+  readonly #id: SourceIdentity;
+
+  constructor(store: ShardStore, id: SourceIdentity) {
+    this.#store = store;
+    this.#id = id;
+  }
+
+  async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
+    const parts = parseDecisionId(id);
+    const here =
+      parts !== null &&
+      parts.region === this.#id.region &&
+      parts.log_epoch === this.#id.log_epoch &&
+      parts.shard === this.#id.shard;
+    const row = here ? this.#store.record(parts.sseq) : null;
+    // `id/index` must name the record by the id that the record itself carries; `id` and `id/0` name the same one.
+    const described = row === null ? null : await this.#describeRecord(row);
+    const plain = (name: string): string => (name.endsWith("/0") ? name.slice(0, -2) : name);
+    if (described === null || plain(described.decision_id) !== plain(id)) return { ok: false, code: "not_found" };
+    return { ok: true, value: described };
+  }
+
+  async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
+    const row = this.#store.run(run);
+    return row === null ? { ok: false, code: "not_found" } : { ok: true, value: describeRun(row) };
+  }
+
+  async readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>> {
+    const row = this.#store.run(run);
+    if (row === null) return { ok: false, code: "not_found" };
+    const records: RecordDescription[] = [];
+    let at: number | null = row.last_sseq;
+    let next: number | null = null;
+    // Backwards through the chain; `before_sseq` is where the previous page ended.
+    if (before_sseq !== null) {
+      const before = this.#store.record(before_sseq);
+      at = before?.run === run ? before.prev_sseq : null;
+    }
+    while (at !== null && records.length < limit) {
+      const record: (RecordRow & { run: string }) | null = this.#store.record(at);
+      if (record === null) break;
+      records.push(await this.#describeRecord(record));
+      next = record.prev_sseq === null ? null : at;
+      at = record.prev_sseq;
+    }
+    return {
+      ok: true,
+      value: { run: describeRun(row), records: records.toReversed(), next_before_sseq: at === null ? null : next },
+    };
+  }
+
+  async exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>> {
+    const row = this.#store.run(run);
+    if (row === null) return { ok: false, code: "not_found" };
+    const before = before_sseq === null ? null : this.#store.record(before_sseq);
+    if (before_sseq !== null && before?.run !== run) return { ok: false, code: "not_found" };
+    const rows: RecordRow[] = [];
+    let bytes = 0;
+    let at = before === null ? row.last_sseq : before.prev_sseq;
+    // One page holds the shard's turn for some milliseconds only, and fits one message.
+    while (at !== null && rows.length < EXPORT_RECORDS && bytes < EXPORT_BYTES) {
+      const record: RecordRow | null = this.#store.record(at);
+      if (record === null) break;
+      rows.push(record);
+      bytes += record.leaf.length + (record.sealed?.length ?? 0);
+      at = record.prev_sseq;
+    }
+    const records = await Promise.all(
+      rows.map(async (record) => ({ sseq: record.sseq, leaf: record.leaf, payload: await this.#open(record) })),
+    );
+    const last = rows.at(-1);
+    return {
+      ok: true,
+      value: {
+        run: { id: row.id, salt: row.salt, seq: row.seq, head: row.head! },
+        records,
+        next_before_sseq: at === null || last === undefined ? null : last.sseq,
+      },
+    };
+  }
+
+  async #open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {
+    if (row.sealed === null) return "erased";
+    const { region, log_epoch, shard, aead } = this.#id;
+    const { number, bytes } = this.#id.region_key;
+    const place = { region, log_epoch, source: `shard/${shard}`, sseq: row.sseq };
+    const opened = await openPayload(aead, (named) => (named === number ? bytes : null), place, row.sealed);
+    return opened.ok ? opened.value : "unreadable";
+  }
+
+  async #describeRecord(row: RecordRow): Promise<RecordDescription> {
+    const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
+    const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
+    const opened = await this.#open(row);
+    const payload = typeof opened === "string" ? null : parseJson(opened.text);
+    return {
+      decision_id:
+        typeof body["decision_id"] === "string"
+          ? body["decision_id"]
+          : decisionId(this.#id.region, this.#id.log_epoch, this.#id.shard, row.sseq),
+      leaf: base64url(row.leaf),
+      leaf_hash: base64url(row.leaf_hash),
+      record: body,
+      payload: payload?.ok === true && isObject(payload.value) ? payload.value : null,
+      payload_status: typeof opened === "string" ? opened : "opened",
+    };
+  }
+}
