@@ -1,14 +1,17 @@
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { CompactSign, exportJWK, generateKeyPair, importJWK, type JWK } from "jose";
 import { utf8 } from "../src/base/bytes.ts";
 import type { Sha256 } from "../src/base/digest.ts";
 import type { Aead } from "../src/lineage/seal.ts";
+import type { HmacSha256 } from "../src/lineage/subject-tag.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
 import type { Rows } from "./rows.ts";
 
 /** The platform's primitives behind the pure rooms' parameters. Synchronous where a turn must not yield. */
 
 export const nodeSha256: Sha256 = (bytes) => createHash("sha256").update(bytes).digest();
+
+export const nodeHmacSha256: HmacSha256 = (key, message) => createHmac("sha256", key).update(message).digest();
 
 export const randomBytes = (length: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(length));
 

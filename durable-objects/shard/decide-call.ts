@@ -15,6 +15,7 @@ import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
 import { receiptText } from "../../src/lineage/receipt.ts";
 import type { BatchSemantic, DecideAnswer, DecideMessage, DecideRefusal, ItemAnswer } from "../../src/objects/shard.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
+import { subjectKey } from "../../src/trust/keys.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { Call, Flush } from "./group-commit.ts";
 import { describeRunState } from "./run-state.ts";
@@ -28,6 +29,7 @@ type Decided = {
   readonly outcome: Outcome;
   readonly run: RunRow | null;
   readonly appended: Appended | null;
+  readonly subjects: readonly string[];
   readonly input: string;
   readonly run_state: string;
 };
@@ -170,13 +172,16 @@ export class DecideCall implements Call {
       turn.bug("decide", cause);
       outcome = denyInternal(input);
     }
-    if (message.dry_run) return { outcome, run, appended: null, input: requestText, run_state: described.text };
+    const subjects = [subjectKey(request.subject.type, request.subject.id)];
+    if (message.dry_run)
+      return { outcome, run, appended: null, subjects, input: requestText, run_state: described.text };
     // A step of a run that is not known here is recorded in a run of its own: nothing is answered without a record.
     run ??= turn.writer.implicitRun(turn.mintRun(), turn.t_ms, false);
     const appended = turn.writer.append(
       {
         kind: "decision",
         run,
+        subjects,
         core: coreText(outcome.core),
         decision: outcome.core.decision,
         reason: outcome.core.reason,
@@ -193,7 +198,7 @@ export class DecideCall implements Call {
       this.#first,
       alone(outcome),
     );
-    return { outcome, run, appended, input: requestText, run_state: described.text };
+    return { outcome, run, appended, subjects, input: requestText, run_state: described.text };
   }
 
   release(flush: Flush | null, index: number): void {
@@ -225,6 +230,7 @@ export class DecideCall implements Call {
           this.#turn.owe({
             run: { ...item.run },
             refers: item.appended,
+            subjects: item.subjects,
             input: item.input,
             facts: this.#facts.text,
             run_state: item.run_state,

@@ -93,6 +93,7 @@ abstract class RunCall implements Call {
       {
         kind,
         run,
+        subjects: run.members.map((member) => `subject:${member}`),
         core: state.text,
         decision: null,
         reason: null,

@@ -38,6 +38,7 @@ import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
 import { nothingFound, search } from "./search.ts";
 import { LineageReader } from "./reader.ts";
 import { ShardStore } from "./store.ts";
+import { SubjectTags } from "./subject-tags.ts";
 import { ShardTrust } from "./trust.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
 import { callRoot, SourceWriter, type SourceIdentity } from "./writer.ts";
@@ -110,6 +111,7 @@ export class Shard implements Turn {
       shard,
       region_key: this.#regionKey,
       aead: this.#aead,
+      tags: new SubjectTags(this.#regionKey.bytes),
     };
     this.writer = new SourceWriter(this.store, identity);
     this.lineage = new LineageReader(this.store, identity);
@@ -299,6 +301,7 @@ export class Shard implements Turn {
         {
           kind: "withheld",
           run,
+          subjects: owed.subjects,
           core,
           decision: "deny",
           reason: "withheld",

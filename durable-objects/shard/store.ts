@@ -17,6 +17,8 @@ const STEPS = [
      expires_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE trust_entry(key TEXT NOT NULL, origin TEXT NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL,
      "from" TEXT NOT NULL, PRIMARY KEY(key, origin)) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE subject_flush(tag TEXT NOT NULL, first_sseq INTEGER NOT NULL, sseqs TEXT NOT NULL,
+     PRIMARY KEY(tag, first_sseq)) STRICT, WITHOUT ROWID;`,
 ];
 
 export type RunRow = {
@@ -192,6 +194,39 @@ export class ShardStore extends Rows {
       )
       .toArray()[0];
     return row === undefined || row.last_sseq < sseq ? null : { ...row, calls: JSON.parse(row.calls) as number[] };
+  }
+
+  /** The flush that begins at `first_sseq` has these records about the data subject with this tag. */
+  addSubject(tag: string, first_sseq: number, sseqs: readonly number[]): void {
+    this.sql.exec(
+      "INSERT INTO subject_flush(tag, first_sseq, sseqs) VALUES (?, ?, ?)",
+      tag,
+      first_sseq,
+      JSON.stringify(sseqs),
+    );
+  }
+
+  /**
+   * At most `limit` records about a data subject (`lineage/subject-tag`), newest first: those before `before_sseq`, or
+   * from the newest on. What was erased about it is not among them. Records of an opened run that the subject is a
+   * member of are found by that run: here is its `run.open`.
+   */
+  sseqsOfTag(tag: string, before_sseq: number | null, limit: number): readonly number[] {
+    const found: number[] = [];
+    const rows = this.sql.exec<{ sseqs: string }>(
+      "SELECT sseqs FROM subject_flush WHERE tag = ? AND first_sseq < ? ORDER BY first_sseq DESC",
+      tag,
+      before_sseq ?? Number.MAX_SAFE_INTEGER,
+    );
+    for (const row of rows) {
+      for (const sseq of (JSON.parse(row.sseqs) as number[]).toReversed()) {
+        if (before_sseq !== null && sseq >= before_sseq) continue;
+        if (found.length === limit) return found;
+        found.push(sseq);
+      }
+      if (found.length === limit) return found;
+    }
+    return found;
   }
 
   storedAnswer(key: string): StoredAnswer | null {

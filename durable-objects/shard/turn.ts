@@ -11,6 +11,8 @@ import type { Appended, SourceWriter } from "./writer.ts";
 export type Owed = {
   readonly run: RunRow;
   readonly refers: Appended;
+  /** Canonical keys of those whom the payload is about. */
+  readonly subjects: readonly string[];
   readonly input: string;
   readonly facts: string;
   readonly run_state: string;

@@ -13,12 +13,15 @@ import {
 } from "../../src/lineage/record.ts";
 import { SEAL_RANDOM_BYTES, saltsOf, sealPayload, type Aead, type RegionKey } from "../../src/lineage/seal.ts";
 import { nodeSha256 } from "../platform.ts";
+import type { SubjectTags } from "./subject-tags.ts";
 import type { FlushRow, RecordRow, RunRow, ShardStore, StoredAnswer } from "./store.ts";
 
 /** What one record says and seals; the writer adds place, order and time. */
 export type RecordDraft = {
   readonly kind: RecordKind;
   readonly run: RunRow;
+  /** Canonical keys of those whom the payload is about: it is found, and erased, by them. */
+  readonly subjects: readonly string[];
   /** Canonical text of the core. */
   readonly core: string;
   readonly decision: "allow" | "deny" | null;
@@ -41,6 +44,7 @@ export type SourceIdentity = {
   readonly shard: number;
   readonly region_key: RegionKey;
   readonly aead: Aead;
+  readonly tags: SubjectTags;
 };
 
 type Draft = {
@@ -68,6 +72,8 @@ export class SourceWriter {
   #runs = new Map<string, RunRow>();
   #answers = new Map<string, StoredAnswer>();
   #flush: FlushRow | null = null;
+  /** Records by the tag of a data subject. */
+  #subjects = new Map<string, number[]>();
 
   constructor(store: ShardStore, id: SourceIdentity) {
     this.#store = store;
@@ -161,6 +167,11 @@ export class SourceWriter {
     const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
     const prev_sseq = run.last_sseq === 0 ? null : run.last_sseq;
     this.#drafts.push({ row: { sseq, leaf, leaf_hash, prev_sseq }, run: run.id, t_ms, payload, random });
+    for (const tag of new Set(draft.subjects.map((subject) => this.#id.tags.of(subject)))) {
+      const sseqs = this.#subjects.get(tag);
+      if (sseqs === undefined) this.#subjects.set(tag, [sseq]);
+      else sseqs.push(sseq);
+    }
     run.head = leaf_hash;
     run.seq += 1;
     run.last_sseq = sseq;
@@ -200,6 +211,7 @@ export class SourceWriter {
     );
     this.#store.transaction(() => {
       drafts.forEach(({ row, run, t_ms }, at) => this.#store.addRecord({ ...row, sealed: sealed[at]! }, run, t_ms));
+      for (const [tag, sseqs] of this.#subjects) this.#store.addSubject(tag, drafts[0]!.row.sseq, sseqs);
       for (const run of this.#runs.values()) if (run.keep || run.seq > 1) this.#store.putRun(run);
       for (const [key, answer] of this.#answers) this.#store.putAnswer(key, answer);
       if (this.#flush !== null) this.#store.addFlush(this.#flush);
@@ -211,6 +223,7 @@ export class SourceWriter {
     this.#drafts = [];
     this.#runs = new Map();
     this.#answers = new Map();
+    this.#subjects = new Map();
     this.#flush = null;
   }
 }
