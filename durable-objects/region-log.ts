@@ -9,6 +9,8 @@ import type {
   LogPosition,
   LogStatus,
   ProofAnswer,
+  ReadMessage,
+  ReadView,
   RegionLogRpc,
   WitnessTarget,
 } from "../src/objects/log.ts";
@@ -27,6 +29,9 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     void ctx.blockConcurrencyWhile(() => this.#log.start());
   }
 
+  override async alarm(): Promise<void> {
+    this.#log.reads.wake();
+  }
   async integrate(message: IntegrateMessage): Promise<IntegrateAnswer> {
     return this.#log.integrate(message);
   }
@@ -59,6 +64,17 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     body: JsonObject,
   ): Promise<{ readonly ok: boolean; readonly sseq: number; readonly index: number }> {
     return this.#log.appendOwn(kind, body);
+  }
+  async recordRead(message: ReadMessage): Promise<{ readonly ok: boolean }> {
+    if (message.v !== 1) return { ok: false };
+    await this.#log.reads.record(message);
+    return { ok: true };
+  }
+  async listReads(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }> {
+    return this.#log.reads.list(after, limit);
   }
   async identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }> {
     return this.#log.identity();

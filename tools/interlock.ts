@@ -3,6 +3,7 @@ import packageJson from "../package.json" with { type: "json" };
 import {
   freezeCommand,
   pepCommand,
+  readsCommand,
   restoreCommand,
   revocationsCommand,
   revokeCommand,
@@ -53,6 +54,7 @@ for (const command of [
   freezeCommand(),
   unfreezeCommand(),
   pepCommand(),
+  readsCommand(),
   regionCommand(),
 ]) {
   program.addCommand(command);

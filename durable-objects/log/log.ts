@@ -31,6 +31,7 @@ import type {
 } from "../../src/objects/log.ts";
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "../platform.ts";
+import { Reads } from "./reads.ts";
 import { LogStore } from "./store.ts";
 
 const HASH = 32;
@@ -56,6 +57,7 @@ export class Log {
   readonly #store: LogStore;
   readonly #send: typeof fetch;
   readonly origin: string;
+  readonly reads: Reads;
   #tree = new TreeState(nodeSha256);
   #signing!: SigningKey;
   #key!: VerifierKey;
@@ -70,6 +72,14 @@ export class Log {
     this.#store = new LogStore(storage);
     this.#send = send;
     this.origin = logOrigin(region.pdp, region.name, region.log_epoch);
+    this.reads = new Reads(this.#store, {
+      halted: () => this.halted !== null,
+      append: (bodies, also) => {
+        const leaves = bodies.map((body) => ({ kind: "read" as const, body }));
+        this.#appendAll(leaves, also);
+      },
+      wakeAt: (t_ms) => void storage.setAlarm(t_ms),
+    });
   }
 
   async start(): Promise<void> {
@@ -86,6 +96,7 @@ export class Log {
     if (this.#tree.size === 0) {
       this.#appendOwn("log.genesis", { kid: this.#signing.kid, previous: null, shards: this.#region.shards });
     }
+    this.reads.start();
   }
 
   /** Memory from storage, which is the truth; a tree that does not match its last checkpoint halts the log. */
@@ -166,24 +177,40 @@ export class Log {
   }
 
   #appendOwn(kind: StateKind, body: JsonObject): { readonly sseq: number; readonly index: number } {
+    return this.#appendAll([{ kind, body }], () => undefined);
+  }
+
+  /** Leaves of the log's own source, in one transaction with what `also` changes; gives where the first one stands. */
+  #appendAll(
+    entries: readonly { readonly kind: StateKind; readonly body: JsonObject }[],
+    also: (first_sseq: number) => void,
+  ): { readonly sseq: number; readonly index: number } {
     const head = this.#store.ownHead();
-    const sseq = head.sseq + 1;
-    const leaf = encodeStateRecord({
-      body,
-      kind,
-      log_epoch: this.#region.log_epoch,
-      prev: head.leaf_hash === null ? null : base64url(head.leaf_hash),
-      region: this.#region.name,
-      source: "log",
-      sseq,
-      t: Date.now(),
-      v: 1,
+    const first = head.sseq + 1;
+    let prev = head.leaf_hash;
+    const leaves = entries.map(({ kind, body }, at) => {
+      const leaf = encodeStateRecord({
+        body,
+        kind,
+        log_epoch: this.#region.log_epoch,
+        prev: prev === null ? null : base64url(prev),
+        region: this.#region.name,
+        source: "log",
+        sseq: first + at,
+        t: Date.now(),
+        v: 1,
+      });
+      prev = leafHash(leaf, nodeSha256);
+      return { leaf, hash: prev };
     });
-    const hash = leafHash(leaf, nodeSha256);
     const index = this.#tree.size;
-    this.#grow("log", sseq, [hash], () => this.#store.addOwn(sseq, leaf, hash));
+    const hashes = leaves.map(({ hash }) => hash);
+    this.#grow("log", first, hashes, () => {
+      leaves.forEach(({ leaf, hash }, at) => this.#store.addOwn(first + at, leaf, hash));
+      also(first);
+    });
     this.#checkpointSoon();
-    return { sseq, index };
+    return { sseq: first, index };
   }
 
   appendOwn(

@@ -1,3 +1,4 @@
+import type { ReadKind, ReadRange } from "../../src/lineage/read-record.ts";
 import { blob, Rows } from "../rows.ts";
 
 /** Rows of the region log (docs/storage.md). Full tiles are rows; the right edge of the tree is one blob. */
@@ -10,6 +11,10 @@ const STEPS = [
    CREATE TABLE own(sseq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL) STRICT;
    CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL, t_ms INTEGER NOT NULL, anchored INTEGER NOT NULL) STRICT;
    CREATE TABLE witness(name TEXT PRIMARY KEY, size INTEGER NOT NULL, t_ms INTEGER NOT NULL, problem TEXT) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE read(id INTEGER PRIMARY KEY, t_ms INTEGER NOT NULL, what TEXT NOT NULL, reader TEXT NOT NULL, credential TEXT NOT NULL,
+     query TEXT NOT NULL, count INTEGER NOT NULL, ranges TEXT NOT NULL, salt BLOB NOT NULL, until_ms INTEGER, sseq INTEGER,
+     told INTEGER NOT NULL, open INTEGER NOT NULL) STRICT;
+   CREATE INDEX read_open ON read(id) WHERE open = 1;`,
 ];
 
 export type Batch = {
@@ -29,6 +34,37 @@ export type WitnessRow = {
   readonly size: number;
   readonly t_ms: number;
   readonly problem: string | null;
+};
+
+/** Somebody entitled read records. */
+export type ReadRow = {
+  readonly id: number;
+  readonly t_ms: number;
+  readonly what: ReadKind;
+  readonly reader: string;
+  readonly credential: string;
+  readonly query: string;
+  readonly count: number;
+  readonly ranges: readonly ReadRange[];
+  readonly salt: Uint8Array;
+  /** Entry bundles: what the reader takes until then is counted here. */
+  readonly until_ms: number | null;
+  /** `sseq` of the leaf about it; `null` while the log could not take one. */
+  readonly sseq: number | null;
+  /** Count that the newest leaf about it gives. */
+  readonly told: number;
+  /** 1 while a leaf is or may still be owed. */
+  readonly open: 0 | 1;
+};
+
+export type NewRead = Omit<ReadRow, "id">;
+
+type StoredRead = {
+  readonly [Member in keyof ReadRow]: Member extends "ranges"
+    ? string
+    : Member extends "salt"
+      ? ArrayBuffer
+      : ReadRow[Member];
 };
 
 export class LogStore extends Rows {
@@ -188,5 +224,72 @@ export class LogStore extends Rows {
       t_ms,
       problem,
     );
+  }
+
+  addRead(row: NewRead): void {
+    this.sql.exec(
+      `INSERT INTO read(t_ms, what, reader, credential, query, count, ranges, salt, until_ms, sseq, told, open)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      row.t_ms,
+      row.what,
+      row.reader,
+      row.credential,
+      row.query,
+      row.count,
+      JSON.stringify(row.ranges),
+      blob(row.salt),
+      row.until_ms,
+      row.sseq,
+      row.told,
+      row.open,
+    );
+  }
+
+  putRead({ id, count, ranges, sseq, told, open }: ReadRow): void {
+    this.sql.exec(
+      "UPDATE read SET count = ?, ranges = ?, sseq = ?, told = ?, open = ? WHERE id = ?",
+      count,
+      JSON.stringify(ranges),
+      sseq,
+      told,
+      open,
+      id,
+    );
+  }
+
+  /** Rows that a leaf is owed to: never told, or a window that has ended. */
+  openReads(limit: number, now_ms: number): readonly ReadRow[] {
+    return this.#reads(
+      "SELECT * FROM read WHERE open = 1 AND (sseq IS NULL OR until_ms IS NULL OR until_ms <= ?) ORDER BY id LIMIT ?",
+      now_ms,
+      limit,
+    );
+  }
+
+  /** The newest row of entry bundles that this reader takes with this credential and that still counts. */
+  openWindow(reader: string, credential: string): ReadRow | null {
+    const query =
+      "SELECT * FROM read WHERE open = 1 AND until_ms IS NOT NULL AND reader = ? AND credential = ? ORDER BY id DESC LIMIT 1";
+    return this.#reads(query, reader, credential)[0] ?? null;
+  }
+
+  firstWindowEnd(): number | null {
+    return this.sql.exec<{ end: number | null }>("SELECT min(until_ms) AS end FROM read WHERE open = 1").one().end;
+  }
+
+  /** Oldest first. */
+  reads(after: number, limit: number): readonly ReadRow[] {
+    return this.#reads("SELECT * FROM read WHERE id > ? ORDER BY id LIMIT ?", after, limit);
+  }
+
+  #reads(query: string, ...bindings: (string | number)[]): readonly ReadRow[] {
+    return this.sql
+      .exec<StoredRead & Record<string, SqlStorageValue>>(query, ...bindings)
+      .toArray()
+      .map((row: StoredRead) => ({
+        ...row,
+        ranges: JSON.parse(row.ranges) as ReadRange[],
+        salt: new Uint8Array(row.salt),
+      }));
   }
 }

@@ -69,6 +69,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   listRevocations: admin("listRevocations"),
   readRevocation: admin("readRevocation"),
   restore: admin("restore"),
+  listReads: later(async () => (await import("./reads.ts")).listReads),
   freeze: admin("freeze"),
   unfreeze: admin("unfreeze"),
 };

@@ -3,13 +3,15 @@ import { parseRunId } from "../base/ids.ts";
 import { buildEvidence, type RecordInput } from "../lineage/build-evidence.ts";
 import { encodeEvidence } from "../lineage/evidence.ts";
 import { logOrigin } from "../lineage/names.ts";
+import { readRanges } from "../lineage/read-record.ts";
 import { saltedRunHash } from "../lineage/record.ts";
 import { decodeStateRecord } from "../lineage/state-record.ts";
 import { TileTree } from "../lineage/tile-reader.ts";
 import type { RunExport } from "../objects/shard.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
-import { auditor } from "./lineage.ts";
+import { readerDoor } from "./lineage.ts";
+import { recordRead } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { UNKNOWN_RUN } from "./runs.ts";
 
@@ -30,9 +32,7 @@ const BUSY: Problem = unavailable("the evidence cannot be put together now; retr
  * A run's evidence bundle (docs/evidence.md): its records with opened payloads, a `run.head` leaf appended for this
  * export, and one proof for all of it under the newest cosigned checkpoint. The verifier trusts none of it.
  */
-export const evidence: Handler = async (room, arrival, request, params) => {
-  const refused = await auditor(room, arrival, request);
-  if (refused !== null) return refuse(refused, "problem");
+export const evidence: Handler = readerDoor(async (room, _arrival, _request, params, reader) => {
   const run = params["run"] ?? "";
   if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
   const exported = await readRun(room, run);
@@ -86,6 +86,9 @@ export const evidence: Handler = async (room, arrival, request, params) => {
   );
   if (!built.ok)
     return refuse({ ...BUSY, detail: `the evidence cannot be put together: ${built.error.message}` }, "problem");
+  const ranges = readRanges(exported.records.map(({ sseq }) => ({ source, sseq })));
+  const unrecorded = await recordRead(room, reader, { what: "evidence", query: run, count: records.length, ranges });
+  if (unrecorded !== null) return refuse(unrecorded, "problem");
   return new Response(encodeEvidence(built.value), {
     headers: {
       "Content-Type": "application/json",
@@ -93,7 +96,7 @@ export const evidence: Handler = async (room, arrival, request, params) => {
       "Content-Disposition": `attachment; filename="${run}.evidence.json"`,
     },
   });
-};
+});
 
 /** All pages, oldest record first; steps taken after the first page was read are not part of it. */
 async function readRun(room: Room, run: string): Promise<RunExport | null> {

@@ -1,12 +1,9 @@
 import { parseDecisionId, parseRunId } from "../base/ids.ts";
-import { bearer } from "../credentials/pep.ts";
-import { claimsAdminIssuer } from "../credentials/admin.ts";
 import type { Handler } from "./access.ts";
-import { requireAdmin } from "./admin-guard.ts";
 import { callShard } from "./ask-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
-import { requireRegisteredPep } from "./pep-guard.ts";
+import { inTurn, rangesOfIds, recordRead, requireReader, type Reader } from "./reading.ts";
 import { json, refuse, type Problem } from "./reply.ts";
 import { reasonProblem, UNKNOWN_RUN } from "./runs.ts";
 import { readRunQuery } from "./schemas/runs.ts";
@@ -14,11 +11,27 @@ import { readQuery } from "./schema-input.ts";
 
 const DEFAULT_RECORDS = 100;
 
+type Read = (
+  room: Room,
+  arrival: Arrival,
+  request: Request,
+  params: Readonly<Record<string, string>>,
+  reader: Reader,
+) => Promise<Response>;
+
+/** Who reads, and whether there is room for one more; then the answer. */
+export const readerDoor =
+  (read: Read): Handler =>
+  async (room, arrival, request, params) => {
+    const reader = await requireReader(room, arrival, request);
+    if (!reader.ok) return refuse(reader.error, "problem");
+    const answer = await inTurn(room, () => read(room, arrival, request, params, reader.value));
+    return answer.ok ? answer.value : refuse(answer.error, "problem");
+  };
+
 /** Records, for those who may read them: what they hold is personal data, so it never leaves the region by itself. */
 export const lineageHandlers = {
-  readDecision: async (room, arrival, request, params) => {
-    const refused = await auditor(room, arrival, request);
-    if (refused !== null) return refuse(refused, "problem");
+  readDecision: readerDoor(async (room, arrival, _request, params, reader) => {
     const id = params["id"] ?? "";
     const parts = parseDecisionId(id);
     const { name, log_epoch, shards } = room.region;
@@ -27,12 +40,13 @@ export const lineageHandlers = {
     }
     const called = await callShard(room, arrival, parts.shard, DEFAULT_DEADLINE_MS, (stub) => stub.readDecision(id));
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
-    return called.value.ok ? json(called.value.value) : refuse(UNKNOWN_DECISION, "problem");
-  },
+    if (!called.value.ok) return refuse(UNKNOWN_DECISION, "problem");
+    const note = { what: "decision", query: id, count: 1, ranges: rangesOfIds([id]) } as const;
+    const unrecorded = await recordRead(room, reader, note);
+    return unrecorded === null ? json(called.value.value) : refuse(unrecorded, "problem");
+  }),
 
-  readRun: async (room, arrival, request, params) => {
-    const refused = await auditor(room, arrival, request);
-    if (refused !== null) return refuse(refused, "problem");
+  readRun: readerDoor(async (room, arrival, request, params, reader) => {
     const query = readQuery(request, readRunQuery);
     if (!query.ok) return refuse(query.error, "problem");
     const run = params["run"] ?? "";
@@ -42,8 +56,12 @@ export const lineageHandlers = {
       stub.readRun(run, limit, before),
     );
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
-    return called.value.ok ? json(called.value.value) : refuse(UNKNOWN_RUN, "problem");
-  },
+    if (!called.value.ok) return refuse(UNKNOWN_RUN, "problem");
+    const ids = called.value.value.records.map(({ decision_id }) => decision_id);
+    const note = { what: "run", query: run, count: ids.length, ranges: rangesOfIds(ids) } as const;
+    const unrecorded = await recordRead(room, reader, note);
+    return unrecorded === null ? json(called.value.value) : refuse(unrecorded, "problem");
+  }),
 } as const satisfies Readonly<Record<string, Handler>>;
 
 const UNKNOWN_DECISION: Problem = {
@@ -52,15 +70,3 @@ const UNKNOWN_DECISION: Problem = {
   detail:
     "this region has no such decision; an id is <region>.<log epoch>.s<shard>.<number>, with /<index> for an item of a batch",
 };
-
-/** A PEP with `lineage.read` or an administrator with `lineage:read`; `null` lets the reader through. */
-export async function auditor(room: Room, arrival: Arrival, request: Request): Promise<Problem | null> {
-  const authorization = request.headers.get("authorization");
-  const token = authorization === null ? null : bearer(authorization);
-  // What an unverified token says of itself only chooses who verifies it.
-  const who =
-    token !== null && claimsAdminIssuer(token, room.region.pdp)
-      ? await requireAdmin(room, request, "lineage:read", arrival.started_ms)
-      : await requireRegisteredPep(room, request, "lineage.read", arrival.started_ms);
-  return who.ok ? null : who.error;
-}

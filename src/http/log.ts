@@ -1,12 +1,12 @@
 import { encodeBundle } from "../lineage/tiles.ts";
 import { MAX_ADD_CHECKPOINT_BYTES } from "../lineage/add-checkpoint.ts";
-import { parseTilePath } from "../lineage/tile-path.ts";
+import { parseTilePath, TILE_WIDTH } from "../lineage/tile-path.ts";
 import { parseDecisionId } from "../base/ids.ts";
 import type { LogPosition } from "../objects/log.ts";
 import type { Handler } from "./access.ts";
 import { readBounded } from "./body.ts";
 import type { Room } from "./deps.ts";
-import { auditor } from "./lineage.ts";
+import { inTurn, recordRead, requireReader } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { twice } from "./with-deadline.ts";
 
@@ -25,6 +25,12 @@ const text = (body: string, headers: Record<string, string> = {}): Response =>
 const bytes = (body: Uint8Array, full: boolean): Response =>
   new Response(body as Uint8Array<ArrayBuffer>, {
     headers: { "Content-Type": "application/octet-stream", "Cache-Control": full ? IMMUTABLE : "no-cache" },
+  });
+
+/** Leaves are for the one who asked: a cache in between would hand them out again, to others and unrecorded. */
+const privateBytes = (body: Uint8Array): Response =>
+  new Response(body as Uint8Array<ArrayBuffer>, {
+    headers: { "Content-Type": "application/octet-stream", "Cache-Control": "no-store" },
   });
 
 /** The region's log as C2SP tlog-tiles has it, and the witness for its peers (tlog-witness). */
@@ -51,11 +57,19 @@ export const logHandlers = {
       if (tile === undefined) return refuse(SILENT, "problem");
       return tile === null ? refuse(NO_TILE, "problem") : bytes(tile, name.width === 256);
     }
-    const refused = await auditor(room, arrival, request);
-    if (refused !== null) return refuse(refused, "problem");
-    const leaves = await ask(() => entries(room, name.index * 256, name.width));
-    if (leaves === undefined) return refuse(SILENT, "problem");
-    return leaves === null ? refuse(NO_TILE, "problem") : bytes(encodeBundle(leaves), name.width === 256);
+    const reader = await requireReader(room, arrival, request, "entries");
+    if (!reader.ok) return refuse(reader.error, "problem");
+    const answer = await inTurn(room, async () => {
+      const first = name.index * TILE_WIDTH;
+      const leaves = await ask(() => entries(room, first, name.width));
+      if (leaves === undefined) return refuse(SILENT, "problem");
+      if (leaves === null) return refuse(NO_TILE, "problem");
+      const read = [{ source: "index", first, last: first + name.width - 1 }];
+      const note = { what: "entries", query: "entry bundles", count: name.width, ranges: read } as const;
+      const unrecorded = await recordRead(room, reader.value, note);
+      return unrecorded === null ? privateBytes(encodeBundle(leaves)) : refuse(unrecorded, "problem");
+    });
+    return answer.ok ? answer.value : refuse(answer.error, "problem");
   },
 
   addCheckpoint: async (room, _arrival, request) => {
@@ -71,8 +85,8 @@ export const logHandlers = {
 
   /** `c2sp.org/tlog-proof@v1` of one record; 303 to the same place until a cosigned checkpoint covers it. */
   proof: async (room, arrival, request, params) => {
-    const refused = await auditor(room, arrival, request);
-    if (refused !== null) return refuse(refused, "problem");
+    const reader = await requireReader(room, arrival, request);
+    if (!reader.ok) return refuse(reader.error, "problem");
     const id = parseDecisionId(params["id"] ?? "");
     const { name, log_epoch, shards } = room.region;
     if (id === null || id.region !== name || id.log_epoch !== log_epoch || id.shard >= shards)

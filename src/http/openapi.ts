@@ -10,8 +10,10 @@ import type { Room } from "./deps.ts";
 import { ROUTES, type Operation, type Route } from "./routes.ts";
 import {
   freezeBody,
+  listReadsQuery,
   listRevocationsQuery,
   membershipBody,
+  readsAnswer,
   registerPepBody,
   restoreBody,
   revocationAnswer,
@@ -47,10 +49,12 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   readRevocation: revocationAnswer,
   restore: revocationAnswer,
   listRevocations: revocationsAnswer,
+  listReads: readsAnswer,
 };
 
 const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
   listRevocations: listRevocationsQuery,
+  listReads: listReadsQuery,
   readRun: readRunQuery,
 };
 
@@ -104,7 +108,7 @@ function document(room: Room): object {
           type: "http",
           scheme: "bearer",
           bearerFormat: "JWT",
-          description: "Credential of an administrator of this region",
+          description: "Credential of an administrator or auditor of this region",
         },
       },
     },

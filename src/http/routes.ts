@@ -20,7 +20,7 @@ export type Route = {
 const EVALUATE = [200, 400, 401, 403, 409, 413, 503] as const;
 const SEARCH = [200, 400, 401, 403, 413, 503] as const;
 const WITH_KEY = "with `context.interlock.idempotency_key`";
-const READ_LINEAGE = "`lineage.read` (PEP) or `lineage:read` (admin)";
+const READ_LINEAGE = "`lineage.read` (PEP) or `lineage:read` (auditor, admin)";
 const SAME_ENTRY = "yes (same key, still revoked: the same entry)";
 
 export const ROUTES = [
@@ -121,7 +121,7 @@ export const ROUTES = [
     path: "/lineage/v1/decisions/{id}",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 401, 403, 404],
+    statuses: [200, 401, 403, 404, 503],
     summary: "The record of one decision; an item of a batch is {id}/{index}",
   },
   {
@@ -131,7 +131,7 @@ export const ROUTES = [
     path: "/lineage/v1/runs/{run}",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 401, 403, 404],
+    statuses: [200, 400, 401, 403, 404, 503],
     summary: "The records of one run, oldest first",
   },
   {
@@ -333,6 +333,16 @@ export const ROUTES = [
     idempotent: "yes",
     statuses: [200, 400, 401, 403, 404, 409],
     summary: "Lift this region's own revocation",
+  },
+  {
+    operation: "listReads",
+    audience: "admin",
+    method: "GET",
+    path: "/admin/v1/reads",
+    scope: "reads:read",
+    idempotent: "yes",
+    statuses: [200, 400, 401, 403, 503],
+    summary: "Who read which records, oldest first, with what opens the read leaves",
   },
   {
     operation: "freeze",

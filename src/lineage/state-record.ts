@@ -22,7 +22,7 @@ export const STATE_KINDS = [
   "erasure",
   /** `{what, detail}`: a halt, a rewind met, a split view. */
   "incident",
-  /** `{what}`: lineage was read by somebody entitled. */
+  /** Records were read by somebody entitled, who is committed to with a salt (`read-record`). */
   "read",
 ] as const;
 

@@ -1,4 +1,5 @@
 import type { JsonObject } from "../base/json.ts";
+import type { ReadKind, ReadRange } from "../lineage/read-record.ts";
 import type { StateKind } from "../lineage/state-record.ts";
 import type { PublicJwk } from "./authority.ts";
 
@@ -52,6 +53,37 @@ export type LogStatus = {
   }[];
 };
 
+/** Records were read, and the answer waits for this to be durable. */
+export type ReadMessage = {
+  readonly v: 1;
+  readonly what: ReadKind;
+  /** `admin:<sub>` or `pep:<region>/<id>`. */
+  readonly reader: string;
+  /** `jti` of the credential. */
+  readonly credential: string;
+  /** What was asked, as text; may hold personal data, and stays in this region. */
+  readonly query: string;
+  readonly count: number;
+  readonly ranges: readonly ReadRange[];
+};
+
+/** One read as an investigation sees it: with salt and names, so that the leaf's commitment can be opened. */
+export type ReadView = {
+  readonly id: number;
+  readonly t_ms: number;
+  readonly what: ReadKind;
+  readonly reader: string;
+  readonly credential: string;
+  readonly query: string;
+  readonly count: number;
+  readonly ranges: readonly ReadRange[];
+  /** base64url of 32 bytes. */
+  readonly salt: string;
+  readonly until_ms: number | null;
+  /** `sseq` of the `read` leaf in the log's own source; `null` while the log is halted and cannot take one. */
+  readonly sseq: number | null;
+};
+
 /** A witness to ask: its verifier key (`name+hash+base64`) and the prefix before `/add-checkpoint`. */
 export type WitnessTarget = { readonly vkey: string; readonly url: string };
 
@@ -76,6 +108,13 @@ export interface RegionLogRpc {
     kind: StateKind,
     body: JsonObject,
   ): Promise<{ readonly ok: boolean; readonly sseq: number; readonly index: number }>;
+  /** Resolves when the read is on disk, with its leaf unless the log is halted. */
+  recordRead(message: ReadMessage): Promise<{ readonly ok: boolean }>;
+  /** Reads after the one with id `after`, oldest first. */
+  listReads(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }>;
   /** Public half of the checkpoint key and the log's origin. */
   identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }>;
   /** Who cosigns, and the tlog-policy text of this log. Replaces what was configured. */

@@ -83,6 +83,20 @@ export function revocationsCommand(): Command {
   });
 }
 
+export function readsCommand(): Command {
+  return addTargetOptions(
+    new Command("reads")
+      .description("who read which records, oldest first; looking is recorded as well")
+      .option("--after <id>", "go on after this one")
+      .option("--limit <n>", "at most this many"),
+  ).action(async (flags: TargetFlags & { after?: string; limit?: string }) => {
+    const query = new URLSearchParams();
+    if (flags.after !== undefined) query.set("after", flags.after);
+    if (flags.limit !== undefined) query.set("limit", flags.limit);
+    printJson(await targetOf(flags).client.reads(query.size === 0 ? "" : `?${query}`));
+  });
+}
+
 export function freezeCommand(): Command {
   return addTargetOptions(
     new Command("freeze").description("deny everything in a region until it is unfrozen").addOption(reasonOption()),

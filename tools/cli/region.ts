@@ -9,6 +9,7 @@ import { signAdminToken } from "../region/admin-token.ts";
 import { payloadOf } from "../region/enrol.ts";
 import { signingKey } from "../region/keys.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../region/membership.ts";
+import { auditorToken } from "./auditor.ts";
 import { addTargetOptions, printJson, readJsonFile, targetOf, type TargetFlags } from "./target.ts";
 
 /**
@@ -20,6 +21,7 @@ export function regionCommand(): Command {
   const command = new Command("region").description("admit regions: keys, membership, activation");
   keygen(command);
   adminToken(command);
+  auditorToken(command);
   enrol(command);
   signMembershipCommand(command);
   activate(command);

@@ -27,6 +27,7 @@ export class AdminClient {
   revoke = (body: { key: string; from: string; reason: string; wait: string }): Promise<RevocationView> =>
     this.#call("POST", "revocations", body);
   revocations = (query: string): Promise<unknown> => this.#call("GET", `revocations${query}`);
+  reads = (query: string): Promise<unknown> => this.#call("GET", `reads${query}`);
   restore = (id: string, reason: string): Promise<RevocationView> =>
     this.#call("POST", `revocations/${encodeURIComponent(id)}/restore`, { reason });
   freeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "freeze", { reason });

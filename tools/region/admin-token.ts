@@ -4,7 +4,7 @@ import { decodeJwt, SignJWT } from "jose";
 import { readSecret, writeSecret, type DataDir } from "../workerd/data-dir.ts";
 import { adminKey, type SigningKey } from "./keys.ts";
 
-/** Every admin scope of docs/routes.md, and reading the lineage. */
+/** Every admin scope of docs/routes.md, and what an auditor may read. */
 const ADMIN_SCOPES = [
   "status:read",
   "membership:write",
@@ -12,8 +12,13 @@ const ADMIN_SCOPES = [
   "revocations:read",
   "revocations:write",
   "freeze:write",
+  "reads:read",
   "lineage:read",
+  "log:read",
 ] as const;
+
+/** All that an auditor may do: read records, and the entry bundles of the log. */
+export const AUDITOR_SCOPES = ["lineage:read", "log:read"] as const;
 
 const LIFETIME_S = 30 * 86_400;
 

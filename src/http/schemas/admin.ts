@@ -94,3 +94,35 @@ export const listRevocationsQuery = z.strictObject({
     .refine((value) => value >= 1, "limit is at least 1")
     .optional(),
 });
+
+export const listReadsQuery = z.strictObject({
+  after: counter("after", Number.MAX_SAFE_INTEGER).optional(),
+  limit: counter("limit", 500)
+    .refine((value) => value >= 1, "limit is at least 1")
+    .optional(),
+});
+
+/** One read as the route shows it (`ReadView` in objects/log). */
+export const readsAnswer = z
+  .object({
+    reads: z.array(
+      z.object({
+        id: z.int(),
+        t_ms: z.int(),
+        what: z.enum(["decision", "run", "evidence", "search", "entries", "reads"]),
+        reader: z.string(),
+        credential: z.string(),
+        query: z.string(),
+        count: z.int(),
+        ranges: z.array(z.object({ source: z.string(), first: z.int(), last: z.int() })),
+        salt: z.string().describe("Opens the commitment in the read leaf"),
+        until_ms: z.int().nullable().describe("Entry bundles: what was taken until then is counted in this read"),
+        sseq: z
+          .int()
+          .nullable()
+          .describe("Number of the read leaf in the log's own source; null while the log is halted"),
+      }),
+    ),
+    next: z.int().nullable(),
+  })
+  .meta({ id: "Reads" });

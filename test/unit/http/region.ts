@@ -6,8 +6,10 @@ import { thumbprintOf } from "../../../src/credentials/thumbprint.ts";
 import { createApp } from "../../../src/http/app.ts";
 import type { Deps } from "../../../src/http/deps.ts";
 import type { AuthorityRpc, MaterialKey, PublicJwk } from "../../../src/objects/authority.ts";
+import type { RegionLogRpc } from "../../../src/objects/log.ts";
 import type { ShardRpc } from "../../../src/objects/shard.ts";
 import { MemoryAuthority } from "./memory-authority.ts";
+import { MemoryReads } from "./memory-reads.ts";
 import { MemoryShard } from "./memory-shard.ts";
 
 /** One region with small in-memory objects: everything of the HTTP side is the real thing. */
@@ -60,7 +62,8 @@ export const adminClaims = (over: Readonly<Record<string, unknown>> = {}): Recor
   iat: seconds(START_MS) - 60,
   iss: `${PDP}/admin`,
   jti: "admin-1",
-  scope: "status:read membership:write peps:write revocations:read revocations:write freeze:write lineage:read",
+  scope:
+    "status:read membership:write peps:write revocations:read revocations:write freeze:write reads:read lineage:read log:read",
   sub: "admin:alice",
   ...over,
 });
@@ -69,6 +72,7 @@ export type TestRegion = {
   readonly fetch: (request: Request) => Promise<Response>;
   readonly shards: readonly MemoryShard[];
   readonly authority: MemoryAuthority;
+  readonly reads: MemoryReads;
   readonly pep: string;
   readonly admin: string;
   readonly signer: Signer;
@@ -91,6 +95,7 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
   const clock = { now_ms: START_MS };
   const authority = new MemoryAuthority([pepKeyOf(signer)], signer, clock);
   const shards = Array.from({ length: count }, (_, k) => new MemoryShard(k, authority, clock));
+  const reads = new MemoryReads();
   const lines: string[] = [];
   const { kty, crv, x, kid } = adminSigner.jwk;
   const admin_keys: readonly AdminKey[] = [{ kty, crv: crv!, x: x!, kid, thumbprint: thumbprintOf(adminSigner.jwk) }];
@@ -100,8 +105,7 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
     version: "0.0.0-test",
     shard: (k) => options.wrapShard?.(shards[k]!, k) ?? shards[k]!,
     authority: () => options.wrapAuthority?.(authority) ?? authority,
-    // Reached only by tests of the log, which run against real objects.
-    regionLog: () => unreachable("log"),
+    regionLog: () => reads as unknown as RegionLogRpc,
     witness: () => unreachable("witness"),
     homeOf: (run) => utf8(run).reduce((sum, byte) => (sum * 31 + byte) % 1_000_003, 7) % count,
     admin_keys,
@@ -114,7 +118,7 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
   const app = createApp(options.deps?.(deps) ?? deps);
   const [pep, admin] = await Promise.all([sign(signer, pepClaims()), sign(adminSigner, adminClaims())]);
   const fetch = async (request: Request): Promise<Response> => app.fetch(request);
-  return { fetch, shards, authority, pep, admin, signer, adminSigner, lines, clock };
+  return { fetch, shards, authority, reads, pep, admin, signer, adminSigner, lines, clock };
 }
 
 export type Call = {
