@@ -1,0 +1,106 @@
+import { z } from "zod";
+
+/**
+ * Messages between regions: the payloads of compact JWS, one `typ` each, so that none can be shown as another. All are
+ * strict: an unknown field is refused. Loaded when the first message comes; the core needs the types only.
+ */
+export const SYNC_TYP = {
+  pull: "interlock-sync-pull+jws",
+  head: "interlock-sync-head+jws",
+  relay: "interlock-sync-relay+jws",
+  push: "interlock-sync-push+jws",
+  snapshot: "interlock-sync-snapshot+jws",
+} as const;
+
+/** Events in one message at most. */
+export const MAX_EVENTS = 1_000;
+/** Entries in one page of a snapshot at most. */
+export const MAX_PAGE_ENTRIES = 5_000;
+
+const region = z.string().regex(/^[a-z][a-z0-9-]{0,30}$/);
+const digest = z.string().regex(/^sha256:[A-Za-z0-9_-]{43}$/);
+const seq = z.int().min(0);
+const incarnation = z.int().min(1);
+const nonce = z
+  .string()
+  .min(16)
+  .max(64)
+  .regex(/^[A-Za-z0-9_.-]+$/);
+const compactJws = z
+  .string()
+  .max(16_384)
+  .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/);
+
+const mark = z.strictObject({ incarnation, seq, hash: digest.nullable() });
+const seen = z.record(region, mark);
+const envelope = { v: z.literal(1), iss: region, aud: region };
+
+/** `POST /sync/v1/pull`. */
+export const pullSchema = z.strictObject({
+  ...envelope,
+  nonce,
+  membership: z.int().min(0),
+  /** Of the answering origin's chain: effective here. */
+  have: mark,
+  /** Of the asked-for origin's chain: applied here; the answer goes on behind it. */
+  applied: mark,
+  /** What is applied here of every origin. */
+  seen,
+  /** Another origin than `aud`: the answer is a relay, which proves no freshness. */
+  origin: region.optional(),
+  /** A page of the origin's snapshot instead of events. */
+  page: z.int().min(0).optional(),
+});
+
+/** The answer to a pull: the origin's head, and events up to it. */
+export const headSchema = z.strictObject({
+  ...envelope,
+  nonce,
+  /** Whether the origin knows its own chain to be whole. Without it the head grants nothing. */
+  ready: z.boolean(),
+  incarnation,
+  seq,
+  hash: digest.nullable(),
+  from_seq: z.int().min(1),
+  events: z.array(compactJws).max(MAX_EVENTS),
+  more: z.boolean(),
+  membership: z.int().min(0),
+  policy: z.string().max(128),
+  secret_id: z.string().min(1).max(64),
+  key_check: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+  seen,
+  asof_ms: z.int().min(0),
+  /** Events below are compacted away: take the snapshot first. Signed by itself. */
+  snapshot: compactJws.optional(),
+});
+
+/** The answer to a pull for another origin's events. */
+export const relaySchema = z.strictObject({
+  ...envelope,
+  nonce,
+  origin: region,
+  from_seq: z.int().min(1),
+  events: z.array(compactJws).max(MAX_EVENTS),
+  more: z.boolean(),
+});
+
+/** `POST /sync/v1/push`: for speed only; the answer is 202 and confirms nothing. */
+export const pushSchema = z.strictObject({ ...envelope, events: z.array(compactJws).min(1).max(MAX_EVENTS) });
+
+/** An origin's whole state at one seq. Page digests are over the pages' canonical texts. */
+export const snapshotSchema = z.strictObject({
+  v: z.literal(1),
+  origin: region,
+  incarnation,
+  seq,
+  head_hash: digest.nullable(),
+  secret_id: z.string().min(1).max(64),
+  pages: z.array(digest).max(100_000),
+  count: z.int().min(0),
+});
+
+export type PullBody = z.infer<typeof pullSchema>;
+export type HeadBody = z.infer<typeof headSchema>;
+export type RelayBody = z.infer<typeof relaySchema>;
+export type PushBody = z.infer<typeof pushSchema>;
+export type SnapshotManifest = z.infer<typeof snapshotSchema>;

@@ -1,0 +1,148 @@
+import type { Book } from "./book.ts";
+import type { VerifiedEvent } from "./events.ts";
+import type { Mark } from "./mark.ts";
+import type { Timing } from "./timing.ts";
+import type { FederationView } from "./view.ts";
+
+/**
+ * State of the sync core of one region. What is under `record` is stored by the driver and comes back after a restart;
+ * everything else is lost by one, on purpose: no lease and no pending poll survives.
+ */
+export type SyncRecord = {
+  readonly own: OwnRecord;
+  readonly peers: Readonly<Record<string, PeerRecord>>;
+  /** High-water mark of the clock. */
+  readonly clock_high_ms: number;
+};
+
+export type OwnRecord = {
+  /** The newest event that this region numbered. */
+  readonly mark: Mark;
+  /** Why nothing is numbered and nothing granted any more: a peer holds another history of this region. */
+  readonly halted: string | null;
+};
+
+export type PeerRecord = {
+  /** The newest event of this origin that is applied and durable here. */
+  readonly mark: Mark;
+  /** The key that signed it. */
+  readonly kid: string | null;
+  readonly poison: Poison | null;
+};
+
+/** An origin that signed two histories. Only a membership with a higher incarnation clears it. */
+export type Poison = {
+  readonly incarnation: number;
+  readonly reason: "fork" | "rollback" | "distrusted";
+  readonly at_ms: number;
+  readonly proof: Proof;
+};
+
+/** Both signed statements; the driver fills in the stored event where `held.jws` is `null`. */
+export type Proof = {
+  readonly origin: string;
+  readonly held: { readonly incarnation: number; readonly seq: number; readonly jws: string | null };
+  readonly shown: { readonly incarnation: number; readonly seq: number; readonly jws: string };
+};
+
+/** What does not change while the region runs, and the one thing that the core reads from storage. */
+export type Core = {
+  readonly self: string;
+  readonly timing: Timing;
+  /** Most events in one answer. */
+  readonly page: number;
+  /**
+   * Whether one answering peer settles that this region's storage was not put back, or every active one must. `all`
+   * where the whole region may have been restored from a back-up.
+   */
+  readonly ask: "one" | "all";
+  /** The federation secret in force: its id, and `HMAC(secret, "interlock-key-check")`, base64url. */
+  readonly secret: { readonly id: string; readonly check: string };
+  /** Digest of the stored event of that origin (this region's own too); `null` where none is stored (any more). */
+  readonly held: (origin: string, incarnation: number, seq: number) => string | null;
+};
+
+export type SyncState = {
+  readonly view: FederationView;
+  readonly own: OwnRecord;
+  /** Whether peers have confirmed that nothing of the own chain is missing; until then nothing is numbered. */
+  readonly check: Check;
+  readonly clock: Clock;
+  readonly peers: Readonly<Record<string, Peer>>;
+  /** Counts every change of this region's trust state, its own events and those of others. */
+  readonly revision: number;
+  /** Peers as holders of leases on the own chain. */
+  readonly book: Book;
+  /** Shards as holders of leases on this region's state. */
+  readonly shards: Book;
+  readonly last_request_ms: number;
+  /** A newer membership that somebody signed for and that is not here yet. */
+  readonly newer: { readonly version: number; readonly since_ms: number } | null;
+  readonly counters: Counters;
+};
+
+export type Check =
+  | { readonly phase: "asking"; readonly answered: readonly string[] }
+  /** Own events come back from a peer whose mark is higher. */
+  | { readonly phase: "fetching"; readonly answered: readonly string[]; readonly from: string; readonly until: Mark }
+  | { readonly phase: "passed" };
+
+export type Clock = {
+  /** Highest reading so far. */
+  readonly high_ms: number;
+  readonly saved_ms: number;
+};
+
+export type Peer = {
+  readonly record: PeerRecord;
+  /** 0: no lease. On this region's own clock. */
+  readonly fresh_until_ms: number;
+  readonly pending: Pending | null;
+  /** A relayed answer that is awaited from this peer: events of `origin`. */
+  readonly relay: { readonly nonce: string; readonly sent_ms: number; readonly origin: string } | null;
+  /** Events under way into storage; the lease counts when they are there. */
+  readonly staged: Staged | null;
+  /** The highest seq that the origin signed, where that is above what is applied: a gap. */
+  readonly claim: { readonly seq: number; readonly jws: string } | null;
+  /** Seq of an event of an unknown kind. */
+  readonly unsupported: number | null;
+  /** The peer's secret or its key check is another one. */
+  readonly secret_differs: boolean;
+  /** This peer's last signed word about each origin: its applied mark. */
+  readonly seen: Readonly<Record<string, Mark>>;
+  /** Applied marks that are not yet effective in every shard, oldest first, with the revision that holds them. */
+  readonly settling: readonly { readonly mark: Mark; readonly revision: number }[];
+  /** Effective here: what pulls report as `have`. */
+  readonly effective: Mark;
+  /** What the last answered pull reported. */
+  readonly reported: number;
+  readonly next_poll_ms: number;
+  readonly failures: number;
+  readonly next_push_ms: number;
+  readonly pushes: number;
+};
+
+export type Pending = {
+  readonly nonce: string;
+  /** When the poll left, on this region's own clock. */
+  readonly sent_ms: number;
+  /** What was applied then: the answer goes on from there. */
+  readonly applied: Mark;
+  /** The highest seq that the origin was known to have signed then: an answer below it is a rollback. */
+  readonly known_seq: number;
+  /** What the poll reports as effective. */
+  readonly have: Mark;
+};
+
+export type Staged = {
+  readonly events: readonly VerifiedEvent[];
+  readonly mark: Mark;
+  readonly kid: string | null;
+  /** 0 where no lease comes with it. */
+  readonly fresh_until_ms: number;
+};
+
+/** Since the start. */
+export type Counters = Readonly<
+  Record<"bad_signature" | "unmatched" | "malformed" | "refused" | "failed" | "gaps" | "clock_steps", number>
+>;
