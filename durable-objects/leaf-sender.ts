@@ -7,6 +7,8 @@ const SEND_LEAVES = 256;
 const MAX_LEAVES = 4_096;
 const RETRY_MS = 1_000;
 const ANSWER_MS = 5_000;
+/** Cosignatures are there half a second after the leaves, as a rule. A minute in all. */
+const FOLLOW_MS = [800, 800, 1_400, 3_000, 4_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000];
 
 export type LeafSource = {
   readonly source: string;
@@ -16,6 +18,8 @@ export type LeafSource = {
   readonly integrate: (message: IntegrateMessage) => Promise<IntegrateAnswer>;
   /** The log and the source contradict one another, or the log is halted: nothing may be decided on top. */
   readonly halt: (reason: string | null) => void;
+  /** Who wants to know how far the log is (`IntegrateAnswer`); then the log is asked on until a quorum has everything. */
+  readonly answered?: (mark: number, anchored: number | null) => void;
 };
 
 /**
@@ -39,6 +43,11 @@ export class LeafSender {
   /** Resolves when the log has confirmed the source, or it has halted: until then nobody knows whether it was rewound. */
   readonly ready: Promise<void>;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  /** Under a quorum as far as the log has told; `null` where it asks nobody. */
+  #anchored: number | null = null;
+  #follow: ReturnType<typeof setTimeout> | null = null;
+  #followed = 0;
+  #asking: Promise<void> | null = null;
 
   constructor(source: LeafSource, last: number) {
     this.#source = source;
@@ -53,9 +62,54 @@ export class LeafSender {
     return this.#confirmed ? this.#mark : null;
   }
 
+  /** Asks the log how far it is although there is nothing to send. Never rejects. */
+  async ask(): Promise<void> {
+    if (this.#sending || this.#stopped || this.#mark === null) return;
+    this.#asking ??= this.#askOnce().finally(() => {
+      this.#asking = null;
+    });
+    return this.#asking;
+  }
+
+  async #askOnce(): Promise<void> {
+    const { source, integrate } = this.#source;
+    const none = new Uint8Array(0);
+    try {
+      const answer = await withinTime(integrate({ v: 1, source, from_sseq: this.#mark! + 1, hashes: none }));
+      // A log that contradicts this source says so when the next leaves are sent.
+      if (!answer.ok || answer.mark !== this.#mark) return;
+      this.#tell(answer.mark, answer.anchored);
+    } catch {
+      // Asked again, or told with the next leaves.
+    }
+  }
+
+  /** What is measured with it must not stand in the way of the leaves: it is told again with the next answer. */
+  #tell(mark: number, anchored: number | null): void {
+    this.#anchored = anchored;
+    try {
+      this.#source.answered?.(mark, anchored);
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : "unknown";
+      console.warn(JSON.stringify({ level: "warn", event: "anchoring_unread", source: this.#source.source, message }));
+    }
+  }
+
+  /** While a quorum is missing, and for a minute after the last leaves: then the object may sleep. */
+  #followLater(): void {
+    if (this.#source.answered === undefined || this.#follow !== null || this.#stopped) return;
+    if (this.#anchored === null || this.#mark === null || this.#anchored >= this.#mark) return;
+    if (this.#followed >= FOLLOW_MS.length) return;
+    this.#follow = setTimeout(() => {
+      this.#follow = null;
+      void this.ask().then(() => this.#followLater());
+    }, FOLLOW_MS[this.#followed++]);
+  }
+
   /** Leaves up to `last` are durable. */
   notify(last: number): void {
     this.#last = last;
+    this.#followed = 0;
     if (this.#sending || this.#stopped) return;
     if (this.#mark === null || last - this.#mark >= SEND_LEAVES) void this.#run();
     else this.#timer ??= setTimeout(() => void this.#run(), SEND_MS);
@@ -78,6 +132,7 @@ export class LeafSender {
       this.#sending = false;
       // What became durable while the last message was under way has nobody else to announce it.
       const behind = !this.#stopped && this.#mark !== null && this.#mark < this.#last;
+      this.#followLater();
       if (failed || behind) this.#timer ??= setTimeout(() => void this.#run(), failed ? RETRY_MS : SEND_MS);
     }
   }
@@ -103,6 +158,7 @@ export class LeafSender {
     // The first answer only gives the mark; whether this source is the one that reached it shows in the second.
     this.#confirmed = mark !== null || answer.mark === 0;
     this.#mark = answer.mark;
+    this.#tell(answer.mark, answer.anchored);
     if (!this.#confirmed) return true;
     this.#source.halt(null);
     this.#ready();

@@ -157,7 +157,19 @@ export class Log {
       this.#grow(source, from_sseq + known, fresh, () => undefined);
       this.#checkpointSoon();
     }
-    return { ok: true, mark: Math.max(mark, from_sseq + count - 1), size: this.#tree.size };
+    return {
+      ok: true,
+      mark: Math.max(mark, from_sseq + count - 1),
+      size: this.#tree.size,
+      anchored: this.#anchoredMark(source),
+    };
+  }
+
+  /** How far a source is under a quorum; `null` where the policy asks for none, or cannot be read. */
+  #anchoredMark(source: string): number | null {
+    if (this.#policy === null || this.#policy.quorum === null) return null;
+    const size = this.#store.newestAnchored()?.size ?? 0;
+    return size === 0 ? 0 : this.#store.markWithin(source, size);
   }
 
   /** One transaction: what the leaves change, and `also`. On failure memory is loaded again. */

@@ -111,6 +111,16 @@ export class LogStore extends Rows {
     return last === null ? 0 : last.first_sseq + last.count - 1;
   }
 
+  /** Last `sseq` of a source among the first `size` leaves. */
+  markWithin(source: string, size: number): number {
+    const last = this.#batch(
+      "SELECT * FROM batch WHERE source = ? AND first_index < ? ORDER BY first_sseq DESC LIMIT 1",
+      source,
+      size,
+    );
+    return last === null ? 0 : last.first_sseq + Math.min(last.count, size - last.first_index) - 1;
+  }
+
   marks(): Record<string, number> {
     return Object.fromEntries(
       this.sql
@@ -193,8 +203,10 @@ export class LogStore extends Rows {
       anchored,
     );
     // Old checkpoints prove nothing that a newer anchored one does not; the last few hundred help a reader in transit.
+    // The newest anchored one stays however long the quorum has been lost: every proof rests on it.
     this.sql.exec(
-      "DELETE FROM checkpoint WHERE size < (SELECT min(size) FROM (SELECT size FROM checkpoint ORDER BY size DESC LIMIT 300))",
+      `DELETE FROM checkpoint WHERE size < (SELECT min(size) FROM (SELECT size FROM checkpoint ORDER BY size DESC LIMIT 300))
+         AND size <> coalesce((SELECT max(size) FROM checkpoint WHERE anchored = 1), 0)`,
     );
   }
 

@@ -189,7 +189,8 @@ export class DecideCall implements Call {
         input: requestText,
         facts: facts.text,
         run_state: described.text,
-        sealed: `"determining":${JSON.stringify(outcome.determining)},"errors":${JSON.stringify(outcome.errors)}`,
+        // What the checks of the source's own state saw, so that a replay can run them (`decision/anchoring`).
+        sealed: `"anchoring":${turn.anchoringText},"determining":${JSON.stringify(outcome.determining)},"errors":${JSON.stringify(outcome.errors)}`,
         policy: turn.policy.digest,
         trust: { digest: outcome.core.trust, revision: turn.trust.revision },
         traceparent: message.traceparent,

@@ -1,6 +1,7 @@
 import { base64url, fromBase64url } from "../../src/base/bytes.ts";
 import { digestOf } from "../../src/base/digest.ts";
 import { mintRunId } from "../../src/base/ids.ts";
+import { isUnanchored, MERGE_DELAY_MS } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { Facts, TrustView } from "../../src/vocabulary/types.ts";
@@ -32,6 +33,7 @@ import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import { ShardAnchoring } from "./anchoring.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
 import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
@@ -43,8 +45,9 @@ import { ShardTrust } from "./trust.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
 import { callRoot, SourceWriter, type SourceIdentity } from "./writer.ts";
 
-/** A record is in the log, under a signed checkpoint, this long after its decision at the latest, or the promise is broken. */
-const MERGE_DELAY_MS = 2_000;
+/** What is known of the log is asked for again where it would say `unanchored` and is older than this. */
+const STALE_ANCHORING_MS = 5_000;
+const ASK_LOG_MS = 300;
 /** More records than this waiting to be decided: the next are turned away at once (`overloaded`), rather than left to time out. */
 const MAX_WAITING = 20_000;
 /** The clock may stand this far behind the newest record before it counts as an anomaly. */
@@ -64,6 +67,7 @@ export class Shard implements Turn {
   readonly #config: Region;
   readonly #trust: ShardTrust;
   readonly #leaves: LeafSender;
+  readonly #anchoring: ShardAnchoring;
   /** Why this source may not go on; `null` while log and source agree. */
   #halted: string | null = "the region log has not yet said how far it has this source";
   readonly #commit: GroupCommit;
@@ -91,9 +95,17 @@ export class Shard implements Turn {
   #nextSweep = 0;
   #latest = 0;
   // The current turn (Turn): set by #begin, constant until the next.
+  anchoringText = "null";
   t_ms = 0;
   trust: TrustView;
-  condition: ShardCondition = { halted: null, clock_anomaly: false, active_policy: null };
+  condition: ShardCondition = {
+    halted: null,
+    clock_anomaly: false,
+    active_policy: null,
+    unlogged_since_ms: null,
+    unanchored_since_ms: null,
+    witnessed: false,
+  };
 
   constructor(storage: DurableObjectStorage, env: Env, region: Region, shard: number) {
     this.#env = env;
@@ -118,6 +130,7 @@ export class Shard implements Turn {
     const kid = receiptKid(this.region, this.log_epoch, shard, 1);
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
+    this.#anchoring = new ShardAnchoring(this.store, `shard/${shard}`);
     this.#leaves = new LeafSender(
       {
         source: `shard/${shard}`,
@@ -126,6 +139,7 @@ export class Shard implements Turn {
         halt: (reason) => {
           this.#halted = reason;
         },
+        answered: (mark, anchored) => this.#anchoring.answered(mark, anchored, Date.now()),
       },
       this.writer.sseq,
     );
@@ -165,12 +179,19 @@ export class Shard implements Turn {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
     if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
     if (!this.#leaseIsYoung(received)) await this.#ensureLease();
+    if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
     if (facts === null) return { ok: false, code: "stale_facts" };
     // Without a record, unlike other denies: a rewound source would sign new records under numbers that are taken.
     if (this.#halted !== null) return this.#turnedAway(message.items.length, "lineage_halted");
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, facts, received, resolve)));
+  }
+
+  /** An idle shard does not follow the log: what it knew last may be long overtaken. */
+  #anchoringIsStale(now: number): boolean {
+    const known = this.#anchoring.condition();
+    return known.witnessed && isUnanchored(known, now) && this.#anchoring.ageAt(now) > STALE_ANCHORING_MS;
   }
 
   async search(message: SearchMessage): Promise<SearchAnswer> {
@@ -258,6 +279,7 @@ export class Shard implements Turn {
     const now = this.#clock();
     // Order is by sequence; time never goes back in the record, and a clock that does is an anomaly.
     this.condition = this.liveCondition();
+    this.anchoringText = JSON.stringify(this.#anchoring.condition());
     this.t_ms = Math.max(now, this.writer.lastT);
     this.trust = this.#trust.view();
     if (now >= this.#nextSweep) {
@@ -343,12 +365,15 @@ export class Shard implements Turn {
       root: base64url(tree.root),
       source: `shard/${this.shard}`,
       t: this.t_ms,
+      ...(isUnanchored(this.condition, this.t_ms) ? { unanchored: true } : {}),
       v: 1,
     });
+    const t = this.t_ms;
     this.writer.flush({ first_sseq: first, last_sseq: last, calls: layout, payload });
     this.#flushes++;
     this.#lastFlushMs = this.t_ms;
     return async () => {
+      this.#anchoring.stored({ first, last, t });
       this.#leaves.notify(last);
       // On disk now: whatever fails from here on, what was owed is paid, and those who wait for it may hear.
       const paid = this.#paying;
@@ -387,6 +412,7 @@ export class Shard implements Turn {
     halted: this.#halted,
     clock_anomaly: Date.now() < this.writer.lastT - CLOCK_TOLERANCE_MS,
     active_policy: this.#trust.activePolicy,
+    ...this.#anchoring.condition(),
   });
   revoked = (dependencies: readonly string[]): boolean => this.#trust.match(dependencies).length > 0;
   revokedSince = (dependencies: readonly string[]): boolean =>
@@ -467,6 +493,7 @@ export class Shard implements Turn {
   async status(): Promise<ShardStatus> {
     const head = this.store.head();
     await this.#ensureLease();
+    if (this.#anchoringIsStale(Date.now())) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     const now = Date.now();
     return {
       shard: this.shard,
@@ -479,6 +506,7 @@ export class Shard implements Turn {
       records: head.sseq,
       policy: this.policy.digest,
       trust_entries: this.#trust.entries,
+      anchoring: this.#anchoring.status(now),
       halted:
         regionChecks({
           trust: this.liveTrust(),

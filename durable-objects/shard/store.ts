@@ -133,6 +133,23 @@ export class ShardStore extends Rows {
       .map((row) => bytes(row.leaf_hash));
   }
 
+  /** Flushes that reach beyond `sseq`, oldest first; from the `limit`-th on they are one, as old as its first. */
+  storedSince(sseq: number, limit: number): readonly { first: number; last: number; t: number }[] {
+    const rows = this.sql
+      .exec<{ first: number; last: number; t: number }>(
+        `SELECT first_sseq AS first, last_sseq AS last, json_extract(payload, '$.t') AS t FROM flush
+         WHERE first_sseq > coalesce((SELECT max(first_sseq) FROM flush WHERE first_sseq <= ?), 0) - 1 AND last_sseq > ?
+         ORDER BY first_sseq LIMIT ?`,
+        sseq,
+        sseq,
+        limit,
+      )
+      .toArray();
+    const newest = this.head().sseq;
+    const end = rows.at(-1);
+    return end === undefined || end.last >= newest ? rows : [...rows.slice(0, -1), { ...end, last: newest }];
+  }
+
   run(id: string): RunRow | null {
     const row = this.sql
       .exec<{

@@ -1,6 +1,8 @@
+import { isUnanchored } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
+import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { Continuity } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Call } from "./group-commit.ts";
@@ -41,6 +43,8 @@ export interface Turn {
   readonly t_ms: number;
   readonly trust: TrustView;
   readonly condition: ShardCondition;
+  /** JSON of the condition's `Anchoring`. */
+  readonly anchoringText: string;
   readonly trustDigest: (matches: readonly TrustMatch[]) => string;
   now(): number;
   liveTrust(): TrustView;
@@ -66,13 +70,14 @@ export interface Turn {
 export function continuityOf(
   turn: Pick<Turn, "liveTrust" | "liveCondition" | "policy" | "region" | "now">,
 ): Continuity {
+  const [condition, t_ms] = [turn.liveCondition(), turn.now()];
   const problem = regionChecks({
     trust: turn.liveTrust(),
-    condition: turn.liveCondition(),
+    condition,
     policy: turn.policy,
     region: turn.region,
     at_least: null,
-    t_ms: turn.now(),
+    t_ms,
   });
   const reason = problem?.reason ?? null;
   return {
@@ -86,9 +91,16 @@ export function continuityOf(
             : "current",
     orchestration: reason === "lineage_halted" ? "halted" : "consistent",
     policy: reason === "policy_stale" ? "stale" : "current",
-    cryptographic: reason === "clock_anomaly" ? "clock_anomaly" : "signed",
+    cryptographic: cryptographicWord(reason, isUnanchored(condition, t_ms)),
     // Regions do not exchange events yet, and nothing replays decisions yet: say so rather than claim it.
     synchronization: "region_only",
     replay: "not_built",
   };
+}
+
+/** `signed`: receipts are, and everything that was due is under a checkpoint with a quorum. */
+function cryptographicWord(reason: ReasonCode | null, unanchored: boolean): string {
+  if (reason === "clock_anomaly") return "clock_anomaly";
+  if (reason === "lineage_unavailable") return "unlogged";
+  return unanchored ? "unanchored" : "signed";
 }

@@ -1,3 +1,4 @@
+import type { Anchoring } from "./anchoring.ts";
 import type { ConsistencyToken } from "../trust/consistency.ts";
 import { entityForm } from "../trust/keys.ts";
 import type { FailedCheck, Facts, RegionMode, RunState, Subject, TrustMatch, TrustView } from "../vocabulary/types.ts";
@@ -9,7 +10,7 @@ import type { FailedCheck, Facts, RegionMode, RunState, Subject, TrustMatch, Tru
 type Check = FailedCheck | null;
 
 /** What the shard knows about itself when it reads the clock for a turn. */
-export type ShardCondition = {
+export type ShardCondition = Anchoring & {
   /** Why the source is halted; `null` while it is sound. */
   readonly halted: string | null;
   /** The clock stands behind the persisted high-water mark by more than the tolerance. */

@@ -1,6 +1,8 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
 import { credentialKey, issuerKey, keyKey, pepKey, regionKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
+import { anchoringLimit } from "../policy/anchoring.ts";
 import { evaluateAs, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
+import { anchoredWithin, logReached } from "./anchoring.ts";
 import {
   callerCurrent,
   clockSound,
@@ -87,6 +89,7 @@ export function decide(input: DecideInput): Outcome {
         : { reason: policy.reason, detail: policy.policy_reason },
     );
   }
+  add(failed, anchoredWithin(anchoringLimit(input.policy, input.request), input.condition, input.t_ms));
   return {
     ...outcome(input, dependencies, failed, trustDigest, policy.obligations),
     determining: policy.determining,
@@ -105,7 +108,8 @@ export function regionChecks(
     leaseHolds(input.trust, input.t_ms) ??
     policyCurrent(input.policy.digest, input.policy.problem, input.condition) ??
     clockSound(input.condition) ??
-    consistent(input.at_least, input.region, input.trust.revision)
+    consistent(input.at_least, input.region, input.trust.revision) ??
+    logReached(input.condition, input.t_ms)
   );
 }
 

@@ -1,4 +1,6 @@
+import { MERGE_DELAY_MS } from "../decision/anchoring.ts";
 import type { LogStatus } from "../objects/log.ts";
+import type { ShardStatus } from "../objects/shard.ts";
 import { FRESHNESS } from "../region/config.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
@@ -42,6 +44,9 @@ export const health: Handler = async (room) => {
             revision: shard.revision,
             lease_remaining_ms: shard.lease_remaining_ms,
             records: shard.records,
+            merge_by_broken: shard.anchoring.merge_by_broken,
+            unlogged_ms: shard.anchoring.unlogged_ms,
+            unanchored_ms: shard.anchoring.unanchored_ms,
             halted: shard.halted,
           },
     ),
@@ -83,6 +88,18 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
   return problems;
 }
 
+/** Receipts of one of these say so (`decision/anchoring`). */
+const unanchored = (shards: readonly ShardStatus[]): boolean =>
+  shards.some(({ anchoring }) => anchoring.witnessed === false || anchoring.unanchored_ms > MERGE_DELAY_MS);
+
+function promises(shards: readonly ShardStatus[]): string {
+  const broken = shards.reduce((sum, { anchoring }) => sum + anchoring.merge_by_broken, 0);
+  const waits = Math.max(0, ...shards.map(({ anchoring }) => anchoring.unlogged_ms));
+  const kept =
+    broken === 0 ? "every record was in the log by merge_by" : `${broken} records were not in the log by merge_by`;
+  return waits > MERGE_DELAY_MS ? `${kept}; the oldest one that is not has waited for ${waits} ms` : kept;
+}
+
 function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<Record<string, Aspect>> {
   const up = shards.flatMap((shard) => shard ?? []);
   const leased = up.filter((shard) => shard.lease_remaining_ms > 0);
@@ -115,8 +132,15 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
       age_ms: null,
     },
     cryptographic: {
-      state: authority === null ? "unknown" : authority.mode === "joining" ? "uncertified" : "signed",
-      detail: "receipts are signed with the shard's key, which this region certifies",
+      state:
+        authority === null
+          ? "unknown"
+          : authority.mode === "joining"
+            ? "uncertified"
+            : unanchored(up)
+              ? "unanchored"
+              : "signed",
+      detail: `receipts are signed with the shard's key, which this region certifies; ${promises(up)}`,
       age_ms: flushed.length === 0 ? null : at_ms - Math.max(...flushed.map((shard) => shard.last_flush_ms)),
     },
     synchronization: { ...NOT_BUILT("regions do not exchange trust events yet"), state: "region_only" },

@@ -1,5 +1,6 @@
 import type { Gauge } from "../observe/metrics.ts";
 import type { Handler } from "./access.ts";
+import { anchoringMetrics } from "./anchoring-metrics.ts";
 import { regionStatus } from "./region-status.ts";
 
 /** Prometheus text 0.0.4: this isolate's counters, and what the region's objects say of themselves. */
@@ -51,7 +52,7 @@ export const metricsPage: Handler = async (room) => {
       samples: authority === null ? [] : [{ labels: { region, mode: authority.mode }, value: 1 }],
     },
   ];
-  return new Response(room.metrics.registry.text(gauges), {
+  return new Response(room.metrics.registry.text([...gauges, ...anchoringMetrics(region, shards)]), {
     headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store" },
   });
 };

@@ -1,6 +1,6 @@
 import { base64url, fromBase64url, fromUtf8, utf8 } from "../base/bytes.ts";
 import { isRegionName } from "../base/ids.ts";
-import { parseJson, type JsonValue } from "../base/json.ts";
+import { isObject, parseJson, type JsonValue } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { hashBytes, isCount, isHashText, isOrdinal, isSource, memberProblem } from "./fields.ts";
 import {
@@ -94,7 +94,8 @@ export function parseReceiptPayload(text: string): Result<ReceiptPayload, string
 
 function payloadProblem(value: JsonValue): string | null {
   const names = ["calls", "first", "iss", "last", "log_epoch", "merge_by", "region", "root", "source", "t", "v"];
-  const members = memberProblem(value, names, "payload");
+  const said = isObject(value) && "unanchored" in value;
+  const members = memberProblem(value, said ? [...names, "unanchored"] : names, "payload");
   if (members !== null) return members;
   const payload = value as Record<string, JsonValue>;
   const { calls, first, last } = payload;
@@ -111,6 +112,8 @@ function payloadProblem(value: JsonValue): string | null {
     ["root", isHashText(payload["root"])],
     ["source", isSource(payload["source"])],
     ["t", isCount(payload["t"])],
+    // Left out rather than false, so that no two texts say the same.
+    ["unanchored", !said || payload["unanchored"] === true],
   ];
   const broken = forms.find(([, good]) => !good);
   return broken === undefined ? null : `payload: ${broken[0]} is not of the form that the format gives it`;

@@ -35,6 +35,11 @@ export type ReceiptPayload = {
   readonly source: string;
   /** Unix milliseconds. */
   readonly t: number;
+  /**
+   * Stands there where earlier records of the source were due under a checkpoint with a quorum and are not, as far as
+   * the shard knows, or nobody witnesses the log at all.
+   */
+  readonly unanchored?: true;
   readonly v: 1;
 };
 
@@ -88,6 +93,7 @@ export const receiptPayloadText = (payload: ReceiptPayload): string =>
     root: payload.root,
     source: payload.source,
     t: payload.t,
+    ...(payload.unanchored === true ? { unanchored: true } : {}),
     v: 1,
   });
 
@@ -125,8 +131,8 @@ export function receiptText(compactJws: string, header: ReceiptHeader): string {
  * here at their widest (`sseq` 15 digits as in decision ids, times 13 digits until the year 2286, 5 digits of
  * items), and the names: a character of `iss` costs 4/3 through base64url and one of the region 8/3, since `kid` and
  * payload both name it. With region `eu`, epoch 1 and one-digit shard and key numbers that leaves room for an `iss`
- * of 32 characters at 256 calls, and 67 at 128; the longest region name (31) with the widest numbers has room for
- * 84 at 16 calls. Rather than trust such a table, the text is built at its widest and measured.
+ * of 14 characters at 256 calls, and 49 at 128; the longest region name (31) with the widest numbers has room for
+ * 66 at 16 calls. Rather than trust such a table, the text is built at its widest and measured.
  */
 export function maxCallsPerFlush(kid: string, iss: string): number {
   for (let calls = MAX_CALLS_PER_FLUSH; calls >= 1; calls /= 2) {
@@ -150,6 +156,7 @@ export function widestReceiptBytes(kid: string, iss: string, calls: number): num
     merge_by: t_ms,
     root: hash,
     t: t_ms,
+    unanchored: true,
     v: 1,
     ...parts,
   });

@@ -16,7 +16,13 @@ export type IntegrateMessage = {
 };
 
 export type IntegrateAnswer =
-  | { readonly ok: true; readonly mark: number; readonly size: number }
+  | {
+      readonly ok: true;
+      readonly mark: number;
+      readonly size: number;
+      /** Last `sseq` of the source under a checkpoint with a quorum; `null` where the policy asks for none. */
+      readonly anchored: number | null;
+    }
   /** `gap`: hashes between the mark and `from_sseq` are missing; send from `mark + 1`. */
   | { readonly ok: false; readonly code: "gap"; readonly mark: number }
   /** Another hash stands at `sseq` already: the source was rewound or forked. Nothing of it is integrated again. */

@@ -3,6 +3,7 @@ import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
+import type { AnchoringStatus } from "./anchoring.ts";
 
 /**
  * Messages between the Worker and a `LineageShard` (docs/object-rpc.md). Plain data with a version `v`; large parts
@@ -207,6 +208,7 @@ export type ShardStatus = {
   readonly records: number;
   readonly policy: string;
   readonly trust_entries: number;
+  readonly anchoring: AnchoringStatus;
   readonly halted: string | null;
 };
 

@@ -23,11 +23,14 @@ export class Registry {
     return histogram;
   }
 
-  /** The text of everything registered, followed by `more` (gauges read at scrape time). */
-  text(more: readonly Gauge[] = []): string {
+  /** The text of everything registered, followed by `more` (read at scrape time). */
+  text(more: readonly (Gauge | ReadHistogram)[] = []): string {
     const lines: string[] = [];
     for (const metric of this.#metrics) metric.write(lines);
-    for (const gauge of more) writeGauge(gauge, lines);
+    for (const read of more) {
+      if ("bounds" in read) writeHistogram(read, lines);
+      else writeGauge(read, lines);
+    }
     return lines.join("\n") + "\n";
   }
 }
@@ -112,15 +115,43 @@ export class Histogram {
 export type Gauge = {
   readonly name: string;
   readonly help: string;
+  /** `counter`: an object's own count, which never falls. Default: a gauge. */
+  readonly type?: "counter";
   readonly samples: readonly { readonly labels: Labels; readonly value: number }[];
 };
 
-function writeGauge({ name, help, samples }: Gauge, lines: string[]): void {
-  lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} gauge`);
-  for (const { labels, value } of samples) {
-    const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`);
-    lines.push(`${name}${pairs.length > 0 ? `{${pairs.join(",")}}` : ""} ${value}`);
+/** A histogram that an object keeps; `counts` has one place more than `bounds`, for what is beyond. */
+export type ReadHistogram = {
+  readonly name: string;
+  readonly help: string;
+  readonly bounds: readonly number[];
+  readonly samples: readonly {
+    readonly labels: Labels;
+    readonly counts: readonly number[];
+    readonly sum: number;
+  }[];
+};
+
+function writeGauge({ name, help, type, samples }: Gauge, lines: string[]): void {
+  lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type ?? "gauge"}`);
+  for (const { labels, value } of samples) lines.push(`${name}${labelText(labels)} ${value}`);
+}
+
+function writeHistogram({ name, help, bounds, samples }: ReadHistogram, lines: string[]): void {
+  lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} histogram`);
+  for (const { labels, counts, sum } of samples) {
+    let below = 0;
+    for (const [at, bound] of [...bounds, "+Inf"].entries()) {
+      below += counts[at] ?? 0;
+      lines.push(`${name}_bucket${labelText({ ...labels, le: String(bound) })} ${below}`);
+    }
+    lines.push(`${name}_sum${labelText(labels)} ${sum}`, `${name}_count${labelText(labels)} ${below}`);
   }
+}
+
+function labelText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`);
+  return pairs.length > 0 ? `{${pairs.join(",")}}` : "";
 }
 
 const escapeLabel = (text: string): string =>

@@ -20,6 +20,8 @@ export type LoadedPack = {
   /** By policy id. */
   readonly facts: ReadonlyMap<string, PolicyFacts>;
   readonly directory: EntityStore;
+  /** Without a quorum for longer, it allows nothing; `null`: it sets no limit. */
+  readonly max_unanchored_ms: number | null;
 };
 
 export type ApplicationPack = LoadedPack & {
@@ -123,8 +125,14 @@ function compilePack(pack: ValidPack): LoadedPack | ApplicationPack {
   const directory = buildEntityStore(pack.entities);
   if (!directory.ok) throw new TypeError(directory.error);
   const facts = new Map(policies.policies.map((policy) => [policy.id, policyFacts(pack.name, policy)]));
-  const loaded: LoadedPack = { name: pack.name, policies, facts, directory: directory.value };
   const { manifest } = pack;
+  const loaded: LoadedPack = {
+    name: pack.name,
+    policies,
+    facts,
+    directory: directory.value,
+    max_unanchored_ms: manifest.max_unanchored_ms ?? null,
+  };
   if (manifest.layer === "sovereign") return loaded;
   const schema = readSchema(pack.schema.json);
   const steps_up = [...facts.values()].some(({ step_up }) => step_up !== null);

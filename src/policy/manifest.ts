@@ -28,7 +28,17 @@ const ActionEntry = z.strictObject({
   cedar: z.string().min(1).max(256).optional(),
 });
 
-const head = { v: z.literal(1), name, version: z.string().min(1).max(64), description: z.string().min(1).max(1_000) };
+const head = {
+  v: z.literal(1),
+  name,
+  version: z.string().min(1).max(64),
+  description: z.string().min(1).max(1_000),
+  /**
+   * Deny (`lineage_unavailable`) while a record of the shard has waited longer than this for a quorum of witnesses, in
+   * milliseconds; also where no witness is configured. Not below the 5 s that two checkpoints may take. Default: never.
+   */
+  max_unanchored_ms: z.int().min(5_000).max(86_400_000).optional(),
+};
 
 const ApplicationManifest = z.strictObject({
   ...head,
@@ -58,6 +68,8 @@ const circumstances = {
   pep: z.string().optional(),
   labels: z.array(z.string()).optional(),
   t_ms: z.int().optional(),
+  /** Age of the oldest record without a quorum of witnesses; `no_witness`: none is configured. Default 0. */
+  unanchored_ms: z.union([z.int().min(0), z.literal("no_witness")]).optional(),
 };
 
 const GoldenCase = z.strictObject({

@@ -247,9 +247,9 @@ export const REASONS = {
     todo: "Ask an independent approver.",
   },
   lineage_unavailable: {
-    text: "The decision could not be made durable.",
+    text: "The decision cannot be recorded, logged or anchored as it has to be.",
     audience: "operator",
-    todo: "Check the region's storage.",
+    todo: "Check the region's storage, log and witnesses (/health).",
   },
   withheld: {
     text: "Allowed, then withdrawn before it left the region.",

@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from "../../src/base/json.ts";
 import { isObject } from "../../src/base/json.ts";
+import { anchoredWithin, type Anchoring } from "../../src/decision/anchoring.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 import {
@@ -9,6 +10,7 @@ import {
   type PolicyEnv,
   type PolicyOutcome,
 } from "../../src/policy/evaluate.ts";
+import { anchoringLimit } from "../../src/policy/anchoring.ts";
 import type { GoldenCase, GoldenSearch } from "../../src/policy/manifest.ts";
 import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src/policy/search.ts";
 import { jcs } from "../../src/base/jcs.ts";
@@ -49,9 +51,20 @@ function withoutNulls(json: JsonValue): JsonValue {
   );
 }
 
-/** What the kernel would say as far as policy goes: `run_required` comes before any policy is asked. */
-function decideGolden(policy: LoadedPolicy, request: CanonicalRequest, env: PolicyEnv): PolicyOutcome {
-  return needsRun(policy, request.action.name, env) ? RUN_REQUIRED : evaluatePolicy(policy, request, env);
+/** What the kernel would say as far as packs go: `run_required` before any policy is asked, their limit after all. */
+function decideGolden(policy: LoadedPolicy, golden: GoldenCase): PolicyOutcome {
+  const [request, env] = [goldenRequest(golden), goldenEnv(golden)];
+  if (needsRun(policy, request.action.name, env)) return RUN_REQUIRED;
+  const outcome = evaluatePolicy(policy, request, env);
+  if (outcome.reason !== null) return outcome;
+  const { unanchored_ms = 0 } = golden;
+  const anchoring: Anchoring = {
+    unlogged_since_ms: null,
+    unanchored_since_ms: typeof unanchored_ms === "number" ? env.t_ms - unanchored_ms : null,
+    witnessed: unanchored_ms !== "no_witness",
+  };
+  const failed = anchoredWithin(anchoringLimit(policy, request), anchoring, env.t_ms);
+  return failed === null ? outcome : { ...outcome, reason: failed.reason, policy_reason: null, obligations: [] };
 }
 
 const needsRun = (policy: LoadedPolicy, action: string, env: PolicyEnv): boolean =>
@@ -75,7 +88,7 @@ export type GoldenResult = {
 };
 
 export function runCase(policy: LoadedPolicy, golden: GoldenCase): GoldenResult {
-  const outcome = decideGolden(policy, goldenRequest(golden), goldenEnv(golden));
+  const outcome = decideGolden(policy, golden);
   const determining = outcome.determining.map((one) => one.policy);
   const { expect } = golden;
   const differences: string[] = [];

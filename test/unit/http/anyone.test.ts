@@ -142,3 +142,39 @@ test("OpenAPI lists every route with the schemas in use", async () => {
   expect(document.components.schemas["Revoke"]!.additionalProperties).toBe(false);
   expect(document.components.schemas["InterlockOptions"]!.additionalProperties).toBe(false);
 });
+
+test("health and metrics count promises that were not kept, and say that receipts are unanchored", async () => {
+  const region = await newRegion();
+  const logged = { counts: [3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], sum_ms: 4_500 };
+  region.shards[0]!.anchoring = {
+    ...region.shards[0]!.anchoring,
+    unanchored_ms: 61_000,
+    unlogged_ms: 2_500,
+    merge_by_broken: 2,
+    anchored_late: 7,
+    logged,
+  };
+  const body = await jsonOf(await call(region, "/health", { token: null }));
+  expect(body["status"]).toBe("ok");
+  expect(body["continuity"]).toMatchObject({
+    cryptographic: {
+      state: "unanchored",
+      detail: expect.stringContaining(
+        "2 records were not in the log by merge_by; the oldest one that is not has waited",
+      ),
+    },
+  });
+  expect((body["shards"] as unknown[])[0]).toMatchObject({ merge_by_broken: 2, unlogged_ms: 2_500 });
+  const text = await (await call(region, "/metrics", { token: null })).text();
+  for (const line of [
+    "# TYPE interlock_merge_by_broken_total counter",
+    'interlock_merge_by_broken_total{region="eu",shard="0"} 2',
+    'interlock_anchored_late_total{region="eu",shard="0"} 7',
+    'interlock_shard_unanchored_seconds{region="eu",shard="0"} 61',
+    'interlock_integration_delay_seconds_bucket{region="eu",shard="0",le="0.25"} 3',
+    'interlock_integration_delay_seconds_bucket{region="eu",shard="0",le="5"} 4',
+    'interlock_integration_delay_seconds_sum{region="eu",shard="0"} 4.5',
+    'interlock_integration_delay_seconds_count{region="eu",shard="0"} 4',
+  ])
+    expect(text.split("\n")).toContain(line);
+});

@@ -1,4 +1,5 @@
 import { jcs } from "../../../src/base/jcs.ts";
+import type { AnchoringStatus } from "../../../src/objects/anchoring.ts";
 import type { CanonicalRequest, Facts } from "../../../src/vocabulary/types.ts";
 import type {
   ApplyTrustAnswer,
@@ -41,6 +42,15 @@ export class MemoryShard implements ShardRpc {
   readonly records: RecordDescription[] = [];
   revision = 1;
   halted: string | null = null;
+  anchoring: AnchoringStatus = {
+    witnessed: true,
+    unlogged_ms: 0,
+    unanchored_ms: 0,
+    merge_by_broken: 0,
+    anchored_late: 0,
+    logged: { counts: [], sum_ms: 0 },
+    anchored: { counts: [], sum_ms: 0 },
+  };
   readonly #number: number;
   readonly #authority: MemoryAuthority;
   readonly #clock: { readonly now_ms: number };
@@ -214,6 +224,7 @@ export class MemoryShard implements ShardRpc {
       records: this.records.length,
       policy: "sha256:policy",
       trust_entries: 0,
+      anchoring: this.anchoring,
       halted: this.halted,
     };
   }

@@ -149,6 +149,7 @@ describe("tampering with a receipt", () => {
     ["another payload root", payload({ root: other }), "bad_signature"],
     ["another last", payload({ last: 200 }), "bad_signature"],
     ["another time", payload({ t: 0 }), "bad_signature"],
+    ["unanchored, spelled out as false", payload({ unanchored: false as unknown as true }), "malformed"],
     ["another merge_by", payload({ merge_by: 1 }), "bad_signature"],
     ["another flush size", payload({ calls: 4 }), "bad_signature"],
     ["another signature", edited((p) => (p.signature = base64url(new Uint8Array(64)))), "bad_signature"],
@@ -253,8 +254,9 @@ describe("one KiB", () => {
   });
 
   test("no receipt is wider than the widest", () => {
-    const sizes = Array.from({ length: 256 }, () => 1);
+    const sizes = Array.from({ length: maxCallsPerFlush(KID, PDP) }, () => 1);
     const { receipts, calls } = flushOf(sizes, {
+      unanchored: true,
       first: 999_999_999_999_000,
       last: 999_999_999_999_999,
       merge_by: 9_999_999_999_999,
@@ -266,11 +268,24 @@ describe("one KiB", () => {
 
   test("names that the comment gives", () => {
     const iss = (length: number): string => "h".repeat(length);
-    expect([maxCallsPerFlush(KID, iss(32)), maxCallsPerFlush(KID, iss(33))]).toEqual([256, 128]);
-    expect([maxCallsPerFlush(KID, iss(67)), maxCallsPerFlush(KID, iss(68))]).toEqual([128, 64]);
-    expect([maxCallsPerFlush(kids[2]!, iss(84)), maxCallsPerFlush(kids[2]!, iss(85))]).toEqual([16, 8]);
+    expect([maxCallsPerFlush(KID, iss(14)), maxCallsPerFlush(KID, iss(15))]).toEqual([256, 128]);
+    expect([maxCallsPerFlush(KID, iss(49)), maxCallsPerFlush(KID, iss(50))]).toEqual([128, 64]);
+    expect([maxCallsPerFlush(kids[2]!, iss(66)), maxCallsPerFlush(kids[2]!, iss(67))]).toEqual([16, 8]);
     expect(() => maxCallsPerFlush("eu.1.log.1", PDP)).toThrow("not a shard's");
   });
+});
+
+test("says unanchored only where it is, under the signature", async () => {
+  const [said, silent] = [flushOf([1], { unanchored: true }), flushOf([1])];
+  for (const { receipts, calls } of [said, silent]) expect(await verify(receipts[0]!, records(calls[0]!))).toBe("ok");
+  const verified = await verifyReceipt(said.receipts[0]!, { kind: "none" }, resolve, EXPECTED, sha);
+  expect(verified).toMatchObject({ ok: true, value: { payload: { unanchored: true } } });
+  expect(receiptPayloadText(silent.payload)).not.toContain("unanchored");
+  const { unanchored: _, ...without } = said.payload;
+  const stripped = base64url(utf8(receiptPayloadText(without)));
+  expect(await verify(JSON.stringify({ ...JSON.parse(said.receipts[0]!), payload: stripped }), { kind: "none" })).toBe(
+    "bad_signature",
+  );
 });
 
 test("a stored payload is read like a sent one", () => {

@@ -20,6 +20,13 @@ test("counters, histograms and gauges in the text format", () => {
         { labels: { at: "s\n" }, value: 0.5 },
       ],
     },
+    { name: "o_total", help: "An object's own.", type: "counter", samples: [{ labels: { k: "1" }, value: 9 }] },
+    {
+      name: "r",
+      help: "Read.",
+      bounds: [0.5, 1],
+      samples: [{ labels: { k: "1" }, counts: [2, 0, 3], sum: 12.5 }],
+    },
   ]);
   expect(text.split("\n").filter((line) => !line.startsWith("# HELP"))).toEqual([
     "# TYPE c_total counter",
@@ -34,6 +41,14 @@ test("counters, histograms and gauges in the text format", () => {
     "# TYPE g gauge",
     "g 4",
     'g{at="s\\n"} 0.5',
+    "# TYPE o_total counter",
+    'o_total{k="1"} 9',
+    "# TYPE r histogram",
+    'r_bucket{k="1",le="0.5"} 2',
+    'r_bucket{k="1",le="1"} 2',
+    'r_bucket{k="1",le="+Inf"} 5',
+    'r_sum{k="1"} 12.5',
+    'r_count{k="1"} 5',
     "",
   ]);
   expect(text).toMatch(/# HELP c_total Things\. Counted by the isolate/);
