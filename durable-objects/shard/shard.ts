@@ -469,9 +469,10 @@ export class Shard implements Turn {
     try {
       for (let more = true; more;) {
         const request = this.#trust.leaseRequest(this.shard, this.#signing.publicJwk);
-        const sent = Date.now();
+        const sent = { ms: this.#clock(), clock_steps: this.#trust.clockSteps };
         // A new stub each time: one that threw is never used again.
         const answer = await authority(this.#env, this.#config).lease(request);
+        this.#clock();
         more = this.#trust.takeLease(request, answer, sent);
         const applied = this.#trust.applied;
         await this.#commit.settled();

@@ -27,6 +27,7 @@ export class ShardTrust {
   // reason of that time the missing lease.
   #mode: RegionMode = "active";
   #leaseUntil = 0;
+  #clockSteps = 0;
   #applied: number;
   /** Applied, and everything decided before it has been released or withheld. */
   #effective: number;
@@ -99,9 +100,18 @@ export class ShardTrust {
     );
   }
 
-  /** The clock went back: the time that the lease has left is not known any more. */
+  /**
+   * The clock went back: the time that the lease has left is not known any more, nor how long ago a poll left that is
+   * still under way (`BUG_FLIGHT` in test/models/lease.pml).
+   */
   dropLease(): void {
     this.#leaseUntil = 0;
+    this.#clockSteps++;
+  }
+
+  /** How often the clock was seen to go back; a poll is timed by the clock as it was then. */
+  get clockSteps(): number {
+    return this.#clockSteps;
   }
 
   /** A pushed state. Never extends the lease: only a nonce-matched answer does. */
@@ -125,16 +135,22 @@ export class ShardTrust {
   }
 
   /**
-   * Takes a lease answer. `sent_ms` is this shard's own clock at the moment the request left; an answer to another
-   * request (other nonce) changes nothing. Returns whether more entries are waiting.
+   * Takes a lease answer. `sent` is this shard's own clock at the moment the request left, and `clockSteps` as it was
+   * then; an answer to another request (other nonce) changes nothing, and one that was overtaken by a step of the clock
+   * brings entries but no lease. Returns whether more entries are waiting.
    */
-  takeLease(request: LeaseRequest, answer: LeaseAnswer, sent_ms: number): boolean {
+  takeLease(
+    request: LeaseRequest,
+    answer: LeaseAnswer,
+    sent: { readonly ms: number; readonly clock_steps: number },
+  ): boolean {
     if (!answer.ok || answer.nonce !== request.nonce) return false;
     if (answer.revision >= this.#applied && this.#contradicts(answer.entries)) return false;
     this.#take(answer.entries, answer.revision, answer.mode);
     if (answer.material !== null) this.#material = answer.material;
     this.#policy = answer.policy;
-    if (!answer.more) this.#leaseUntil = Math.max(this.#leaseUntil, sent_ms + answer.remaining_ms);
+    if (!answer.more && sent.clock_steps === this.#clockSteps)
+      this.#leaseUntil = Math.max(this.#leaseUntil, sent.ms + answer.remaining_ms);
     return answer.more;
   }
 

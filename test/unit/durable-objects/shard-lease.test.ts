@@ -1,0 +1,59 @@
+import { beforeEach, expect, test } from "vitest";
+import { ShardStore } from "../../../durable-objects/shard/store.ts";
+import { ShardTrust } from "../../../durable-objects/shard/trust.ts";
+import type { LeaseAnswer, LeaseRequest } from "../../../src/objects/authority.ts";
+import { FakeStorage } from "../../support/durable-storage.ts";
+
+/** The rules of test/models/lease.pml as the shard keeps them: what may extend its lease, and what may not. */
+let trust: ShardTrust;
+beforeEach(() => {
+  trust = new ShardTrust(new ShardStore(new FakeStorage().attach()));
+});
+
+const ask = () => trust.leaseRequest(0, { kty: "OKP", kid: "eu.1.shard-0.1", alg: "Ed25519", use: "sig" });
+const sent = (ms: number) => ({ ms, clock_steps: trust.clockSteps });
+const grant = (request: LeaseRequest, revision = 0, key?: string): Extract<LeaseAnswer, { ok: true }> => ({
+  ok: true,
+  nonce: request.nonce,
+  remaining_ms: 1_500,
+  from_revision: 0,
+  revision,
+  mode: "active",
+  entries: key === undefined ? [] : [{ key, origin: "eu", generation: 1, state: "revoked", from: "issue" }],
+  more: false,
+  material: null,
+  policy: "policy",
+});
+
+test("the lease runs from the moment the poll left", () => {
+  const request = ask();
+  trust.takeLease(request, grant(request), sent(10_000));
+  expect(trust.leaseUntil).toBe(11_500);
+});
+
+test("an answer to another poll extends nothing", () => {
+  const [first, second] = [ask(), ask()];
+  trust.takeLease(second, grant(first), sent(10_000));
+  expect(trust.leaseUntil).toBe(0);
+});
+
+test("a clock that went back ends the lease, and polls under way bring entries but no lease", () => {
+  const held = ask();
+  trust.takeLease(held, grant(held), sent(10_000));
+  const underWay = { request: ask(), sent: sent(10_300) };
+  trust.dropLease();
+  expect(trust.leaseUntil).toBe(0);
+  trust.takeLease(underWay.request, grant(underWay.request, 1, "subject:agent/a"), underWay.sent);
+  expect(trust.leaseUntil).toBe(0);
+  expect(trust.match(["subject:agent/a"])).toHaveLength(1);
+  const next = ask();
+  trust.takeLease(next, grant(next, 1), sent(9_000));
+  expect(trust.leaseUntil).toBe(10_500);
+});
+
+test("a push brings entries but no lease", () => {
+  const pushed = grant(ask(), 1, "subject:agent/a");
+  trust.apply({ v: 1, from_revision: 0, revision: 1, mode: "active", entries: pushed.entries });
+  expect(trust.match(["subject:agent/a"])).toHaveLength(1);
+  expect(trust.leaseUntil).toBe(0);
+});
