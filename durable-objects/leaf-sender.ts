@@ -1,4 +1,5 @@
 import { concat } from "../src/base/bytes.ts";
+import type { IncidentKind } from "../src/lineage/incident.ts";
 import type { IntegrateAnswer, IntegrateMessage } from "../src/objects/log.ts";
 
 /** Leaves wait at most this long before they are sent, and are sent at once when this many wait (DESIGN section 9). */
@@ -16,10 +17,13 @@ export type LeafSource = {
   readonly hashes: (first: number, last: number) => readonly Uint8Array[];
   /** A new stub at every call: one that threw is never used again. */
   readonly integrate: (message: IntegrateMessage) => Promise<IntegrateAnswer>;
-  /** The log and the source contradict one another, or the log is halted: nothing may be decided on top. */
-  readonly halt: (reason: string | null) => void;
   /** Who wants to know how far the log is (`IntegrateAnswer`); then the log is asked on until a quorum has everything. */
   readonly answered?: (mark: number, anchored: number | null) => void;
+  /**
+   * The log and the source contradict one another (`what` says how), or the log takes nothing more, which is its own
+   * to explain (`null`): nothing may be decided on top. No reason: they agree.
+   */
+  readonly halt: (reason: string | null, what: IncidentKind | null) => void;
 };
 
 /**
@@ -152,24 +156,27 @@ export class LeafSender {
         hashes: until === 0 ? new Uint8Array(0) : concat(...hashes(first, until)),
       }),
     );
-    if (!answer.ok) return this.#stop(refusal(answer, mark ?? 0));
+    if (!answer.ok) return this.#stop(refusal(answer, mark ?? 0), answer.code === "gap" ? "log_rewound" : null);
     if (answer.mark > last)
-      return this.#stop(`the log holds sseq ${answer.mark}, and this source ends at ${last}: it was rewound`);
+      return this.#stop(
+        `the log holds sseq ${answer.mark}, and this source ends at ${last}: it was rewound`,
+        "source_rewound",
+      );
     // The first answer only gives the mark; whether this source is the one that reached it shows in the second.
     this.#confirmed = mark !== null || answer.mark === 0;
     this.#mark = answer.mark;
     this.#tell(answer.mark, answer.anchored);
     if (!this.#confirmed) return true;
-    this.#source.halt(null);
+    this.#source.halt(null, null);
     this.#ready();
     return answer.mark < this.#last;
   }
 
-  #stop(reason: string): false {
+  #stop(reason: string, what: IncidentKind | null): false {
     this.#stopped = true;
     const { source, halt } = this.#source;
     console.error(JSON.stringify({ level: "error", event: "source_halted", source, message: reason }));
-    halt(reason);
+    halt(reason, what);
     this.#ready();
     return false;
   }

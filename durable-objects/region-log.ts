@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { JsonObject } from "../src/base/json.ts";
+import type { Incident } from "../src/lineage/incident.ts";
 import type { StateKind } from "../src/lineage/state-record.ts";
 import type { Env } from "../src/objects/address.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
@@ -75,6 +76,9 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     limit: number,
   ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }> {
     return this.#log.reads.list(after, limit);
+  }
+  async incident(found: Omit<Incident, "t_ms">): Promise<void> {
+    this.#log.incident(found);
   }
   async identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }> {
     return this.#log.identity();

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { fromBase64url } from "../src/base/bytes.ts";
-import { verifierOf } from "../src/lineage/cosignature.ts";
-import { witnessName } from "../src/lineage/names.ts";
+import { cosign, verifierOf } from "../src/lineage/cosignature.ts";
+import { originHash, witnessName } from "../src/lineage/names.ts";
 import {
   formatVerifierKey,
   parseVerifierKey,
@@ -9,7 +9,7 @@ import {
   verifierKey,
   type VerifierKey,
 } from "../src/lineage/note-key.ts";
-import { formatNote } from "../src/lineage/note.ts";
+import { formatNote, parseNote } from "../src/lineage/note.ts";
 import { admit, advance, cosignReply } from "../src/lineage/witness.ts";
 import type { Env } from "../src/objects/address.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
@@ -63,16 +63,20 @@ export class Witness extends DurableObject<Env> implements WitnessRpc {
     });
     if (!request.ok) return request.error;
     const { checkpoint, note } = request.value;
+    // What was verified and nothing else: it is shown to others.
+    const signatures = note.signatures.filter((one) =>
+      keys.some(({ key }) => key.name === one.name && key.id === one.key_id),
+    );
+    const signed = formatNote(note.text, signatures);
     // From here to the row no `await`: two requests that raced would roll one another back.
     const held = this.#store.held(checkpoint.origin);
     const next = advance(held, request.value, nodeSha256);
     if (!next.ok) {
-      if (next.error.reason === "split_view")
-        this.#keep(checkpoint.origin, held!.note, formatNote(note.text, note.signatures));
+      if (next.error.reason === "split_view") this.#keep(checkpoint.origin, held!.note, signed);
       return next.error;
     }
     const now_s = Math.floor(Date.now() / 1_000);
-    this.#store.hold(checkpoint.origin, { ...next.value, note: formatNote(note.text, note.signatures) });
+    this.#store.hold(checkpoint.origin, { ...next.value, note: signed, t_s: now_s });
     await this.#store.sync();
     return cosignReply(request.value, [{ key: this.#key, sign: ed25519Signer(this.#signing) }], now_s);
   }
@@ -80,6 +84,20 @@ export class Witness extends DurableObject<Env> implements WitnessRpc {
   #keep(origin: string, held: string, shown: string): void {
     this.#store.addSplitView(origin, held, shown, Date.now());
     console.error(JSON.stringify({ level: "error", event: "split_view", origin }));
+  }
+
+  /**
+   * The last checkpoint that this witness cosigned of an origin, under the log's own signature and this cosignature:
+   * what a 409 or a 422 rests on, as proof that the log itself can check. `null` for one that was never cosigned.
+   */
+  async checkpoint(hash: string): Promise<string | null> {
+    const known = this.#store.cosigned().find(({ origin }) => originHash(origin, nodeSha256) === hash);
+    const held = known === undefined ? null : this.#store.held(known.origin);
+    const note = held === null ? null : parseNote(held.note);
+    if (held === null || note?.ok !== true) return null;
+    const { text, signatures } = note.value;
+    if (held.t_s === 0) return held.note;
+    return formatNote(text, [...signatures, await cosign(text, this.#key, held.t_s, ed25519Signer(this.#signing))]);
   }
 
   async identity(): Promise<{ readonly vkey: string; readonly jwk: PublicJwk }> {

@@ -4,6 +4,7 @@ import { activePolicy } from "../../src/policy/baseline.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
+import { tellIncident } from "../tell-incident.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships } from "./memberships.ts";
@@ -26,6 +27,7 @@ export class Authority {
   readonly #writer: EventWriter;
   readonly #standing: Standing;
   readonly #policy: LoadedPolicy;
+  readonly #rewind: Rewind;
   readonly store: AuthorityStore;
   readonly keys: CertifiedKeys;
   readonly shards: Shards;
@@ -36,8 +38,10 @@ export class Authority {
   private constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey) {
     this.#region = region;
     this.#policy = activePolicy(region);
-    const rewind = new Rewind(store);
-    this.#writer = new EventWriter(env, region, store, signing, rewind);
+    this.#rewind = new Rewind(store, (detail) => {
+      void tellIncident(env, region, { what: "authority_rewound", source: "trust", detail, evidence: null });
+    });
+    this.#writer = new EventWriter(env, region, store, signing, this.#rewind);
     this.#standing = new Standing(region, store);
     this.store = store;
     this.keys = new CertifiedKeys(region, store, this.#writer, signing);
@@ -46,7 +50,7 @@ export class Authority {
       keys: this.keys,
       standing: this.#standing,
       writer: this.#writer,
-      rewind,
+      rewind: this.#rewind,
       policy: this.#policy.digest,
     });
     this.revocations = new Revocations(region, store, this.#writer, this.shards);
@@ -61,6 +65,7 @@ export class Authority {
     const authority = new Authority(env, region, store, signing);
     await authority.keys.certify(signing.publicJwk, "authority");
     authority.#writer.start();
+    authority.#rewind.start();
     authority.memberships.start();
     return authority;
   }
@@ -69,6 +74,7 @@ export class Authority {
     const { membership } = this.#standing;
     return {
       mode: this.#standing.mode(),
+      rewound: this.store.meta("rewound"),
       revision: this.store.head().seq,
       revocations: this.store.countRevoked(),
       membership_version: membership?.version ?? null,

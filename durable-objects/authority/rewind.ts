@@ -7,11 +7,19 @@ import type { AuthorityStore } from "./store.ts";
  */
 export class Rewind {
   readonly #store: AuthorityStore;
+  /** The log hears of it, now and at every start: it writes the leaf once. */
+  readonly #tell: (detail: string) => void;
   #noted: boolean;
 
-  constructor(store: AuthorityStore) {
+  constructor(store: AuthorityStore, tell: (detail: string) => void) {
     this.#store = store;
+    this.#tell = tell;
     this.#noted = store.meta("rewound") !== null;
+  }
+
+  start(): void {
+    const noted = this.#store.meta("rewound");
+    if (noted !== null) this.#tell(noted);
   }
 
   get noted(): boolean {
@@ -23,6 +31,7 @@ export class Rewind {
     this.#noted = true;
     const message = `${evidence}: the authority's storage was put back; restore the region's whole directory`;
     this.#store.setMeta("rewound", message);
+    this.#tell(message);
     console.error(JSON.stringify({ level: "error", event: "authority_rewound", message }));
   }
 }

@@ -11,6 +11,7 @@ import {
   type VerifierKey,
 } from "../../src/lineage/note-key.ts";
 import { formatNote, parseNote, signNote, type NoteSignature } from "../../src/lineage/note.ts";
+import { incidentBody, type Incident, type IncidentKind } from "../../src/lineage/incident.ts";
 import { leafHash } from "../../src/lineage/record.ts";
 import { encodeStateRecord, type StateKind } from "../../src/lineage/state-record.ts";
 import { TileTree } from "../../src/lineage/tile-reader.ts";
@@ -31,6 +32,7 @@ import type {
 } from "../../src/objects/log.ts";
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "../platform.ts";
+import { askHeld, readAnswer } from "./held.ts";
 import { Reads } from "./reads.ts";
 import { LogStore } from "./store.ts";
 
@@ -44,6 +46,7 @@ const WITNESS_TRIES = 3;
 /** Where a witness could not be reached, or a step failed, and the log does not grow meanwhile. */
 const RETRY_MS = 5_000;
 const UNREACHABLE = "unreachable";
+const SHOWN_INCIDENTS = 20;
 
 type Identity = { readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk };
 
@@ -103,23 +106,31 @@ export class Log {
   #reload(): void {
     const bytes = this.#store.tree();
     const tree = bytes === null ? new TreeState(nodeSha256) : TreeState.decode(bytes, nodeSha256);
-    if (tree === null) return this.#halt("the stored tree cannot be read");
+    if (tree === null) return this.#halt("log_damaged", "the stored tree cannot be read");
     this.#tree = tree;
     const newest = this.#store.newest();
     if (newest === null) return;
     if (newest.size > tree.size)
-      return this.#halt(`a checkpoint of size ${newest.size} was signed and the tree has ${tree.size}`);
+      return this.#halt(
+        "log_damaged",
+        `a checkpoint of size ${newest.size} was signed and the tree has ${tree.size}`,
+        newest.note,
+      );
     if (newest.size === tree.size && !newest.note.startsWith(this.#text()))
-      this.#halt("the tree differs from its signed checkpoint");
+      this.#halt("log_damaged", "the tree differs from its signed checkpoint", newest.note);
   }
 
   get halted(): string | null {
     return this.#store.meta("halted");
   }
 
-  #halt(reason: string): void {
+  /** For good: the reason and what proves it are kept, for the log of the next epoch to begin with. */
+  #halt(what: IncidentKind, reason: string, evidence: string | null = null): void {
     if (this.halted !== null) return;
-    this.#store.setMeta("halted", reason);
+    this.#store.transaction(() => {
+      this.#store.setMeta("halted", reason);
+      this.#store.addIncident({ what, source: "log", detail: reason, evidence, t_ms: Date.now() }, null);
+    });
     console.error(JSON.stringify({ level: "error", event: "log_halted", origin: this.origin, reason }));
   }
 
@@ -146,7 +157,10 @@ export class Log {
     for (let at = 0; at < known; at++) {
       const integrated = this.#hashOf(source, from_sseq + at);
       if (integrated === null || !equalBytes(integrated, hashes.subarray(at * HASH, (at + 1) * HASH))) {
-        this.#halt(`source ${source} has another record at sseq ${from_sseq + at} than the one integrated`);
+        this.#halt(
+          "source_diverged",
+          `source ${source} has another record at sseq ${from_sseq + at} than the one integrated`,
+        );
         return { ok: false, code: "diverged", sseq: from_sseq + at };
       }
     }
@@ -232,6 +246,19 @@ export class Log {
     return this.halted === null ? { ok: true, ...this.#appendOwn(kind, body) } : { ok: false, sseq: 0, index: 0 };
   }
 
+  /**
+   * What a source or the trust authority met. A log that still signs says so in a leaf at once; one that is halted
+   * keeps it. The same one again is no news.
+   */
+  incident(found: Omit<Incident, "t_ms">): void {
+    const incident: Incident = { ...found, t_ms: Date.now() };
+    if (this.#store.hasIncident(incident)) return;
+    console.error(JSON.stringify({ level: "error", event: "incident", origin: this.origin, ...found, evidence: null }));
+    if (this.halted !== null) return this.#store.addIncident(incident, null);
+    const body = incidentBody(incident, this.#region.log_epoch, nodeSha256);
+    this.#appendAll([{ kind: "incident", body }], (sseq) => this.#store.addIncident(incident, sseq));
+  }
+
   #hashOf(source: string, sseq: number): Uint8Array | null {
     const index = this.indexOf(source, sseq);
     if (index === null) return null;
@@ -313,6 +340,7 @@ export class Log {
       size: this.#tree.size,
       root: base64url(this.#tree.root()),
       halted: this.halted,
+      incidents: this.#store.incidents(SHOWN_INCIDENTS),
       marks: this.#store.marks(),
       checkpoint_size: newest?.size ?? 0,
       checkpoint_t_ms: newest?.t_ms ?? 0,
@@ -425,33 +453,59 @@ export class Log {
           body: formatAddCheckpoint(old, proof.value, formatNote(text, [signed])),
           signal: AbortSignal.timeout(WITNESS_TIMEOUT_MS),
         });
-        answer = new Uint8Array(await response.arrayBuffer());
+        answer = await readAnswer(response);
       } catch {
         // Lost cosignatures never deny (DESIGN section 9): the next checkpoint asks again.
         return report(old, UNREACHABLE);
       }
       if (response.status === 200) return this.#take(name, key.value, size, text, answer, report);
-      if (response.status === 422) {
-        // The old size is the one that it holds (else 409), the signature is ours, and the proof comes from our own
-        // tiles: it cosigned another history under this key. A rewound log that has grown past the size that the
-        // witness holds is met here.
-        report(old, "cosigned another history of this log");
-        return this.#halt(
-          `witness ${name} cosigned another history of this log at size ${old}: it was rewound, or its key signs elsewhere`,
-        );
-      }
+      // The old size is the one that it holds (else 409), the signature is ours, and the proof comes from our own tiles:
+      // it cosigned another history under this key, or it lies. A rewound log that has grown past the size that the
+      // witness holds is met here.
+      if (response.status === 422)
+        return this.#weigh(name, target, "says that it cosigned another history", (problem) => report(old, problem));
       const said = response.status === 409 ? readTreeSize(new TextDecoder().decode(answer.subarray(0, 32))) : null;
       if (said === null)
         return report(old, `status ${response.status}: ${new TextDecoder().decode(answer.subarray(0, 200)).trim()}`);
-      if (said > this.#tree.size) {
-        // The witness remembers more of this log than the log does: it was rewound. Never signed over.
-        report(old, `knows size ${said}`);
-        return this.#halt(`witness ${name} knows size ${said}, and this log has ${this.#tree.size}: it was rewound`);
-      }
+      // It remembers more of this log than the log does, or it lies.
+      if (said > this.#tree.size)
+        return this.#weigh(name, target, `says that it knows size ${said}`, (problem) => report(old, problem));
       // A later checkpoint of ours was faster; if it was not ours, the next one to be asked for shows it.
       if (said > size) return;
       old = said;
     }
+  }
+
+  /**
+   * A witness contradicts this log. Statuses are not signed, so it is believed only where it shows a checkpoint under
+   * this log's own key that this log could not have signed: then the log was rewound, or its key signs elsewhere, and
+   * nothing is signed over it. Without that the witness has failed, and the others go on.
+   */
+  async #weigh(name: string, target: WitnessTarget, says: string, report: (problem: string) => void): Promise<void> {
+    const held = await askHeld(this.#send, target.url, this.#key);
+    if (!held.ok) return report(`${says}, and proves nothing: ${held.error.message}`);
+    const { size, root } = held.value.checkpoint;
+    if (size > this.#tree.size) {
+      report(`knows size ${size}`);
+      const detail = `witness ${name} knows size ${size}, and this log has ${this.#tree.size}: it was rewound`;
+      return this.#halt("log_rewound", detail, held.value.note);
+    }
+    const own = await this.#rootAt(size);
+    if (own === null || equalBytes(own, root))
+      return report(`${says}, and shows a checkpoint of size ${size} that this log has too`);
+    report("cosigned another history of this log");
+    this.#halt(
+      "log_forked",
+      `witness ${name} cosigned another history of this log at size ${size}: it was rewound, or its key signs elsewhere`,
+      held.value.note,
+    );
+  }
+
+  /** Root of the first `size` leaves; `null` where a tile is missing. */
+  async #rootAt(size: number): Promise<Uint8Array | null> {
+    const tree = new TileTree(this.#tree.size, (level, n, width) => this.tile(level, n, width), nodeSha256);
+    const root = await tree.root(size);
+    return root.ok ? root.value : null;
   }
 
   #ownSignature(note: string): NoteSignature {

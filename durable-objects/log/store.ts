@@ -1,4 +1,5 @@
 import type { ReadKind, ReadRange } from "../../src/lineage/read-record.ts";
+import type { Incident, IncidentKind } from "../../src/lineage/incident.ts";
 import { blob, Rows } from "../rows.ts";
 
 /** Rows of the region log (docs/storage.md). Full tiles are rows; the right edge of the tree is one blob. */
@@ -15,6 +16,7 @@ const STEPS = [
      query TEXT NOT NULL, count INTEGER NOT NULL, ranges TEXT NOT NULL, salt BLOB NOT NULL, until_ms INTEGER, sseq INTEGER,
      told INTEGER NOT NULL, open INTEGER NOT NULL) STRICT;
    CREATE INDEX read_open ON read(id) WHERE open = 1;`,
+  `CREATE TABLE incident(id INTEGER PRIMARY KEY, source TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL, evidence TEXT, t_ms INTEGER NOT NULL, sseq INTEGER) STRICT;`,
 ];
 
 export type Batch = {
@@ -176,6 +178,42 @@ export class LogStore extends Rows {
       .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM own WHERE sseq >= ? ORDER BY sseq LIMIT ?", from, count)
       .toArray()
       .map(({ leaf }) => new Uint8Array(leaf));
+  }
+
+  /** `sseq`: of the leaf that says it; `null` where the log could not sign any more. */
+  addIncident({ source, what, detail, evidence, t_ms }: Incident, sseq: number | null): void {
+    this.sql.exec(
+      "INSERT INTO incident(source, what, detail, evidence, t_ms, sseq) VALUES (?, ?, ?, ?, ?, ?)",
+      source,
+      what,
+      detail,
+      evidence,
+      t_ms,
+      sseq,
+    );
+  }
+
+  hasIncident({ source, what, detail }: Incident): boolean {
+    return (
+      this.sql
+        .exec("SELECT 1 FROM incident WHERE source = ? AND what = ? AND detail = ? LIMIT 1", source, what, detail)
+        .toArray().length > 0
+    );
+  }
+
+  /** The newest `limit`, oldest first. */
+  incidents(limit: number): readonly (Incident & { readonly sseq: number | null })[] {
+    return this.sql
+      .exec<{
+        source: string;
+        what: IncidentKind;
+        detail: string;
+        evidence: string | null;
+        t_ms: number;
+        sseq: number | null;
+      }>("SELECT source, what, detail, evidence, t_ms, sseq FROM incident ORDER BY id DESC LIMIT ?", limit)
+      .toArray()
+      .toReversed();
   }
 
   /** Newest signed checkpoint; newest anchored one; the smallest anchored one that covers `index`. */

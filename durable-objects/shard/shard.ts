@@ -32,6 +32,7 @@ import { activePolicy } from "../../src/policy/baseline.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import { LeafSender } from "../leaf-sender.ts";
+import { tellIncident } from "../tell-incident.ts";
 import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
@@ -136,8 +137,10 @@ export class Shard implements Turn {
         source: `shard/${shard}`,
         hashes: (first, last) => this.store.leafHashes(first, last),
         integrate: (message) => regionLog(env, region).integrate(message),
-        halt: (reason) => {
+        halt: (reason, what) => {
           this.#halted = reason;
+          if (reason !== null && what !== null)
+            void tellIncident(env, region, { what, source: `shard/${shard}`, detail: reason, evidence: null });
         },
         answered: (mark, anchored) => this.#anchoring.answered(mark, anchored, Date.now()),
       },
@@ -496,6 +499,14 @@ export class Shard implements Turn {
     await this.#ensureLease();
     if (this.#anchoringIsStale(Date.now())) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     const now = Date.now();
+    const problem = regionChecks({
+      trust: this.liveTrust(),
+      condition: this.liveCondition(),
+      policy: this.policy,
+      region: this.region,
+      at_least: null,
+      t_ms: now,
+    });
     return {
       shard: this.shard,
       sseq: head.sseq,
@@ -508,15 +519,8 @@ export class Shard implements Turn {
       policy: this.policy.digest,
       trust_entries: this.#trust.entries,
       anchoring: this.#anchoring.status(now),
-      halted:
-        regionChecks({
-          trust: this.liveTrust(),
-          condition: this.liveCondition(),
-          policy: this.policy,
-          region: this.region,
-          at_least: null,
-          t_ms: now,
-        })?.reason ?? null,
+      denies: problem?.reason ?? null,
+      detail: problem?.detail ?? null,
     };
   }
 

@@ -7,9 +7,14 @@ const STEPS = [
   `CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE cosigned(origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root TEXT NOT NULL, note TEXT NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE split_view(id INTEGER PRIMARY KEY, origin TEXT NOT NULL, held TEXT NOT NULL, shown TEXT NOT NULL, t_ms INTEGER NOT NULL) STRICT;`,
+  // When it was cosigned: Ed25519 is deterministic, so the cosignature is made again from this. 0: not kept then.
+  `ALTER TABLE cosigned ADD COLUMN t_s INTEGER NOT NULL DEFAULT 0;`,
 ];
 
-export type Held = WitnessState & { readonly note: string };
+export type Held = WitnessState & {
+  readonly note: string;
+  /** Unix seconds; 0 where it is not known. */ readonly t_s: number;
+};
 
 type CosignedRow = { readonly origin: string; readonly size: number; readonly root: string };
 
@@ -20,22 +25,23 @@ export class WitnessStore extends Rows {
 
   held(origin: string): Held | null {
     const row = this.sql
-      .exec<{ size: number; root: string; note: string }>(
-        "SELECT size, root, note FROM cosigned WHERE origin = ?",
+      .exec<{ size: number; root: string; note: string; t_s: number }>(
+        "SELECT size, root, note, t_s FROM cosigned WHERE origin = ?",
         origin,
       )
       .toArray()[0];
-    return row === undefined ? null : { size: row.size, root: fromBase64url(row.root)!, note: row.note };
+    return row === undefined ? null : { ...row, root: fromBase64url(row.root)! };
   }
 
-  hold(origin: string, { size, root, note }: Held): void {
+  hold(origin: string, { size, root, note, t_s }: Held): void {
     this.sql.exec(
-      `INSERT INTO cosigned(origin, size, root, note) VALUES (?, ?, ?, ?)
-       ON CONFLICT(origin) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note`,
+      `INSERT INTO cosigned(origin, size, root, note, t_s) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT(origin) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note, t_s = excluded.t_s`,
       origin,
       size,
       base64url(root),
       note,
+      t_s,
     );
   }
 

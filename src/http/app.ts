@@ -59,6 +59,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   tlogPolicy: log("tlogPolicy"),
   tile: log("tile"),
   addCheckpoint: log("addCheckpoint"),
+  witnessed: log("witnessed"),
   proof: log("proof"),
   status: admin("status"),
   enrolment: admin("enrolment"),

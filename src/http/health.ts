@@ -13,7 +13,7 @@ type Aspect = { readonly state: string; readonly detail: string; readonly age_ms
 
 const NOT_BUILT = (detail: string): Aspect => ({ state: "not_built", detail, age_ms: null });
 
-/** A shard says any reason for which it denies everything; with this one its lineage must not go on. */
+/** A shard that denies everything for this reason must not go on: its lineage and the log's do not fit. */
 const HALTED: ReasonCode = "lineage_halted";
 
 /** 200 where this region can decide, 503 and why where it cannot. */
@@ -34,6 +34,7 @@ export const health: Handler = async (room) => {
     policy: authority?.policy ?? null,
     open: room.region.open,
     freshness: { delta_ms: FRESHNESS.delta_ms, lease_ms: FRESHNESS.lease_ms },
+    incidents: (status.log?.incidents ?? []).map(({ what, source, detail, t_ms }) => ({ what, source, detail, t_ms })),
     continuity: continuity(status),
     shards: shards.map((shard, index) =>
       shard === null
@@ -47,7 +48,8 @@ export const health: Handler = async (room) => {
             merge_by_broken: shard.anchoring.merge_by_broken,
             unlogged_ms: shard.anchoring.unlogged_ms,
             unanchored_ms: shard.anchoring.unanchored_ms,
-            halted: shard.halted,
+            denies: shard.denies,
+            detail: shard.detail,
           },
     ),
   };
@@ -74,6 +76,7 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
     if (authority.mode === "joining")
       problems.push("the region holds no valid signed membership: enrol it (interlock region enrol)");
     if (authority.mode === "frozen") problems.push("the region is frozen by an operator");
+    if (authority.rewound !== null) problems.push(`no lease is granted: ${authority.rewound}`);
     if (authority.policy_problem !== null) problems.push(`no valid policy is active: ${authority.policy_problem}`);
     for (const pack of authority.packs) {
       if (pack.status === "invalid") problems.push(`pack ${pack.name}: ${pack.problem ?? "is not valid"}`);
@@ -81,8 +84,8 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
   }
   shards.forEach((shard, index) => {
     if (shard === null) problems.push(`shard ${index} of ${room.region.shards} does not answer`);
-    else if (shard.halted === HALTED) problems.push(`shard ${index} is halted: ${shard.halted}`);
-    else if (shard.halted !== null) problems.push(`shard ${index} denies: ${shard.halted}`);
+    else if (shard.denies === HALTED) problems.push(`shard ${index} is halted: ${shard.detail ?? shard.denies}`);
+    else if (shard.denies !== null) problems.push(`shard ${index} denies: ${shard.denies}`);
   });
   if (log !== null && log.halted !== null) problems.push(`the region log is halted: ${log.halted}`);
   return problems;
@@ -105,7 +108,7 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
   const leased = up.filter((shard) => shard.lease_remaining_ms > 0);
   const oldest =
     leased.length === 0 ? null : Math.max(...leased.map((shard) => FRESHNESS.lease_ms - shard.lease_remaining_ms));
-  const halted = up.some((shard) => shard.halted === HALTED);
+  const halted = up.some((shard) => shard.denies === HALTED);
   const drift = authority !== null && leased.some((shard) => shard.policy !== authority.policy);
   const flushed = up.filter((shard) => shard.flushes > 0);
   return {

@@ -83,6 +83,14 @@ export const logHandlers = {
     });
   },
 
+  /** What this witness holds of a peer's log: the proof behind its 409 and 422, under the log's own signature. */
+  witnessed: async (room, _arrival, _request, params) => {
+    const hash = params["origin"] ?? "";
+    const note = /^[0-9a-f]{64}$/.test(hash) ? await ask(() => room.witness().checkpoint(hash)) : null;
+    if (note === undefined) return refuse(SILENT, "problem");
+    return note === null ? refuse(NEVER_COSIGNED, "problem") : text(note);
+  },
+
   /** `c2sp.org/tlog-proof@v1` of one record; 303 to the same place until a cosigned checkpoint covers it. */
   proof: async (room, arrival, request, params) => {
     const reader = await requireReader(room, arrival, request);
@@ -107,6 +115,11 @@ export const logHandlers = {
   },
 } as const satisfies Readonly<Record<string, Handler>>;
 
+const NEVER_COSIGNED: Problem = {
+  status: 404,
+  code: "not_found",
+  detail: "this witness has cosigned no log with this origin hash",
+};
 const UNKNOWN: Problem = { status: 404, code: "not_found", detail: "this region has no such decision" };
 
 /** `undefined` where the objects do not answer in time, twice. */

@@ -35,10 +35,10 @@ export const metricsPage: Handler = async (room) => {
       samples: shards.flatMap((shard, k) => (shard === null ? [] : { labels: of(k), value: shard.revision })),
     },
     {
-      name: "interlock_shard_halted",
+      name: "interlock_shard_denies",
       help: "1 where a shard denies everything; /health says why.",
       samples: shards.flatMap((shard, k) =>
-        shard === null ? [] : { labels: of(k), value: shard.halted === null ? 0 : 1 },
+        shard === null ? [] : { labels: of(k), value: shard.denies === null ? 0 : 1 },
       ),
     },
     {

@@ -185,6 +185,16 @@ export const ROUTES = [
     summary: "Cosign a peer's checkpoint, if it continues the last one (C2SP tlog-witness)",
   },
   {
+    operation: "witnessed",
+    audience: "anyone",
+    method: "GET",
+    path: "/witness/v1/{origin}/checkpoint",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 404, 503],
+    summary: "The last checkpoint cosigned of a peer's log; {origin} is the hex SHA-256 of the log's origin",
+  },
+  {
     operation: "discover",
     audience: "anyone",
     method: "GET",

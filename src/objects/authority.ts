@@ -127,6 +127,8 @@ export type Enrolment = {
 
 export type AuthorityStatus = {
   readonly mode: RegionMode;
+  /** Why no lease is granted any more: its storage was put back. */
+  readonly rewound: string | null;
   readonly revision: number;
   readonly revocations: number;
   readonly membership_version: number | null;

@@ -1,5 +1,6 @@
 import type { JsonObject } from "../base/json.ts";
 import type { ReadKind, ReadRange } from "../lineage/read-record.ts";
+import type { Incident } from "../lineage/incident.ts";
 import type { StateKind } from "../lineage/state-record.ts";
 import type { PublicJwk } from "./authority.ts";
 
@@ -44,6 +45,8 @@ export type LogStatus = {
   readonly size: number;
   readonly root: string;
   readonly halted: string | null;
+  /** The newest, oldest first; `sseq` of the leaf that says it, `null` where the log could not sign any more. */
+  readonly incidents: readonly (Incident & { readonly sseq: number | null })[];
   readonly marks: Readonly<Record<string, number>>;
   /** The newest signed checkpoint. */
   readonly checkpoint_size: number;
@@ -121,6 +124,8 @@ export interface RegionLogRpc {
     after: number,
     limit: number,
   ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }>;
+  /** A source or the authority met what must not happen: a leaf at once, or kept where the log is halted. */
+  incident(found: Omit<Incident, "t_ms">): Promise<void>;
   /** Public half of the checkpoint key and the log's origin. */
   identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }>;
   /** Who cosigns, and the tlog-policy text of this log. Replaces what was configured. */
@@ -133,6 +138,8 @@ export type WitnessAnswer = { readonly status: number; readonly content_type: st
 export interface WitnessRpc {
   /** `logs`: verifier keys of the logs that this witness serves. */
   addCheckpoint(body: Uint8Array, logs: readonly string[]): Promise<WitnessAnswer>;
+  /** The last checkpoint that it cosigned of the origin with this hash, as a note; `null` where there is none. */
+  checkpoint(origin_hash: string): Promise<string | null>;
   identity(): Promise<{ readonly vkey: string; readonly jwk: PublicJwk }>;
   status(): Promise<{
     readonly origins: readonly { readonly origin: string; readonly size: number; readonly root: string }[];

@@ -209,7 +209,10 @@ export type ShardStatus = {
   readonly policy: string;
   readonly trust_entries: number;
   readonly anchoring: AnchoringStatus;
-  readonly halted: string | null;
+  /** Why it denies everything just now; `null` where it decides. */
+  readonly denies: ReasonCode | null;
+  /** More about that, where there is more to say. */
+  readonly detail: string | null;
 };
 
 export interface ShardRpc {

@@ -1,6 +1,7 @@
 import { cpSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Incident } from "../../src/lineage/incident.ts";
 import type { RevocationView } from "../../src/objects/authority.ts";
 import { checkLineage } from "../../tools/lineage/check.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
@@ -9,7 +10,7 @@ import { bearer, evaluate, post, READ } from "../support/http.ts";
 import { evidenceOf, type Acknowledged } from "../support/load.ts";
 import { proofOf, until } from "../support/log.ts";
 import { startRegion, startRegions, type TestRegion } from "../support/region.ts";
-import { shardFiles, storedRecords, tamper } from "../support/stored.ts";
+import { ownLeavesOf, shardFiles, storedRecords, tamper } from "../support/stored.ts";
 
 /**
  * G7: what a changed disk shows, and what becomes of a restored backup, of a part or of the whole, with peers and
@@ -127,6 +128,10 @@ describe("a backup put back, of a region without peers", () => {
     await region.restart();
     expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_lease_expired" });
     expect(region.log.join("\n")).toContain("restore the region's whole directory");
+    // A leaf says so, once, however often it is met.
+    expect((await incidents()).map(({ what, source, sseq }) => [what, source, sseq])).toEqual([
+      ["authority_rewound", "trust", expect.any(Number)],
+    ]);
   });
 
   test("an authority put back, and its revocations made again as the manual says: none is called confirmed", async () => {
@@ -179,11 +184,20 @@ describe("a backup put back, of a region without peers", () => {
       members: [READ.subject],
     });
     expect(opened.status).toBeGreaterThanOrEqual(400);
-    expect(await problems()).toEqual(["shard 0 is halted: lineage_halted"]);
+    expect(await problems()).toEqual([
+      "shard 0 is halted: the log holds sseq 7, and this source ends at 3: it was rewound",
+    ]);
     expect(region.log.join("\n")).toContain("the log holds sseq 7, and this source ends at 3: it was rewound");
     await region.restart();
     expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "lineage_halted" });
+    const [incident, ...more] = await incidents();
+    expect([incident, more]).toMatchObject([{ what: "source_rewound", source: "shard/0", evidence: null }, []]);
     await region.stop();
+    expect(ownLeavesOf(region.dataDir)[incident!.sseq! - 1]).toMatchObject({
+      kind: "incident",
+      sseq: incident!.sseq,
+      body: { what: "source_rewound", source: "shard/0", detail: incident!.detail, log_epoch: 1, evidence: null },
+    });
     expect([...storedRecords(region.dataDir).values()].flat()).toHaveLength(3);
   });
 
@@ -220,6 +234,10 @@ describe("a backup put back, of a region without peers", () => {
 /** Waits until the log has integrated the shard's records up to `sseq` and signed a checkpoint over them. */
 const integrated = (sseq: number): Promise<unknown> =>
   until(async () => (await proofOf(region, `eu.1.s0.${sseq}`, 0)) !== null, `eu.1.s0.${sseq} in the tree`);
+
+type Shown = Incident & { readonly sseq: number | null };
+const incidents = async (): Promise<readonly Shown[]> =>
+  ((await admin.status()) as { log: { incidents: readonly Shown[] } }).log.incidents;
 
 const problems = async (): Promise<readonly string[]> =>
   (JSON.parse(await (await fetch(`${region.url}/health`)).text()) as { problems: readonly string[] }).problems;

@@ -322,7 +322,7 @@ describe("a shard", () => {
     const opening = { v: 1, run, principal, members: [], facts, traceparent: null } as const;
     expect(await unleased.openRun(opening)).toEqual(refused);
     expect(await unleased.closeRun({ v: 1, run, facts, traceparent: null })).toEqual(refused);
-    expect(await unleased.status()).toMatchObject({ sseq: 0, halted: "trust_lease_expired" });
+    expect(await unleased.status()).toMatchObject({ sseq: 0, denies: "trust_lease_expired" });
   });
 
   it("finds by search what it would allow, page by page", async () => {

@@ -2,6 +2,8 @@ import { copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import type { JWK } from "jose";
+import { decodeStateRecord, type StateRecord } from "../../src/lineage/state-record.ts";
 import { decodeRecord, type LineageRecord } from "../../src/lineage/record.ts";
 
 /** Reads what lies on disk, past the region. Use it on a stopped (or killed) region. */
@@ -48,6 +50,30 @@ export function shardFiles(dataDir: string): readonly string[] {
 
 const has = (db: DatabaseSync, table: string): boolean =>
   db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(table) !== undefined;
+
+/** Private key of an object of `kind` (part of its folder's name), as someone with the disk could take it. */
+export function signingKeyOf(dataDir: string, kind: string): JWK {
+  const [row] = rowsOf(dataDir, kind, "meta", "SELECT value FROM meta WHERE key = 'signing_jwk'");
+  if (row === undefined) throw new Error(`no ${kind} with a key under ${dataDir}`);
+  return JSON.parse(row["value"] as string) as JWK;
+}
+
+/** Leaves of the own source of the region's log of `log_epoch`, from its first. */
+export function ownLeavesOf(dataDir: string, log_epoch = 1): readonly StateRecord[] {
+  return rowsOf(dataDir, "region-log", "own", "SELECT leaf FROM own ORDER BY sseq").flatMap(({ leaf }) => {
+    const state = decodeStateRecord(leaf as Uint8Array);
+    if (!state.ok) throw new Error(state.error);
+    return state.value.log_epoch === log_epoch ? [state.value] : [];
+  });
+}
+
+function rowsOf(dataDir: string, kind: string, table: string, query: string): readonly Record<string, unknown>[] {
+  return readdirSync(dataDir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".sqlite") && entry.parentPath.includes(kind))
+    .flatMap((entry) =>
+      onCopy(join(entry.parentPath, entry.name), (db) => (has(db, table) ? db.prepare(query).all() : [])),
+    );
+}
 
 /** Opening a database in WAL mode writes to it, so a copy is opened. */
 function onCopy<T>(file: string, use: (db: DatabaseSync) => T): T {

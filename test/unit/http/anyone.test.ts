@@ -88,11 +88,11 @@ test("health is 503 with the reason where it cannot", async () => {
     expect.stringContaining("pack treasury"),
   ]);
   region.authority.policy_problem = null;
-  region.shards[2]!.halted = "lineage_halted";
+  region.shards[2]!.denies = "lineage_halted";
   expect(await problems()).toEqual(["shard 2 is halted: lineage_halted"]);
-  region.shards[2]!.halted = "policy_stale";
+  region.shards[2]!.denies = "policy_stale";
   expect(await problems()).toEqual(["shard 2 denies: policy_stale"]);
-  region.shards[2]!.halted = null;
+  region.shards[2]!.denies = null;
   region.shards[1]!.status = () => Promise.reject(new Error("gone"));
   expect(await problems()).toEqual(["shard 1 of 4 does not answer"]);
   region.authority.status = () => Promise.reject(new Error("gone"));

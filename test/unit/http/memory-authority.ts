@@ -70,6 +70,7 @@ export class MemoryAuthority implements AuthorityRpc {
     const membership = { membership_version: 1, membership_expires_ms: this.#clock.now_ms + 1_000 };
     return {
       mode: this.mode,
+      rewound: null,
       revision: this.#revocations.length,
       revocations,
       ...membership,

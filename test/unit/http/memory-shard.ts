@@ -41,7 +41,6 @@ export class MemoryShard implements ShardRpc {
   readonly searches: SearchMessage[] = [];
   readonly records: RecordDescription[] = [];
   revision = 1;
-  halted: string | null = null;
   anchoring: AnchoringStatus = {
     witnessed: true,
     unlogged_ms: 0,
@@ -51,6 +50,7 @@ export class MemoryShard implements ShardRpc {
     logged: { counts: [], sum_ms: 0 },
     anchored: { counts: [], sum_ms: 0 },
   };
+  denies: ShardStatus["denies"] = null;
   readonly #number: number;
   readonly #authority: MemoryAuthority;
   readonly #clock: { readonly now_ms: number };
@@ -225,7 +225,8 @@ export class MemoryShard implements ShardRpc {
       policy: "sha256:policy",
       trust_entries: 0,
       anchoring: this.anchoring,
-      halted: this.halted,
+      denies: this.denies,
+      detail: null,
     };
   }
 

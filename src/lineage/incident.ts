@@ -1,0 +1,51 @@
+import { digestOf, type Sha256 } from "../base/digest.ts";
+import type { JsonObject } from "../base/json.ts";
+
+/**
+ * What must not happen to a lineage, and did. An `incident` leaf says so for good: in the log itself where it still
+ * signs, else as the first leaf after the genesis of the next epoch (docs/operations/new-epoch.md).
+ */
+export const INCIDENTS = [
+  /** A checkpoint under the log's own key is larger than the log: its storage was put back. */
+  "log_rewound",
+  /** A checkpoint under the log's own key has another root than the log had at that size. */
+  "log_forked",
+  /** The stored tree is not that of the log's last checkpoint, or cannot be read. */
+  "log_damaged",
+  /** A source showed another record under a number that is integrated. */
+  "source_diverged",
+  /** The log has more of a source than the source has itself. */
+  "source_rewound",
+  /** The trust authority knows fewer events than its shards or the log. */
+  "authority_rewound",
+] as const;
+
+export type IncidentKind = (typeof INCIDENTS)[number];
+
+export type Incident = {
+  readonly what: IncidentKind;
+  /** Who found it, or whom it concerns: `log`, `trust`, `shard/k`. */
+  readonly source: string;
+  /** For the operator; names no person and holds no payload. */
+  readonly detail: string;
+  /** What proves it to others, e.g. a foreign checkpoint as a note; `null` where nothing does. */
+  readonly evidence: string | null;
+  /** When it was found, Unix milliseconds. */
+  readonly t_ms: number;
+};
+
+const MAX_DETAIL = 1_000;
+
+/** Body of the `incident` leaf: the evidence by its digest, since it stays with the region and is shown on demand. */
+export const incidentBody = (
+  { what, source, detail, evidence, t_ms }: Incident,
+  log_epoch: number,
+  sha: Sha256,
+): JsonObject => ({
+  detail: detail.slice(0, MAX_DETAIL),
+  evidence: evidence === null ? null : digestOf(evidence, sha),
+  log_epoch,
+  source,
+  t: t_ms,
+  what,
+});
