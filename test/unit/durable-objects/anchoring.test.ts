@@ -223,7 +223,7 @@ describe("a log that does not answer", () => {
     const record = decodeRecord(fromBase64url(denied.items[0]!.evidence!.leaf)!);
     expect(record).toMatchObject({ ok: true, value: { decision: "deny", reason: "lineage_unavailable" } });
     const status = await world.shard.status();
-    expect(status.halted).toBe("lineage_unavailable");
+    expect(status.denies).toBe("lineage_unavailable");
     // Two that were decided more than 2 s ago and wait on count before they arrive, and once.
     later(2_500);
     expect((await world.shard.status()).anchoring).toMatchObject({ merge_by_broken: 3, unlogged_ms: 12_501 });
