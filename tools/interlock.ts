@@ -15,6 +15,7 @@ import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
 import { lineageCommand } from "./cli/lineage.ts";
 import { logCommand } from "./cli/log.ts";
 import { policyCommand } from "./cli/policy.ts";
+import { receiptCommand } from "./cli/receipt.ts";
 import { regionCommand } from "./cli/region.ts";
 import { fleetCommand, serveCommand } from "./cli/start.ts";
 import { Problem } from "./problem.ts";
@@ -67,6 +68,7 @@ for (const command of [
   logCommand(),
   evidenceCommand(),
   verifyCommand(),
+  receiptCommand(),
 ])
   program.addCommand(command);
 

@@ -17,6 +17,7 @@ export {
 } from "./evidence-report.ts";
 export { MAX_EVIDENCE_BYTES, type Evidence } from "./evidence.ts";
 export type { Verify } from "./note.ts";
+export { checkPromise, type PromiseEvidence, type PromiseProblem, type PromiseVerdict } from "./promise.ts";
 export { readEvidence } from "./read-evidence.ts";
 export { parsePolicy, type TlogPolicy } from "./tlog-policy.ts";
 export { verifyEvidence, type VerifyDeps, type VerifyOptions } from "./verify-evidence.ts";
