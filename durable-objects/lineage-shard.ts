@@ -6,6 +6,8 @@ import type {
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
+  FindRecordsAnswer,
+  FindRecordsMessage,
   LineageAnswer,
   OpenRunMessage,
   RecordDescription,
@@ -64,6 +66,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>> {
     return this.#shard.lineage.readRun(run, limit, before_sseq);
+  }
+  findRecords(message: FindRecordsMessage): Promise<FindRecordsAnswer> {
+    return this.#shard.finder.find(message);
   }
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);

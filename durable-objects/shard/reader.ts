@@ -36,7 +36,7 @@ export class LineageReader {
       parts.shard === this.#id.shard;
     const row = here ? this.#store.record(parts.sseq) : null;
     // `id/index` must name the record by the id that the record itself carries; `id` and `id/0` name the same one.
-    const described = row === null ? null : await this.#describeRecord(row);
+    const described = row === null ? null : await this.describeRecord(row);
     const plain = (name: string): string => (name.endsWith("/0") ? name.slice(0, -2) : name);
     if (described === null || plain(described.decision_id) !== plain(id)) return { ok: false, code: "not_found" };
     return { ok: true, value: described };
@@ -61,7 +61,7 @@ export class LineageReader {
     while (at !== null && records.length < limit) {
       const record: (RecordRow & { run: string }) | null = this.#store.record(at);
       if (record === null) break;
-      records.push(await this.#describeRecord(record));
+      records.push(await this.describeRecord(record));
       next = record.prev_sseq === null ? null : at;
       at = record.prev_sseq;
     }
@@ -110,7 +110,7 @@ export class LineageReader {
     return opened.ok ? opened.value : "unreadable";
   }
 
-  async #describeRecord(row: RecordRow): Promise<RecordDescription> {
+  async describeRecord(row: RecordRow): Promise<RecordDescription> {
     const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
     const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
     const opened = await this.#open(row);

@@ -39,6 +39,7 @@ import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
 import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
 import { nothingFound, search } from "./search.ts";
+import { RecordFinder } from "./finder.ts";
 import { LineageReader } from "./reader.ts";
 import { ShardStore } from "./store.ts";
 import { SubjectTags } from "./subject-tags.ts";
@@ -84,6 +85,7 @@ export class Shard implements Turn {
   readonly store: ShardStore;
   readonly writer: SourceWriter;
   readonly lineage: LineageReader;
+  readonly finder: RecordFinder;
   readonly policy: ReturnType<typeof activePolicy>;
   readonly shard: number;
   #signing!: SigningKey;
@@ -128,6 +130,7 @@ export class Shard implements Turn {
     };
     this.writer = new SourceWriter(this.store, identity);
     this.lineage = new LineageReader(this.store, identity);
+    this.finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
     const kid = receiptKid(this.region, this.log_epoch, shard, 1);
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");

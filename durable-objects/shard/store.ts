@@ -47,6 +47,9 @@ export type RecordRow = {
   readonly sealed: Uint8Array | null;
 };
 
+/** A record as a search needs it. */
+export type TimedRecordRow = RecordRow & { readonly run: string; readonly t_ms: number };
+
 export type FlushRow = {
   readonly first_sseq: number;
   readonly last_sseq: number;
@@ -113,6 +116,43 @@ export class ShardStore extends Rows {
       leaf_hash: bytes(row.leaf_hash),
       sealed: row.sealed === null ? null : bytes(row.sealed),
     };
+  }
+
+  /** When record `sseq` was made; `null` where there is none. */
+  timeOf(sseq: number): number | null {
+    return this.sql.exec<{ t_ms: number }>("SELECT t_ms FROM record WHERE sseq = ?", sseq).toArray()[0]?.t_ms ?? null;
+  }
+
+  timedRecord(sseq: number): TimedRecordRow | null {
+    return this.recordsBack(sseq, sseq, [], 1)[0] ?? null;
+  }
+
+  /** Of the records from `first` to `last` those whose leaf holds all `texts`: at most `limit`, newest first. */
+  recordsBack(first: number, last: number, texts: readonly Uint8Array[], limit: number): readonly TimedRecordRow[] {
+    return this.sql
+      .exec<{
+        sseq: number;
+        leaf: ArrayBuffer;
+        leaf_hash: ArrayBuffer;
+        run: string;
+        prev_sseq: number | null;
+        t_ms: number;
+        sealed: ArrayBuffer | null;
+      }>(
+        `SELECT sseq, leaf, leaf_hash, run, prev_sseq, t_ms, sealed FROM record WHERE sseq BETWEEN ? AND ?
+         ${texts.map(() => "AND instr(leaf, ?) > 0").join(" ")} ORDER BY sseq DESC LIMIT ?`,
+        first,
+        last,
+        ...texts.map(blob),
+        limit,
+      )
+      .toArray()
+      .map((row) => ({
+        ...row,
+        leaf: bytes(row.leaf),
+        leaf_hash: bytes(row.leaf_hash),
+        sealed: row.sealed === null ? null : bytes(row.sealed),
+      }));
   }
 
   leaves(first: number, count: number): readonly Uint8Array[] {

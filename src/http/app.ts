@@ -54,6 +54,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   closeRun: runs("closeRun"),
   readDecision: decisionOrProof,
   readRun: lineage("readRun"),
+  findDecisions: later(async () => (await import("./find.ts")).findDecisions),
   evidence: later(async () => (await import("./evidence.ts")).evidence),
   checkpoint: log("checkpoint"),
   tlogPolicy: log("tlogPolicy"),

@@ -21,6 +21,7 @@ import {
   revokeBody,
 } from "./schemas/admin.ts";
 import * as authzen from "./schemas/authzen.ts";
+import { findDecisionsAnswer, findDecisionsQuery } from "./schemas/find.ts";
 import { openRunBody, readRunQuery } from "./schemas/runs.ts";
 
 /** The schemas in use, by route. */
@@ -50,12 +51,14 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   restore: revocationAnswer,
   listRevocations: revocationsAnswer,
   listReads: readsAnswer,
+  findDecisions: findDecisionsAnswer,
 };
 
 const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
   listRevocations: listRevocationsQuery,
   listReads: listReadsQuery,
   readRun: readRunQuery,
+  findDecisions: findDecisionsQuery,
 };
 
 const MEANING: Readonly<Record<number, string>> = {

@@ -115,6 +115,16 @@ export const ROUTES = [
     summary: "The record's proof of inclusion under a cosigned checkpoint (C2SP tlog-proof)",
   },
   {
+    operation: "findDecisions",
+    audience: "auditor",
+    method: "GET",
+    path: "/lineage/v1/decisions",
+    scope: READ_LINEAGE,
+    idempotent: "yes",
+    statuses: [200, 400, 401, 403, 404, 503],
+    summary: "Records by time, subject, run, reason and decision, newest first",
+  },
+  {
     operation: "readDecision",
     audience: "auditor",
     method: "GET",

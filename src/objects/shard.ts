@@ -157,6 +157,39 @@ export type RecordDescription = {
   readonly payload_status: "opened" | "erased" | "unreadable";
 };
 
+/** What an auditor looks for in one shard; a member that is `null` matches everything. */
+export type FindRecordsMessage = {
+  readonly v: 1;
+  /** Unix milliseconds, both included. */
+  readonly from_ms: number;
+  readonly to_ms: number;
+  /** Only records below this one: where the last look ended. */
+  readonly before_sseq: number | null;
+  /** Canonical key. */
+  readonly subject: string | null;
+  readonly run: string | null;
+  readonly reason: string | null;
+  readonly decision: "allow" | "deny" | null;
+  readonly limit: number;
+  readonly payload: boolean;
+  /** The answer stops before it grows beyond; one record is always in it. */
+  readonly max_bytes: number;
+};
+
+export type FoundRecord = RecordDescription & { readonly sseq: number; readonly t_ms: number; readonly run: string };
+
+export type FindRecordsAnswer =
+  | {
+      readonly ok: true;
+      /** Newest first. */
+      readonly found: readonly FoundRecord[];
+      /** Records that were looked at. */
+      readonly scanned: number;
+      /** Where to go on, and how young what is there can be; `null` where nothing is left. */
+      readonly next: { readonly before_sseq: number; readonly t_ms: number } | null;
+    }
+  | { readonly ok: false; readonly code: "unsupported_version" };
+
 export type LineageAnswer<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly code: "not_found" };
 
@@ -228,6 +261,7 @@ export interface ShardRpc {
   describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;
+  findRecords(message: FindRecordsMessage): Promise<FindRecordsAnswer>;
   /**
    * A page of a run's records with their opened payloads, newest first, for an evidence bundle: those before
    * `before_sseq` (`null`: from the newest on), as many as fit one message.

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { lineageSearch } from "./lineage-search.ts";
 import { dataOption } from "./options.ts";
 
 export function lineageCommand(): Command {
@@ -13,5 +14,6 @@ export function lineageCommand(): Command {
       process.stdout.write((typeof report === "string" ? report : JSON.stringify(report, null, 2)) + "\n");
       if (!ok) process.exitCode = 1;
     });
+  lineageSearch(command);
   return command;
 }

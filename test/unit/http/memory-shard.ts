@@ -6,6 +6,8 @@ import type {
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
+  FindRecordsAnswer,
+  FindRecordsMessage,
   ItemAnswer,
   LineageAnswer,
   OpenRunMessage,
@@ -39,6 +41,7 @@ type Kept = { readonly input: string; readonly answer: DecideAnswer };
 export class MemoryShard implements ShardRpc {
   readonly calls: DecideMessage[] = [];
   readonly searches: SearchMessage[] = [];
+  readonly finds: FindRecordsMessage[] = [];
   readonly records: RecordDescription[] = [];
   revision = 1;
   anchoring: AnchoringStatus = {
@@ -202,6 +205,19 @@ export class MemoryShard implements ShardRpc {
     const value = this.runs.get(run);
     if (value === undefined) return { ok: false, code: "not_found" };
     return { ok: true, value: { run: value, records: [], next_before_sseq: null } };
+  }
+  /** Of the filters only what the Worker's side of a search needs: position, limit and run. */
+  async findRecords(message: FindRecordsMessage): Promise<FindRecordsAnswer> {
+    this.finds.push(message);
+    const below = message.before_sseq ?? Number.MAX_SAFE_INTEGER;
+    const all = this.records
+      .map((record, at) => ({ ...record, sseq: at + 1, t_ms: 1_000 + at, run: record.record["run"] as string }))
+      .filter(({ sseq, run }) => sseq < below && (message.run === null || run === message.run))
+      .toReversed();
+    const found = all.slice(0, message.limit);
+    const rest = all[message.limit];
+    const next = rest === undefined ? null : { before_sseq: rest.sseq + 1, t_ms: rest.t_ms };
+    return { ok: true, found, scanned: found.length, next };
   }
   async exportRun(): Promise<{ readonly ok: false; readonly code: "not_found" }> {
     return { ok: false, code: "not_found" };

@@ -171,6 +171,7 @@ export function bind(shard: ShardRpc): ShardRpc {
     closeRun: (message) => shard.closeRun(message),
     describeRun: (run) => shard.describeRun(run),
     readDecision: (id) => shard.readDecision(id),
+    findRecords: (message) => shard.findRecords(message),
     readRun: (run, limit, before) => shard.readRun(run, limit, before),
     exportRun: (run, before) => shard.exportRun(run, before),
     leaves: (from, count) => shard.leaves(from, count),
