@@ -26,9 +26,16 @@ export type Input =
   | { readonly type: "request"; readonly origins: readonly string[] }
   /** Own event `mark` is durable; with it the state reached `revision`. */
   | { readonly type: "appended"; readonly mark: Mark; readonly revision: number }
+  /**
+   * So many deny-ward entries apply here and wait for a number. While there are any, no head is granted: a peer that
+   * was given one behind them would not know of them.
+   */
+  | { readonly type: "unnumbered"; readonly count: number }
   /** What `commit` named is durable; with it the state reached `revision`. */
   | { readonly type: "committed"; readonly origin: string; readonly mark: Mark; readonly revision: number }
   | { readonly type: "membership"; readonly view: FederationView }
+  /** The digest of the active policy: heads name it. */
+  | { readonly type: "policy"; readonly digest: string }
   /** Messages from peers. */
   | { readonly type: "pull"; readonly pull: Signed<PullFields> }
   | { readonly type: "head"; readonly head: SignedHead }
@@ -44,8 +51,13 @@ export type Input =
   /** The poll or relay of that nonce had no answer that verifies. */
   | { readonly type: "failed"; readonly from: string; readonly nonce: string }
   | { readonly type: "bad_signature" }
-  /** A shard asks for a lease and reports its effective revision; or confirms one after a push. */
-  | { readonly type: "shard_asks"; readonly shard: string; readonly effective: number; readonly has: number }
+  /** Own events up to `seq` are compacted away behind a snapshot. */
+  | { readonly type: "compacted"; readonly seq: number }
+  /**
+   * A shard asks for a lease and reports its effective revision; or confirms one after a push. `more`: the answer will
+   * not bring it up to the current revision, so it grants nothing.
+   */
+  | { readonly type: "shard_asks"; readonly shard: string; readonly effective: number; readonly more: boolean }
   | { readonly type: "shard_confirms"; readonly shard: string; readonly effective: number }
   /** The pages of a snapshot are all stored and verified; the entries were replaced by them in one transaction. */
   | { readonly type: "installed"; readonly origin: string; readonly mark: Mark; readonly revision: number }

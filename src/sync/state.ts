@@ -18,6 +18,8 @@ export type SyncRecord = {
 export type OwnRecord = {
   /** The newest event that this region numbered. */
   readonly mark: Mark;
+  /** Own events up to this seq are compacted away; a snapshot that reaches at least so far stands for them. */
+  readonly floor: number;
   /** Why nothing is numbered and nothing granted any more: a peer holds another history of this region. */
   readonly halted: string | null;
 };
@@ -67,29 +69,42 @@ export type SyncState = {
   readonly own: OwnRecord;
   /** Whether peers have confirmed that nothing of the own chain is missing; until then nothing is numbered. */
   readonly check: Check;
+  /** Entries that apply here and wait for a number. */
+  readonly unnumbered: number;
   readonly clock: Clock;
   readonly peers: Readonly<Record<string, Peer>>;
   /** Counts every change of this region's trust state, its own events and those of others. */
   readonly revision: number;
+  /** Digest of the active policy, which heads name. */
+  readonly policy: string;
   /** Peers as holders of leases on the own chain. */
   readonly book: Book;
   /** Shards as holders of leases on this region's state. */
   readonly shards: Book;
   readonly last_request_ms: number;
   /** A newer membership that somebody signed for and that is not here yet. */
-  readonly newer: { readonly version: number; readonly since_ms: number } | null;
+  readonly newer: { readonly version: number; readonly since_ms: number; readonly asked_ms: number } | null;
   readonly counters: Counters;
 };
 
 export type Check =
   | { readonly phase: "asking"; readonly answered: readonly string[] }
   /** Own events come back from a peer whose mark is higher. */
-  | { readonly phase: "fetching"; readonly answered: readonly string[]; readonly from: string; readonly until: Mark }
+  | {
+      readonly phase: "fetching";
+      readonly answered: readonly string[];
+      readonly from: string;
+      readonly until: Mark;
+      /** The check had passed before: it passes again if the peer cannot show what it claims. */
+      readonly resume: boolean;
+    }
   | { readonly phase: "passed" };
 
 export type Clock = {
-  /** Highest reading so far. */
+  /** Highest reading so far; below it the clock is not believed. */
   readonly high_ms: number;
+  /** The last reading. */
+  readonly last_ms: number;
   readonly saved_ms: number;
 };
 
@@ -98,8 +113,8 @@ export type Peer = {
   /** 0: no lease. On this region's own clock. */
   readonly fresh_until_ms: number;
   readonly pending: Pending | null;
-  /** A relayed answer that is awaited from this peer: events of `origin`. */
-  readonly relay: { readonly nonce: string; readonly sent_ms: number; readonly origin: string } | null;
+  /** A relayed answer that is awaited from this peer. */
+  readonly relay: Relay | null;
   /** Events under way into storage; the lease counts when they are there. */
   readonly staged: Staged | null;
   /** The highest seq that the origin signed, where that is above what is applied: a gap. */
@@ -108,8 +123,10 @@ export type Peer = {
   readonly unsupported: number | null;
   /** The peer's secret or its key check is another one. */
   readonly secret_differs: boolean;
-  /** This peer's last signed word about each origin: its applied mark. */
-  readonly seen: Readonly<Record<string, Mark>>;
+  /** Peers whose last signed word about this origin is another history than ours. */
+  readonly contradicted_by: readonly string[];
+  /** A snapshot under way into storage; no poll until it is there or given up. */
+  readonly installing: { readonly mark: Mark; readonly since_ms: number } | null;
   /** Applied marks that are not yet effective in every shard, oldest first, with the revision that holds them. */
   readonly settling: readonly { readonly mark: Mark; readonly revision: number }[];
   /** Effective here: what pulls report as `have`. */
@@ -117,6 +134,7 @@ export type Peer = {
   /** What the last answered pull reported. */
   readonly reported: number;
   readonly next_poll_ms: number;
+  /** Polls without an answer, since the last answer. */
   readonly failures: number;
   readonly next_push_ms: number;
   readonly pushes: number;
@@ -132,6 +150,14 @@ export type Pending = {
   readonly known_seq: number;
   /** What the poll reports as effective. */
   readonly have: Mark;
+};
+
+/** Events of `origin` from `from_seq`, asked of a peer that has them and is not their origin. */
+export type Relay = {
+  readonly nonce: string;
+  readonly sent_ms: number;
+  readonly origin: string;
+  readonly from_seq: number;
 };
 
 export type Staged = {
