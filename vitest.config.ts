@@ -42,6 +42,7 @@ const objects = {
           INTERLOCK_ROOTS: JSON.stringify({ threshold: 1, keys: [publicRoot] }),
           INTERLOCK_ADMIN_JWKS: '{"keys":[]}',
           INTERLOCK_REGION_KEY: "",
+          INTERLOCK_FEDERATION_SECRETS: "",
           TEST_ROOT: JSON.stringify(rootJwk),
         },
       },

@@ -5,6 +5,7 @@ import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import { tellIncident } from "../tell-incident.ts";
+import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships } from "./memberships.ts";
@@ -20,7 +21,7 @@ import { EventWriter } from "./writer.ts";
  * What the trust authority does (DESIGN section 4), without the platform's class around it: one noun a file, put
  * together here. Rules are in `src/trust`.
  *
- * Every write goes through `EventWriter.append`. The trust *revision* is the sequence of the newest event.
+ * Every write goes through `EventWriter.append`. The trust *revision* counts the changes of the state, own and others'.
  */
 export class Authority {
   readonly #region: Region;
@@ -41,8 +42,10 @@ export class Authority {
     this.#rewind = new Rewind(store, (detail) => {
       void tellIncident(env, region, { what: "authority_rewound", source: "trust", detail, evidence: null });
     });
-    this.#writer = new EventWriter(env, region, store, signing, this.#rewind);
+    const pseudonyms = new Pseudonyms(region.secrets);
+    store.rekey(pseudonyms.secret, (key) => pseudonyms.current(key));
     this.#standing = new Standing(region, store);
+    this.#writer = new EventWriter(env, region, store, signing, this.#rewind, pseudonyms, this.#standing);
     this.store = store;
     this.keys = new CertifiedKeys(region, store, this.#writer, signing);
     this.shards = new Shards(env, region, {
@@ -52,8 +55,9 @@ export class Authority {
       writer: this.#writer,
       rewind: this.#rewind,
       policy: this.#policy.digest,
+      others: null,
     });
-    this.revocations = new Revocations(region, store, this.#writer, this.shards);
+    this.revocations = new Revocations(region, store, this.#writer, this.shards, pseudonyms);
     this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
     this.memberships = new Memberships(env, region, this.#writer, this.keys, this.#standing, this.shards);
   }
@@ -75,7 +79,7 @@ export class Authority {
     return {
       mode: this.#standing.mode(),
       rewound: this.store.meta("rewound"),
-      revision: this.store.head().seq,
+      revision: this.store.revision(),
       revocations: this.store.countRevoked(),
       membership_version: membership?.version ?? null,
       membership_expires_ms: membership?.expires_ms ?? null,
@@ -100,7 +104,7 @@ export class Authority {
         () => this.#standing.setFrozen(frozen),
       );
     }
-    await this.shards.effective(this.store.head().seq);
+    await this.shards.effective(this.store.revision());
     return { ok: true, value: this.status() };
   }
 

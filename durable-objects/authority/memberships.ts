@@ -76,7 +76,7 @@ export class Memberships {
       };
     }
     await this.#configureLog(membership);
-    await this.#shards.effective(stored.seq);
+    await this.#shards.effective(stored.revision);
     return { ok: true, value: await this.enrolment() };
   }
 

@@ -3,6 +3,7 @@ import type { Region } from "../../src/region/config.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import { eventId, parseEventId } from "../../src/trust/event-chain.ts";
 import { bindsDecisions, parseKey } from "../../src/trust/keys.ts";
+import type { Pseudonyms } from "../pseudonyms.ts";
 import type { Shards } from "./shards.ts";
 import type { AuthorityStore, EntryRow } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
@@ -13,8 +14,10 @@ export class Revocations {
   readonly #store: AuthorityStore;
   readonly #writer: EventWriter;
   readonly #shards: Shards;
+  readonly #pseudonyms: Pseudonyms;
 
-  constructor(region: Region, store: AuthorityStore, writer: EventWriter, shards: Shards) {
+  constructor(region: Region, store: AuthorityStore, writer: EventWriter, shards: Shards, pseudonyms: Pseudonyms) {
+    this.#pseudonyms = pseudonyms;
     this.#region = region;
     this.#store = store;
     this.#writer = writer;
@@ -26,13 +29,14 @@ export class Revocations {
     const parsed = parseKey(message.key);
     if (!parsed.ok) return { ok: false, code: "invalid", message: `key: ${parsed.error}` };
     const origin = this.#region.name;
-    const before = this.#store.entry(message.key, origin);
+    const pseudonym = this.#pseudonyms.current(message.key);
+    const before = this.#store.entry(pseudonym, origin);
     // The same revocation again is the same entry; only a stronger one (`beginning`) is a new event.
     if (before?.state === "revoked" && (before.from === message.from || before.from === "beginning")) {
-      await this.#shards.effective(before.seq);
+      await this.#shards.effective(before.revision);
       return { ok: true, value: this.#describe(before) };
     }
-    const { seq } = await this.#writer.append(
+    const { revision } = await this.#writer.append(
       {
         kind: "revoke",
         key: message.key,
@@ -42,20 +46,21 @@ export class Revocations {
         actor: message.actor,
         note: message.reason,
       },
-      ({ seq, generation }) => {
+      ({ seq, key, generation }, revision) => {
         this.#store.putEntry({
-          key: message.key,
+          key,
+          clear: message.key,
           origin,
           generation,
           state: "revoked",
           from: message.from,
           revoked_seq: seq,
-          seq,
+          revision,
         });
       },
     );
-    if (message.wait === "local") await this.#shards.effective(seq);
-    return { ok: true, value: this.#describe(this.#store.entry(message.key, origin)!) };
+    if (message.wait === "local") await this.#shards.effective(revision);
+    return { ok: true, value: this.#describe(this.#store.entry(pseudonym, origin)!) };
   }
 
   async restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
@@ -63,10 +68,10 @@ export class Revocations {
     if (!found.ok) return found;
     const entry = found.value;
     if (entry.state === "restored") return { ok: true, value: this.#describe(entry) };
-    const { seq, result } = await this.#writer.append(
+    const { revision, result } = await this.#writer.append(
       {
         kind: "restore",
-        key: entry.key,
+        key: entry.clear!,
         generation: "next",
         from: entry.from,
         cites: entry.revoked_seq,
@@ -74,17 +79,17 @@ export class Revocations {
         actor,
         note: reason,
       },
-      ({ seq, generation }) => {
+      ({ generation }, revision) => {
         const current = this.#store.entry(entry.key, entry.origin);
         // Revoked again meanwhile: this restoration cites an event that no longer stands.
         if (current?.revoked_seq !== entry.revoked_seq) return false;
-        this.#store.putEntry({ ...entry, generation, state: "restored", seq });
+        this.#store.putEntry({ ...entry, generation, state: "restored", revision });
         return true;
       },
     );
     if (!result)
       return { ok: false, code: "conflict", message: "the key was revoked again; restore the newer revocation" };
-    await this.#shards.effective(seq);
+    await this.#shards.effective(revision);
     return { ok: true, value: this.#describe(this.#store.entry(entry.key, entry.origin)!) };
   }
 
@@ -94,14 +99,17 @@ export class Revocations {
   }
 
   list(after: number, limit: number): Awaited<ReturnType<AuthorityRpc["listRevocations"]>> {
-    const rows = this.#store.revocations(after, limit + 1);
+    const rows = this.#store.revocations(this.#region.name, after, limit + 1);
     const page = rows.slice(0, limit);
-    return { revocations: page.map((row) => this.#describe(row)), next: rows.length > limit ? page.at(-1)!.seq : null };
+    return {
+      revocations: page.map((row) => this.#describe(row)),
+      next: rows.length > limit ? page.at(-1)!.revision : null,
+    };
   }
 
   /** From storage, not from memory: a superseded twin of this object would fail here instead of letting through. */
   any(keys: readonly string[]): boolean {
-    return keys.some((key) => this.#store.entry(key, this.#region.name)?.state === "revoked");
+    return keys.some((key) => this.#store.entry(this.#pseudonyms.current(key), this.#region.name)?.state === "revoked");
   }
 
   #find(id: string): AdminResult<EntryRow> {
@@ -123,20 +131,25 @@ export class Revocations {
 
   #describe(entry: EntryRow): RevocationView {
     const made = this.#store.event(entry.revoked_seq)!;
-    const key = parseKey(entry.key);
+    const clear = entry.clear ?? entry.key;
+    const key = parseKey(clear);
     return {
       id: eventId(made.event),
-      key: entry.key,
+      key: clear,
       origin: entry.origin,
       generation: entry.generation,
       state: entry.state,
       from: entry.from,
       reason: made.note,
       issued_at_ms: made.event.issued_at_ms,
-      revision: entry.seq,
+      revision: entry.revision,
       effect: key.ok && bindsDecisions(key.value.kind) ? "denies" : "recorded",
-      status: { [this.#region.name]: this.#shards.statusOf(entry.seq) },
-      consistency: encodeConsistency({ region: this.#region.name, revision: entry.seq }),
+      status: { [this.#region.name]: this.#shards.statusOf(entry.revision) },
+      consistency: encodeConsistency({
+        region: this.#region.name,
+        revision: entry.revision,
+        events: { [entry.origin]: [made.event.incarnation, this.#store.head().seq] },
+      }),
     };
   }
 }

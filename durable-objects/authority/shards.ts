@@ -1,5 +1,11 @@
 import { shardAt, type Env } from "../../src/objects/address.ts";
-import type { AuthorityStatus, LeaseAnswer, LeaseRequest, RevocationView } from "../../src/objects/authority.ts";
+import type {
+  AuthorityStatus,
+  LeaseAnswer,
+  LeaseRequest,
+  OriginLease,
+  RevocationView,
+} from "../../src/objects/authority.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import { ShardLeases } from "./leases.ts";
@@ -20,7 +26,17 @@ export type ShardsRoom = {
   readonly rewind: Rewind;
   /** Digest of the active policy, which every lease names. */
   readonly policy: string;
+  /** `null`: this region does not exchange events yet, and nothing rests on another. */
+  readonly others: Others | null;
 };
+
+/** What the shards' room asks of the room that knows the other regions. */
+export interface Others {
+  /** Resolves when what a lease needs of other regions is as fresh as it will get in a moment. */
+  refreshed(request: LeaseRequest): Promise<void>;
+  /** What this region knows of each other one, and how long that is fresh. */
+  leases(now_ms: number): readonly OriginLease[];
+}
 
 /** How trust reaches the shards: leases that they ask for, and pushes that a writer waits for. */
 export class Shards {
@@ -33,6 +49,7 @@ export class Shards {
   readonly #rewind: Rewind;
   readonly #policy: string;
   readonly #leases: ShardLeases;
+  readonly #others: Others | null;
 
   constructor(env: Env, region: Region, room: ShardsRoom) {
     this.#env = env;
@@ -43,6 +60,7 @@ export class Shards {
     this.#writer = room.writer;
     this.#rewind = room.rewind;
     this.#policy = room.policy;
+    this.#others = room.others;
     this.#leases = new ShardLeases(region.shards, Date.now(), FRESHNESS.lease_ms);
   }
 
@@ -57,6 +75,7 @@ export class Shards {
       return { ok: false, code: "unknown_shard" };
     }
     if (!(await this.#writer.confirmed())) return { ok: false, code: this.#rewind.noted ? "rewound" : "unconfirmed" };
+    await this.#others?.refreshed(request);
     const certified = this.#keys.find(request.key.kid);
     // The shard lost its storage: its receipts would not verify, and its chain would begin again at 1.
     if (certified !== undefined && certified.x !== request.key.x) return { ok: false, code: "another_key" };
@@ -64,13 +83,14 @@ export class Shards {
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
     const now = Date.now();
-    const head = this.#store.head().seq;
+    const head = this.#store.revision();
     if (request.revision > head) this.#noteRewind(request.shard, request.revision, head);
     if (this.#rewind.noted) return { ok: false, code: "rewound" };
-    const rows = this.#store.entriesAfter(request.revision, ENTRIES_PER_ANSWER + 1);
-    const more = rows.length > ENTRIES_PER_ANSWER;
-    const entries = more ? rows.slice(0, ENTRIES_PER_ANSWER) : rows;
+    const entries = this.#store.entriesAfter(request.revision, ENTRIES_PER_ANSWER);
+    const upTo = entries.length < ENTRIES_PER_ANSWER ? head : entries.at(-1)!.revision;
+    const more = upTo < head;
     const material = this.#keys.material();
+    const federation = this.#others === null ? null : this.#standing.federation();
     // With entries still to come the shard is not fresh: no lease until it has them all.
     const remaining = more ? 0 : FRESHNESS.lease_ms;
     this.#leases.granted(request.shard, now + remaining, request.revision);
@@ -79,11 +99,14 @@ export class Shards {
       nonce: request.nonce,
       remaining_ms: remaining,
       from_revision: request.revision,
-      revision: more ? entries.at(-1)!.seq : head,
+      revision: upTo,
       mode: this.#standing.mode(),
       entries: entries.map(asEntry),
       more,
       material: request.material === material.digest ? null : material,
+      federation: request.federation === federation?.version ? null : federation,
+      own: { incarnation: this.#standing.incarnation, seq: this.#store.head().seq },
+      origins: this.#others?.leases(now) ?? [],
       policy: this.#policy,
     };
   }
@@ -123,7 +146,7 @@ export class Shards {
     try {
       for (let from = this.#leases.revisionOf(shard), tries = 0; tries < 1_000; tries++) {
         const rows = this.#store.entriesAfter(from, ENTRIES_PER_ANSWER);
-        const revision = rows.length === ENTRIES_PER_ANSWER ? rows.at(-1)!.seq : this.#store.head().seq;
+        const revision = rows.length < ENTRIES_PER_ANSWER ? this.#store.revision() : rows.at(-1)!.revision;
         // A new stub each time: one that threw is never used again.
         const answer = await shardAt(this.#env, this.#region, shard).applyTrust({
           v: 1,
@@ -132,7 +155,7 @@ export class Shards {
           mode: this.#standing.mode(),
           entries: rows.map(asEntry),
         });
-        const head = this.#store.head().seq;
+        const head = this.#store.revision();
         const have = answer.ok ? answer.revision : answer.have;
         if (have > head) this.#noteRewind(shard, have, head);
         if (!answer.ok && answer.code === "diverged")

@@ -15,21 +15,31 @@ const STEPS = [
    CREATE TABLE certified_key(kid TEXT PRIMARY KEY, jwk TEXT NOT NULL, role TEXT NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
    CREATE TABLE pep(id TEXT PRIMARY KEY, scopes TEXT NOT NULL, jti TEXT NOT NULL, registered_at_ms INTEGER NOT NULL, exp_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;`,
   `CREATE TABLE leaf(sseq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL, salt BLOB NOT NULL) STRICT;`,
+  // Keys are pseudonyms from here on; the clear text of this region's own stands beside them. \`entry.seq\` becomes the
+  // revision at which the entry changed, which is no longer the number of an event.
+  `ALTER TABLE entry ADD COLUMN clear TEXT;
+   ALTER TABLE event ADD COLUMN clear TEXT;`,
 ];
 
 export type EntryRow = {
+  /** Pseudonym. */
   readonly key: string;
+  /** The canonical key, of an entry that this region made; of another's only the pseudonym is known. */
+  readonly clear: string | null;
   readonly origin: string;
   readonly generation: number;
   readonly state: TrustState;
   readonly from: "issue" | "beginning";
-  /** Sequence of the event that last revoked the key; a restoration cites it. */
+  /** Sequence, at its origin, of the event that last revoked the key; a restoration cites it. */
   readonly revoked_seq: number;
-  readonly seq: number;
+  /** Trust revision of this region at which the entry changed. */
+  readonly revision: number;
 };
 
 export type EventRow = {
   readonly event: TrustEvent;
+  /** Canonical key of the event, whose own `key` is the pseudonym. */
+  readonly clear: string;
   readonly digest: string;
   readonly actor: string;
   readonly note: string;
@@ -43,12 +53,14 @@ export type PepRow = {
   readonly exp_ms: number;
 };
 
+const ENTRY = 'SELECT key, clear, origin, generation, state, "from", revoked_seq, seq AS revision FROM entry';
+
 export class AuthorityStore extends Rows {
   constructor(storage: DurableObjectStorage) {
     super(storage, STEPS);
   }
 
-  /** Sequence and digest of the newest event; the trust revision is that sequence. */
+  /** Sequence and digest of this region's newest event. */
   head(): { readonly seq: number; readonly digest: string | null } {
     return (
       this.sql
@@ -60,11 +72,24 @@ export class AuthorityStore extends Rows {
     );
   }
 
-  addEvent(event: TrustEvent, digest: string, set: string, actor: string, note: string): void {
+  /** Counts every change of this region's trust state, its own and those that other regions' events make. */
+  revision(): number {
+    return Number(this.meta("revision") ?? this.head().seq);
+  }
+
+  /** The next revision: in the transaction of the change that it counts. */
+  nextRevision(): number {
+    const revision = this.revision() + 1;
+    this.setMeta("revision", String(revision));
+    return revision;
+  }
+
+  addEvent(event: TrustEvent, clear: string, digest: string, set: string, actor: string, note: string): void {
     this.sql.exec(
-      "INSERT INTO event(seq, event, digest, set_jws, actor, note) VALUES (?, ?, ?, ?, ?, ?)",
+      "INSERT INTO event(seq, event, clear, digest, set_jws, actor, note) VALUES (?, ?, ?, ?, ?, ?, ?)",
       event.seq,
       eventText(event),
+      clear,
       digest,
       set,
       actor,
@@ -112,41 +137,78 @@ export class AuthorityStore extends Rows {
 
   event(seq: number): EventRow | null {
     const row = this.sql
-      .exec<{ event: string; digest: string; actor: string; note: string }>(
-        "SELECT event, digest, actor, note FROM event WHERE seq = ?",
+      .exec<{ event: string; clear: string | null; digest: string; actor: string; note: string }>(
+        "SELECT event, clear, digest, actor, note FROM event WHERE seq = ?",
         seq,
       )
       .toArray()[0];
-    return row === undefined ? null : { ...row, event: JSON.parse(row.event) as TrustEvent };
+    if (row === undefined) return null;
+    const event = JSON.parse(row.event) as TrustEvent;
+    return { ...row, event, clear: row.clear ?? event.key };
   }
 
   entry(key: string, origin: string): EntryRow | null {
-    return this.#entries("SELECT * FROM entry WHERE key = ? AND origin = ?", key, origin)[0] ?? null;
+    return this.#entries(`${ENTRY} WHERE key = ? AND origin = ?`, key, origin)[0] ?? null;
   }
 
   putEntry(entry: EntryRow): void {
     this.sql.exec(
-      `INSERT INTO entry(key, origin, generation, state, "from", revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO entry(key, clear, origin, generation, state, "from", revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state,
          "from" = excluded."from", revoked_seq = excluded.revoked_seq, seq = excluded.seq WHERE excluded.generation > entry.generation`,
       entry.key,
+      entry.clear,
       entry.origin,
       entry.generation,
       entry.state,
       entry.from,
       entry.revoked_seq,
-      entry.seq,
+      entry.revision,
     );
   }
 
-  /** Entries changed after `revision`, oldest change first. */
-  entriesAfter(revision: number, limit: number): readonly EntryRow[] {
-    return this.#entries("SELECT * FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", revision, limit);
+  /**
+   * Writes this region's entries under the current federation secret, where it is another than the last time: one
+   * revision, which brings them to every shard anew. Rows of an older version have the canonical key as their own.
+   */
+  rekey(secret: string, current: (clear: string) => string): void {
+    if (this.meta("secret_id") === secret) return;
+    this.transaction(() => {
+      const rows = this.sql
+        .exec<{ key: string; clear: string | null; origin: string }>("SELECT key, clear, origin FROM entry")
+        .toArray()
+        .map((row) => ({ ...row, clear: row.clear ?? (row.key.includes(":") ? row.key : null) }));
+      const revision = rows.length === 0 ? 0 : this.nextRevision();
+      for (const { key, clear, origin } of rows) {
+        if (clear === null) continue;
+        this.sql.exec(
+          "UPDATE entry SET key = ?, clear = ?, seq = ? WHERE key = ? AND origin = ?",
+          current(clear),
+          clear,
+          revision,
+          key,
+          origin,
+        );
+      }
+      this.setMeta("secret_id", secret);
+    });
   }
 
-  /** Entries ever revoked, newest change last, for listing. */
-  revocations(after: number, limit: number): readonly EntryRow[] {
-    return this.entriesAfter(after, limit);
+  /**
+   * Entries changed after `revision`, oldest change first: whole revisions only, so that what is sent up to the last
+   * of them is all there is up to it. More than `limit` where one revision has more.
+   */
+  entriesAfter(revision: number, limit: number): readonly EntryRow[] {
+    const rows = this.#entries(`${ENTRY} WHERE seq > ? ORDER BY seq LIMIT ?`, revision, limit);
+    if (rows.length < limit) return rows;
+    const last = rows.at(-1)!.revision;
+    const whole = rows.filter((row) => row.revision !== last);
+    return [...whole, ...this.#entries(`${ENTRY} WHERE seq = ? ORDER BY key`, last)];
+  }
+
+  /** Entries that this region made, in the order of their last change, for listing. */
+  revocations(origin: string, after: number, limit: number): readonly EntryRow[] {
+    return this.#entries(`${ENTRY} WHERE seq > ? AND origin = ? ORDER BY seq LIMIT ?`, after, origin, limit);
   }
 
   countRevoked(): number {

@@ -8,12 +8,16 @@ import { eventClaims, eventDigest, eventText } from "../../src/trust/event-chain
 import type { TrustEvent } from "../../src/trust/events.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import type { Pseudonyms } from "../pseudonyms.ts";
 import { pause } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
+import type { Standing } from "./standing.ts";
 import type { AuthorityStore } from "./store.ts";
 
 /** What an event says; the writer adds origin, order and time, and what only revocations and restorations say. */
-export type EventDraft = Pick<TrustEvent, "kind" | "key" | "reason_code"> & {
+export type EventDraft = Pick<TrustEvent, "kind" | "reason_code"> & {
+  /** Canonical key; the event itself carries its pseudonym. */
+  readonly key: string;
   /** `next`: one more than that of the key's entry, as it stands when the event is numbered. */
   readonly generation: number | "next";
   /** `issue` where it says nothing. */
@@ -32,13 +36,25 @@ export class EventWriter {
   readonly #store: AuthorityStore;
   readonly #signing: SigningKey;
   readonly #leaves: LeafSender;
+  readonly #pseudonyms: Pseudonyms;
+  readonly #standing: Standing;
   readonly #rewind: Rewind;
   /** The log's last word. */
   #answer: IntegrateAnswer | null = null;
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey, rewind: Rewind) {
+  constructor(
+    env: Env,
+    region: Region,
+    store: AuthorityStore,
+    signing: SigningKey,
+    rewind: Rewind,
+    pseudonyms: Pseudonyms,
+    standing: Standing,
+  ) {
     this.#region = region;
+    this.#standing = standing;
+    this.#pseudonyms = pseudonyms;
     this.#store = store;
     this.#signing = signing;
     this.#rewind = rewind;
@@ -85,23 +101,24 @@ export class EventWriter {
    */
   append<T>(
     draft: EventDraft,
-    change: (event: TrustEvent) => T,
-  ): Promise<{ readonly seq: number; readonly result: T }> {
+    change: (event: TrustEvent, revision: number) => T,
+  ): Promise<{ readonly revision: number; readonly result: T }> {
     const turn = this.#writing.then(async () => {
       const head = this.#store.head();
       const event = this.#number(draft, head);
       const set = await signJws(this.#signing, "secevent+jwt", JSON.stringify(eventClaims(event, this.#region.pdp)));
       let refused = false;
       const result = this.#store.transaction(() => {
-        const outcome = change(event);
+        const outcome = change(event, this.#store.revision() + 1);
         refused = outcome === false || typeof outcome === "string";
         if (refused) return outcome;
-        this.#store.addEvent(event, eventDigest(event, nodeSha256), set, draft.actor, draft.note);
+        this.#store.nextRevision();
+        this.#store.addEvent(event, draft.key, eventDigest(event, nodeSha256), set, draft.actor, draft.note);
         this.#addLeaf(event);
         return outcome;
       });
       if (!refused) this.#leaves.notify(this.#store.leafHead().sseq);
-      return { seq: refused ? head.seq : event.seq, result };
+      return { revision: this.#store.revision(), result };
     });
     // The queue goes on after a failure; the failed caller has the rejection.
     this.#writing = turn.catch(() => undefined);
@@ -109,11 +126,12 @@ export class EventWriter {
   }
 
   #number(draft: EventDraft, head: { readonly seq: number; readonly digest: string | null }): TrustEvent {
-    const { kind, key, generation, from = "issue", cites = null, reason_code } = draft;
+    const { kind, generation, from = "issue", cites = null, reason_code } = draft;
+    const key = this.#pseudonyms.current(draft.key);
     return {
       v: 1,
       origin: this.#region.name,
-      incarnation: 1,
+      incarnation: this.#standing.incarnation,
       seq: head.seq + 1,
       prev: head.digest,
       issued_at_ms: Date.now(),

@@ -6,9 +6,11 @@ import {
   decide,
   denyInternal,
   dependenciesOf,
+  freshUntil,
   regionChecks,
   type DecideInput,
 } from "../../src/decision/decide.ts";
+import { homesHeard } from "../../src/decision/checks.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
@@ -224,7 +226,7 @@ export class DecideCall implements Call {
     const items = this.#decided.map((item, at) => {
       if (
         item.outcome.core.decision === "allow" &&
-        (region || now >= this.#deadline || this.#turn.revokedSince(item.outcome.dependencies))
+        (region || now >= this.#deadline || this.#turned(item.outcome.dependencies, now))
       ) {
         if (item.appended !== null && item.run !== null) {
           unsettled++;
@@ -244,7 +246,7 @@ export class DecideCall implements Call {
         }
         return denied(region || now < this.#deadline ? "withheld" : "deadline");
       }
-      return this.#answerOf(item, this.#message.explain, this.#validUntil());
+      return this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome.dependencies));
     });
     const answer = this.#answer(items, flush, index);
     if (unsettled === 0) this.#resolve(answer);
@@ -264,9 +266,15 @@ export class DecideCall implements Call {
     );
   }
 
+  /** What the item rests on is revoked, or a home of it has gone unheard, since it was decided. */
+  #turned(dependencies: readonly string[], now: number): boolean {
+    const trust = this.#turn.liveTrust();
+    return this.#turn.revokedSince(dependencies) || homesHeard(trust, trust.homes(dependencies), now) !== null;
+  }
+
   /** As of the release: what the shard knows now, which is what a PEP may rely on. */
-  #validUntil(): number {
-    return Math.min(this.#turn.liveTrust().lease_until_ms, this.#facts.facts.pep.exp_ms);
+  #validUntil(dependencies: readonly string[]): number {
+    return Math.min(freshUntil(this.#turn.liveTrust(), dependencies), this.#facts.facts.pep.exp_ms);
   }
 
   #answer(items: readonly ItemAnswer[], flush: Flush | null, index: number): DecideAnswer {
@@ -307,8 +315,13 @@ export class DecideCall implements Call {
       const stored = await this.#turn.receiptOf(this.#keptFirst, kept.records);
       const now = this.#turn.now();
       const region = this.#regionProblem(now, readAtLeast(this.#message)) || now >= this.#facts.facts.pep.exp_ms;
+      const live = this.#turn.liveTrust();
+      const stands = (at: number): boolean => {
+        const keys = this.#dependenciesAt(at);
+        return !this.#turn.revoked(keys) && homesHeard(live, live.homes(keys), now) === null;
+      };
       const items = kept.items.map((item, at) =>
-        item.decision && (region || this.#turn.revoked(this.#dependenciesAt(at))) ? denied("withheld") : item,
+        item.decision && (region || !stands(at)) ? denied("withheld") : item,
       );
       const turned = items.some((item, at) => item !== kept.items[at]);
       this.#resolve({
@@ -316,12 +329,12 @@ export class DecideCall implements Call {
         decision_id: decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#keptFirst),
         // The receipt speaks for the answer that was recorded, and this is another one.
         receipt: turned ? null : stored,
-        items: items.map(({ failed, determining, ...item }) => ({
+        items: items.map(({ failed, determining, ...item }, at) => ({
           ...item,
           ...(this.#message.explain && failed !== undefined && determining !== undefined
             ? { failed, determining }
             : {}),
-          valid_until_ms: item.decision ? this.#validUntil() : 0,
+          valid_until_ms: item.decision ? this.#validUntil(this.#dependenciesAt(at)) : 0,
         })),
         consistency: this.#turn.consistency(),
         continuity: this.#turn.continuity(),

@@ -56,14 +56,17 @@ abstract class RunCall implements Call {
   /** Whether the region acts and nothing that this rests on is revoked; the refusal is noted otherwise. */
   protected admitted(keys: readonly string[]): boolean {
     const { turn } = this;
-    const problem = regionChecks({
-      trust: turn.trust,
-      condition: turn.condition,
-      policy: turn.policy,
-      region: turn.region,
-      at_least: null,
-      t_ms: turn.t_ms,
-    });
+    const problem = regionChecks(
+      {
+        trust: turn.trust,
+        condition: turn.condition,
+        policy: turn.policy,
+        region: turn.region,
+        at_least: null,
+        t_ms: turn.t_ms,
+      },
+      [...keys, ...callerKeys(this.facts.facts, turn.region)],
+    );
     if (problem !== null) this.refuse("denied", problem.reason);
     else if (turn.t_ms >= this.facts.facts.pep.exp_ms) this.refuse("denied", "identity_expired");
     else if (this.revoked(keys)) this.refuse("denied", "revoked");

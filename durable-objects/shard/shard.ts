@@ -29,10 +29,10 @@ import type {
   ShardStatus,
 } from "../../src/objects/shard.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
-import { FRESHNESS, type Region } from "../../src/region/config.ts";
-import { encodeConsistency } from "../../src/trust/consistency.ts";
+import type { Region } from "../../src/region/config.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
+import { Pseudonyms } from "../pseudonyms.ts";
 import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
@@ -40,10 +40,12 @@ import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
 import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
 import { nothingFound, search } from "./search.ts";
 import { RecordFinder } from "./finder.ts";
+import { LeaseKeeper, type LeasePorts } from "./lease-keeper.ts";
 import { LineageReader } from "./reader.ts";
 import { ShardStore } from "./store.ts";
 import { SubjectTags } from "./subject-tags.ts";
 import { ShardTrust } from "./trust.ts";
+import { wantedBy } from "./wanted.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
 import { callRoot, SourceWriter, type SourceIdentity } from "./writer.ts";
 
@@ -56,8 +58,6 @@ const MAX_WAITING = 20_000;
 const CLOCK_TOLERANCE_MS = 2_000;
 /** A step back of the clock beyond this ends the lease; ε leaves room for what is below (DESIGN section 5). */
 const CLOCK_STEP_MS = 100;
-/** After this a refresh under way is given up and another may start; its late answer is still good, from its send time. */
-const REFRESH_MS = 3_000;
 const FACTS_CACHE = 256;
 
 /**
@@ -73,6 +73,7 @@ export class Shard implements Turn {
   /** Why this source may not go on; `null` while log and source agree. */
   #halted: string | null = "the region log has not yet said how far it has this source";
   readonly #commit: GroupCommit;
+  readonly #lease: LeaseKeeper;
   /** Calls and withheld records that one signature covers (`lineage/receipt`). */
   readonly #maxCalls: number;
   /** Withheld records in one flush: half of it, so that calls go on beside them. */
@@ -89,7 +90,6 @@ export class Shard implements Turn {
   readonly policy: ReturnType<typeof activePolicy>;
   readonly shard: number;
   #signing!: SigningKey;
-  #refreshing: Promise<void> | null = null;
   #owed: Owed[] = [];
   #paying: Owed[] = [];
   #withheld: Uint8Array[] = [];
@@ -115,7 +115,7 @@ export class Shard implements Turn {
     this.#config = region;
     this.shard = shard;
     this.store = new ShardStore(storage);
-    this.#trust = new ShardTrust(this.store);
+    this.#trust = new ShardTrust(region.name, this.store, new Pseudonyms(region.secrets));
     this.trust = this.#trust.view();
     this.policy = activePolicy(this.#config);
     this.#regionKey = this.#readRegionKey();
@@ -162,6 +162,22 @@ export class Shard implements Turn {
       owed: () => Math.min(this.#owed.length, this.#maxOwed),
       rest: () => pause(1_000),
     });
+    this.#lease = new LeaseKeeper(this.#leasePorts());
+  }
+
+  #leasePorts(): LeasePorts {
+    return {
+      trust: this.#trust,
+      marked: () => (this.#leaves.mark === null ? this.#leaves.ready : null),
+      now: () => this.#clock(),
+      request: (wanted) => this.#trust.leaseRequest(this.shard, this.#signing.publicJwk, wanted),
+      // A new stub each time: one that threw is never used again.
+      send: (request) => authority(this.#env, this.#config).lease(request),
+      settled: () => this.#commit.settled(),
+      failed: (message) => {
+        console.warn(JSON.stringify({ level: "warn", event: "lease_refresh_failed", shard: this.shard, message }));
+      },
+    };
   }
 
   /** Makes the shard's own key at first start, loads it ever after. Nothing else may run before it is done. */
@@ -184,10 +200,14 @@ export class Shard implements Turn {
     const received = this.#clock();
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
     if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
-    if (!this.#leaseIsYoung(received)) await this.#ensureLease();
+    if (!this.#lease.isYoung(received)) await this.#lease.ensure();
     if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
+    if (facts !== null && (message.at_least !== null || this.#trust.unheard(received))) {
+      const wanted = wantedBy(message, facts.facts, this.#trust.view(), this.region, received);
+      if (wanted !== null) await this.#lease.ensure(wanted);
+    }
     if (facts === null) return { ok: false, code: "stale_facts" };
     // Without a record, unlike other denies: a rewound source would sign new records under numbers that are taken.
     if (this.#halted !== null) return this.#turnedAway(message.items.length, "lineage_halted");
@@ -202,7 +222,7 @@ export class Shard implements Turn {
 
   async search(message: SearchMessage): Promise<SearchAnswer> {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
-    await this.#ensureLease();
+    await this.#lease.ensure();
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null && this.#neverLeased) return nothingFound("trust_lease_expired", this.continuity());
     if (facts === null) return { ok: false, code: "stale_facts" };
@@ -211,7 +231,7 @@ export class Shard implements Turn {
   }
 
   async openRun(message: OpenRunMessage): Promise<RunAnswer> {
-    await this.#ensureLease();
+    await this.#lease.ensure();
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null) return this.#unknownCaller();
     return new Promise((resolve) => this.#commit.submit(new OpenRunCall(this, message, facts, resolve)));
@@ -222,7 +242,7 @@ export class Shard implements Turn {
     readonly facts: string;
     readonly traceparent: string | null;
   }): Promise<RunAnswer> {
-    await this.#ensureLease();
+    await this.#lease.ensure();
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null) return this.#unknownCaller();
     return new Promise((resolve) =>
@@ -429,7 +449,7 @@ export class Shard implements Turn {
   owes = (idempotency: string): boolean => this.#owed.some((owed) => owed.idempotency === idempotency);
   again = (call: Call): void => this.#commit.submit(call);
   mintRun = (): string => mintRunId(this.region, this.log_epoch, randomBytes(16));
-  consistency = (): string => encodeConsistency({ region: this.region, revision: this.#trust.applied });
+  consistency = (): string => this.#trust.consistency();
   continuity = (): Continuity => continuityOf(this);
   bug = (where: string, cause: unknown): void => {
     console.error(
@@ -453,53 +473,9 @@ export class Shard implements Turn {
     return answer;
   }
 
-  #leaseIsYoung(now: number): boolean {
-    return now < this.#trust.leaseUntil - FRESHNESS.lease_ms + FRESHNESS.poll_ms;
-  }
-
-  /** Refreshes in the background while the lease holds; waits, at most 800 ms, only where there is none. */
-  async #ensureLease(): Promise<void> {
-    if (this.#leaves.mark === null) {
-      await Promise.race([this.#leaves.ready, pause(FRESHNESS.refresh_wait_ms)]);
-    }
-    const now = this.#clock();
-    if (this.#leaseIsYoung(now)) return;
-    this.#refreshing ??= Promise.race([this.#refresh(), pause(REFRESH_MS)]).finally(() => {
-      this.#refreshing = null;
-    });
-    if (now < this.#trust.leaseUntil) return;
-    await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
-  }
-
-  async #refresh(): Promise<void> {
-    try {
-      for (let more = true; more;) {
-        const request = this.#trust.leaseRequest(this.shard, this.#signing.publicJwk);
-        const sent = { ms: this.#clock(), clock_steps: this.#trust.clockSteps };
-        // A new stub each time: one that threw is never used again.
-        const answer = await authority(this.#env, this.#config).lease(request);
-        this.#clock();
-        more = this.#trust.takeLease(request, answer, sent);
-        const applied = this.#trust.applied;
-        await this.#commit.settled();
-        this.#trust.markEffective(applied);
-      }
-    } catch (cause) {
-      // No answer: the lease runs out, and decisions are denied with `trust_lease_expired`.
-      console.warn(
-        JSON.stringify({
-          level: "warn",
-          event: "lease_refresh_failed",
-          shard: this.shard,
-          message: cause instanceof Error ? cause.message : "unknown",
-        }),
-      );
-    }
-  }
-
   async status(): Promise<ShardStatus> {
     const head = this.store.head();
-    await this.#ensureLease();
+    await this.#lease.ensure();
     if (this.#anchoringIsStale(Date.now())) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     const now = Date.now();
     const problem = regionChecks({

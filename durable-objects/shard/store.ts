@@ -326,6 +326,16 @@ export class ShardStore extends Rows {
     );
   }
 
+  /** Under another federation secret the same keys have other names: the authority sends them all again. */
+  forgetUnlessNamedBy(secret: string): void {
+    if (this.meta("secret_id") === secret) return;
+    this.transaction(() => {
+      this.sql.exec("DELETE FROM trust_entry");
+      this.setMeta("trust_revision", "0");
+      this.setMeta("secret_id", secret);
+    });
+  }
+
   entriesOf(key: string): readonly TrustEntry[] {
     return this.sql
       .exec<TrustEntry & Record<string, SqlStorageValue>>(

@@ -1,28 +1,32 @@
-import { digestText } from "../../src/base/digest.ts";
 import { base64url, utf8 } from "../../src/base/bytes.ts";
-import type { RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
-import type { LeaseAnswer, LeaseRequest, Material, PublicJwk } from "../../src/objects/authority.ts";
+import { digestText } from "../../src/base/digest.ts";
+import type { LeaseAnswer, LeaseRequest, Material, OriginLease, PublicJwk } from "../../src/objects/authority.ts";
 import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shard.ts";
-import { RevocationIndex } from "../../src/trust/revocation-index.ts";
+import { encodeConsistency } from "../../src/trust/consistency.ts";
 import type { TrustEntry } from "../../src/trust/events.ts";
+import { Federation } from "../../src/trust/federation.ts";
+import { RevocationIndex } from "../../src/trust/revocation-index.ts";
+import type { OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
+import type { Pseudonyms } from "../pseudonyms.ts";
 import type { ShardStore } from "./store.ts";
 
-/** Tokens of the keys that decisions ask about again and again: PEPs, agents, accounts. */
-const TOKEN_CACHE = 8_192;
 const EMPTY_TRUST_DIGEST = digestText(nodeSha256(utf8("[]")));
+const NO_HOMES: readonly string[] = [];
 
 /**
  * The shard's own copy of the trust state, and its lease on it.
  *
- * Entries are durable here before the revision that brought them counts as applied; mode, material and lease live in
- * memory only, so that no lease survives a restart. The lease runs from the moment the poll *left*: whatever the
- * authority accepted before that moment is in the answer.
+ * Entries are durable here before the revision that brought them counts as applied; mode, material, federation and
+ * leases live in memory only, so that no lease survives a restart. A lease runs from the moment the poll *left*:
+ * whatever the authority accepted before that moment is in the answer. What the authority has left of another
+ * region's lease is anchored at the same moment, so the two hops share one budget (DESIGN section 5).
  */
 export class ShardTrust {
+  readonly #region: string;
   readonly #store: ShardStore;
+  readonly #pseudonyms: Pseudonyms;
   readonly #index = new RevocationIndex();
-  readonly #tokens = new Map<string, Uint8Array>();
   // Unknown until the first lease, and without a lease nothing is allowed whatever stands here: `active` makes the
   // reason of that time the missing lease.
   #mode: RegionMode = "active";
@@ -33,10 +37,17 @@ export class ShardTrust {
   #effective: number;
   #material: Material | null = null;
   #policy: string | null = null;
+  #federation: Federation | null = null;
+  #own = { incarnation: 1, seq: 0 };
+  #origins: ReadonlyMap<string, OriginTrust> = new Map();
+  #consistency: string | null = null;
 
-  constructor(store: ShardStore) {
+  constructor(region: string, store: ShardStore, pseudonyms: Pseudonyms) {
+    this.#region = region;
     this.#store = store;
-    for (const key of store.entryKeys()) this.#index.add(this.#token(key));
+    this.#pseudonyms = pseudonyms;
+    store.forgetUnlessNamedBy(pseudonyms.secret);
+    for (const key of store.entryKeys()) this.#note(key);
     this.#applied = Number(store.meta("trust_revision") ?? "0");
     this.#effective = this.#applied;
   }
@@ -57,6 +68,15 @@ export class ShardTrust {
   get entries(): number {
     return this.#index.size;
   }
+  get origins(): ReadonlyMap<string, OriginTrust> {
+    return this.#origins;
+  }
+
+  /** Whether some region has gone unheard: only then is it worth finding out on which a caller rests. */
+  unheard(now_ms: number): boolean {
+    for (const { fresh_until_ms } of this.#origins.values()) if (now_ms >= fresh_until_ms) return true;
+    return false;
+  }
 
   markEffective(revision: number): void {
     this.#effective = Math.max(this.#effective, revision);
@@ -67,21 +87,53 @@ export class ShardTrust {
       mode: this.#mode,
       lease_until_ms: this.#leaseUntil,
       revision: this.#applied,
+      origins: this.#origins,
+      own: this.#own,
+      homes: this.#homes,
       match: (keys) => this.match(keys),
     };
   }
 
-  /** Entries in force on any of `keys`, in the order of `keys`, then of origins. */
+  /** What this shard knows, as a caller may ask for it later. Built anew only when it has changed. */
+  consistency(): string {
+    return (this.#consistency ??= encodeConsistency({
+      region: this.#region,
+      revision: this.#applied,
+      events: Object.fromEntries(
+        [[this.#region, this.#own] as const, ...this.#origins].map(([name, { incarnation, seq }]) => [
+          name,
+          [incarnation, seq] as const,
+        ]),
+      ),
+    }));
+  }
+
+  /** Other regions that are home of any of `keys`. */
+  readonly #homes = (keys: readonly string[]): readonly string[] => {
+    if (this.#federation === null || this.#federation.all.length === 1) return NO_HOMES;
+    const homes = new Set<string>();
+    for (const key of keys) for (const home of this.#federation.homes(key)) homes.add(home);
+    homes.delete(this.#region);
+    return homes.size === 0 ? NO_HOMES : [...homes].sort();
+  };
+
+  /** Entries in force on any of `keys` whose origin has a say, in the order of `keys`, then of origins. */
   match(keys: readonly string[]): readonly TrustMatch[] {
     const matches: TrustMatch[] = [];
     for (const key of keys) {
-      if (!this.#index.has(this.#token(key))) continue;
-      for (const entry of this.#store.entriesOf(key)) {
-        if (entry.state === "revoked")
-          matches.push({ key, origin: entry.origin, generation: entry.generation, state: entry.state });
+      for (const { text, token } of this.#pseudonyms.of(key)) {
+        if (!this.#index.has(token)) continue;
+        for (const { origin, generation, state } of this.#store.entriesOf(text)) {
+          if (state !== "restored" && this.#binds(origin, key)) matches.push({ key, origin, generation, state });
+        }
       }
     }
     return matches;
+  }
+
+  #binds(origin: string, key: string): boolean {
+    // Before the first lease nothing is allowed anyway; without a federation every entry counts.
+    return origin === this.#region || this.#federation === null || this.#federation.binds(origin, key);
   }
 
   /** Digest over just the entries that a decision matched (DESIGN section 1, trust digest). */
@@ -101,11 +153,12 @@ export class ShardTrust {
   }
 
   /**
-   * The clock went back: the time that the lease has left is not known any more, nor how long ago a poll left that is
+   * The clock went back: the time that any lease has left is not known any more, nor how long ago a poll left that is
    * still under way (`BUG_FLIGHT` in test/models/lease.pml).
    */
   dropLease(): void {
     this.#leaseUntil = 0;
+    this.#origins = new Map([...this.#origins].map(([name, origin]) => [name, { ...origin, fresh_until_ms: 0 }]));
     this.#clockSteps++;
   }
 
@@ -114,7 +167,7 @@ export class ShardTrust {
     return this.#clockSteps;
   }
 
-  /** A pushed state. Never extends the lease: only a nonce-matched answer does. */
+  /** A pushed state. Never extends a lease: only a nonce-matched answer does. */
   apply(message: ApplyTrustMessage): ApplyTrustAnswer {
     if (message.from_revision > this.#applied) return { ok: false, code: "gap", have: this.#applied };
     if (message.revision < this.#applied) return { ok: false, code: "ahead", have: this.#applied };
@@ -123,13 +176,16 @@ export class ShardTrust {
     return { ok: true, revision: this.#applied };
   }
 
-  leaseRequest(shard: number, key: PublicJwk): LeaseRequest {
+  leaseRequest(shard: number, key: PublicJwk, { wanted, need }: Pick<LeaseRequest, "wanted" | "need">): LeaseRequest {
     return {
       v: 1,
       shard,
       nonce: base64url(randomBytes(12)),
       revision: this.#effective,
       material: this.#material?.digest ?? null,
+      federation: this.#federation?.view.version ?? null,
+      wanted,
+      need,
       key,
     };
   }
@@ -146,12 +202,41 @@ export class ShardTrust {
   ): boolean {
     if (!answer.ok || answer.nonce !== request.nonce) return false;
     if (answer.revision >= this.#applied && this.#contradicts(answer.entries)) return false;
+    const overtaken = answer.revision < this.#applied;
     this.#take(answer.entries, answer.revision, answer.mode);
     if (answer.material !== null) this.#material = answer.material;
+    if (answer.federation !== null) this.#federation = new Federation(answer.federation);
     this.#policy = answer.policy;
-    if (!answer.more && sent.clock_steps === this.#clockSteps)
+    if (!answer.more && sent.clock_steps === this.#clockSteps) {
       this.#leaseUntil = Math.max(this.#leaseUntil, sent.ms + answer.remaining_ms);
+      // One that a push overtook says less of the others' events than is known; its time is good all the same.
+      this.#takeOrigins(answer.origins, sent.ms);
+      if (!overtaken) this.#own = answer.own;
+    }
+    this.#consistency = null;
     return answer.more;
+  }
+
+  /** A lease is only ever extended; a problem takes effect at once, and ends with the answer that does not name it. */
+  #takeOrigins(origins: readonly OriginLease[], sent_ms: number): void {
+    this.#origins = new Map(
+      origins.map(({ origin, incarnation, seq, remaining_ms, problem }) => {
+        const before = this.#origins.get(origin);
+        const until = remaining_ms === null ? Number.MAX_SAFE_INTEGER : remaining_ms === 0 ? 0 : sent_ms + remaining_ms;
+        const newer = before === undefined || incarnation > before.incarnation || seq >= before.seq;
+        // `0` is the authority's word that it is not fresh (a gap, a missing snapshot): what was left ends now.
+        const fresh_until_ms = until === 0 ? 0 : Math.max(until, before?.fresh_until_ms ?? 0);
+        return [
+          origin,
+          {
+            fresh_until_ms,
+            incarnation: newer ? incarnation : before.incarnation,
+            seq: newer ? seq : before.seq,
+            problem,
+          },
+        ];
+      }),
+    );
   }
 
   /**
@@ -161,7 +246,7 @@ export class ShardTrust {
   #contradicts(entries: readonly TrustEntry[]): boolean {
     return entries.some(
       ({ key, origin, generation, state, from }) =>
-        this.#index.has(this.#token(key)) &&
+        this.#index.has(this.#pseudonyms.tokenOf(key)) &&
         this.#store
           .entriesOf(key)
           .some(
@@ -181,20 +266,16 @@ export class ShardTrust {
         for (const entry of entries) this.#store.mergeEntry(entry);
         this.#store.setMeta("trust_revision", String(revision));
       });
-      for (const entry of entries) this.#index.add(this.#token(entry.key));
+      for (const entry of entries) this.#note(entry.key);
     }
     this.#applied = revision;
     this.#mode = mode;
+    this.#consistency = null;
   }
 
-  #token(key: string): Uint8Array {
-    let token = this.#tokens.get(key);
-    if (token === undefined) {
-      token = nodeSha256(utf8(key)).slice(0, 16);
-      if (this.#tokens.size >= TOKEN_CACHE) this.#tokens.clear();
-      this.#tokens.set(key, token);
-    }
-    return token;
+  #note(pseudonym: string): void {
+    this.#index.add(this.#pseudonyms.tokenOf(pseudonym));
+    this.#pseudonyms.inUse(pseudonym);
   }
 }
 

@@ -92,8 +92,8 @@ export function continuityOf(
     orchestration: reason === "lineage_halted" ? "halted" : "consistent",
     policy: reason === "policy_stale" ? "stale" : "current",
     cryptographic: cryptographicWord(reason, isUnanchored(condition, t_ms)),
-    // Regions do not exchange events yet, and nothing replays decisions yet: say so rather than claim it.
-    synchronization: "region_only",
+    synchronization: synchronizationOf(turn.liveTrust(), t_ms),
+    // Nothing replays decisions yet: say so rather than claim it.
     replay: "not_built",
   };
 }
@@ -103,4 +103,13 @@ function cryptographicWord(reason: ReasonCode | null, unanchored: boolean): stri
   if (reason === "clock_anomaly") return "clock_anomaly";
   if (reason === "lineage_unavailable") return "unlogged";
   return unanchored ? "unanchored" : "signed";
+}
+
+/** One word for what is known of the other regions, the worst first. */
+function synchronizationOf({ origins }: TrustView, now_ms: number): string {
+  const all = [...origins.values()];
+  if (all.length === 0) return "region_only";
+  const problems = all.flatMap(({ problem }) => problem ?? []);
+  if (problems.length > 0) return problems.includes("sync_equivocation") ? "equivocation" : "unsupported";
+  return all.every((origin) => now_ms < origin.fresh_until_ms) ? "current" : "stale";
 }

@@ -40,28 +40,67 @@ export function policyCurrent(loaded: string, problem: string | null, condition:
   return null;
 }
 
+/** Whether every home region of what the decision rests on is heard of; in the order of the reason registry. */
+export function homesHeard(trust: TrustView, homes: readonly string[], t_ms: number): Check {
+  const found: { stale: string[]; sync_unsupported: string[]; sync_equivocation: string[] } = {
+    stale: [],
+    sync_unsupported: [],
+    sync_equivocation: [],
+  };
+  for (const home of homes) {
+    const origin = trust.origins.get(home);
+    if (origin === undefined) found.stale.push(home);
+    else if (origin.problem !== null) found[origin.problem].push(home);
+    else if (t_ms >= origin.fresh_until_ms) found.stale.push(home);
+  }
+  if (found.stale.length > 0)
+    return { reason: "sync_stale", detail: `nothing fresh is known of ${found.stale.join(", ")}` };
+  if (found.sync_unsupported.length > 0)
+    return { reason: "sync_unsupported", detail: `events of ${found.sync_unsupported.join(", ")} are not understood` };
+  if (found.sync_equivocation.length > 0)
+    return { reason: "sync_equivocation", detail: `${found.sync_equivocation.join(", ")} showed two histories` };
+  return null;
+}
+
 export const clockSound = (condition: ShardCondition): Check =>
   condition.clock_anomaly ? { reason: "clock_anomaly" } : null;
 
-/** A token of another region cannot be satisfied until regions exchange events. */
-export function consistent(at_least: ConsistencyToken | "malformed" | null, region: string, revision: number): Check {
+/** Whether this shard knows at least what the token's maker knew: of its own region by revision, of each by event. */
+export function consistent(at_least: ConsistencyToken | "malformed" | null, region: string, trust: TrustView): Check {
   if (at_least === null) return null;
   if (at_least === "malformed")
     return { reason: "consistency_unsatisfied", detail: "at_least is not a consistency token" };
-  if (at_least.region !== region) {
-    return { reason: "consistency_unsatisfied", detail: `at_least names region ${at_least.region}` };
+  const behind = missing(at_least, region, trust);
+  return behind === null ? null : { reason: "consistency_unsatisfied", detail: behind };
+}
+
+/** What of the token this shard lacks; `null`: nothing. */
+export function missing(token: ConsistencyToken, region: string, trust: TrustView): string | null {
+  if (token.region === region && token.revision > trust.revision)
+    return `revision ${trust.revision} is behind ${token.revision}`;
+  for (const [origin, [incarnation, seq]] of Object.entries(token.events)) {
+    const known = origin === region ? trust.own : trust.origins.get(origin);
+    if (known === undefined) return `at_least names region ${origin}, which is not a peer`;
+    if (known.incarnation < incarnation || (known.incarnation === incarnation && known.seq < seq))
+      return `event ${known.seq} of ${origin} is behind ${seq}`;
   }
-  return at_least.revision <= revision
-    ? null
-    : { reason: "consistency_unsatisfied", detail: `revision ${revision} is behind ${at_least.revision}` };
+  return null;
 }
 
 /** Expiry is exact: no leeway on `exp` (TRUST section 1.9). */
 export const callerCurrent = (facts: Facts, t_ms: number): Check =>
   t_ms < facts.pep.exp_ms ? null : { reason: "identity_expired", detail: "the PEP's credential has expired" };
 
-export const nothingRevoked = (matches: readonly TrustMatch[]): Check =>
-  matches.length === 0 ? null : { reason: "revoked", detail: matches.map((match) => match.key).join(", ") };
+export const nothingRevoked = (matches: readonly TrustMatch[]): Check => named("revoked", matches, "revoked");
+
+/** A level below `trusted` denies; only the reason tells them apart, and a pack may not lift it. */
+export const trustHolds = (matches: readonly TrustMatch[]): Check =>
+  named("trust_degraded", matches, "quarantined") ?? named("trust_degraded", matches, "degraded");
+
+function named(reason: "revoked" | "trust_degraded", matches: readonly TrustMatch[], state: string): Check {
+  const keys = [...new Set(matches.filter((match) => match.state === state).map((match) => match.key))];
+  return keys.length === 0 ? null : { reason, detail: keys.join(", ") };
+}
 
 export function runAdmits(run: RunState | null, subject: Subject, required: boolean): readonly FailedCheck[] {
   if (run === null) return [{ reason: "run_unknown" }];

@@ -7,12 +7,14 @@ import {
   callerCurrent,
   clockSound,
   consistent,
+  homesHeard,
   leaseHolds,
   lineageSound,
   nothingRevoked,
   policyCurrent,
   regionActs,
   runAdmits,
+  trustHolds,
   type ShardCondition,
 } from "./checks.ts";
 import type {
@@ -58,7 +60,7 @@ export type DecideInput = {
  */
 export function decide(input: DecideInput): Outcome {
   const dependencies = dependenciesOf(input.request, input.facts, input.run, input.region);
-  const region = regionChecks(input);
+  const region = regionChecks(input, dependencies);
   if (region !== null) return outcome(input, dependencies, [region], input.trust_digest([]), []);
 
   const matches = input.trust.match(dependencies);
@@ -66,6 +68,7 @@ export function decide(input: DecideInput): Outcome {
   const failed: FailedCheck[] = [];
   add(failed, callerCurrent(input.facts, input.t_ms));
   add(failed, nothingRevoked(matches));
+  add(failed, trustHolds(matches));
   const required = runRequirement(input.policy, input.request.action.name) === "required";
   failed.push(...runAdmits(input.run, input.request.subject, required));
   if (failed.length > 0 || input.run === null) return outcome(input, dependencies, failed, trustDigest, []);
@@ -98,17 +101,21 @@ export function decide(input: DecideInput): Outcome {
   };
 }
 
-/** Whether the region may decide at all: the first that fails, or `null`. */
+/**
+ * Whether the region may decide at all, and about what rests on `dependencies`: the first check that fails, or `null`.
+ */
 export function regionChecks(
   input: Pick<DecideInput, "trust" | "condition" | "policy" | "region" | "at_least" | "t_ms">,
+  dependencies: readonly string[] = [],
 ): FailedCheck | null {
   return (
     regionActs(input.trust.mode) ??
     lineageSound(input.condition) ??
     leaseHolds(input.trust, input.t_ms) ??
     policyCurrent(input.policy.digest, input.policy.problem, input.condition) ??
+    homesHeard(input.trust, input.trust.homes(dependencies), input.t_ms) ??
     clockSound(input.condition) ??
-    consistent(input.at_least, input.region, input.trust.revision) ??
+    consistent(input.at_least, input.region, input.trust) ??
     logReached(input.condition, input.t_ms)
   );
 }
@@ -136,6 +143,13 @@ export function dependenciesOf(
   ];
   if (run?.kind === "opened") keys.push(runKey(run.id));
   return keys;
+}
+
+/** Until when what is known of the dependencies is fresh: this region's lease, and what is left of each home's. */
+export function freshUntil(trust: TrustView, dependencies: readonly string[]): number {
+  return trust
+    .homes(dependencies)
+    .reduce((until, home) => Math.min(until, trust.origins.get(home)?.fresh_until_ms ?? 0), trust.lease_until_ms);
 }
 
 const add = (failed: FailedCheck[], check: FailedCheck | null): void => {
@@ -169,7 +183,7 @@ function outcome(
     errors: [],
     policy_reason: null,
     dependencies,
-    valid_until_ms: primary === null ? Math.min(input.trust.lease_until_ms, input.facts.pep.exp_ms) : 0,
+    valid_until_ms: primary === null ? Math.min(freshUntil(input.trust, dependencies), input.facts.pep.exp_ms) : 0,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { TrustEntry } from "../trust/events.ts";
+import type { FederationView } from "../trust/federation.ts";
 import type { RegionMode, PepScope } from "../vocabulary/types.ts";
 
 /** Messages to the `TrustAuthority` (docs/object-rpc.md). */
@@ -27,6 +28,16 @@ export type MaterialKey = {
 /** Immutable, named by its digest: an isolate may keep it as long as it likes. */
 export type Material = { readonly v: 1; readonly digest: string; readonly keys: readonly MaterialKey[] };
 
+/** What the authority knows of another region, as a lease hands it on. */
+export type OriginLease = {
+  readonly origin: string;
+  readonly incarnation: number;
+  readonly seq: number;
+  /** Milliseconds left of the authority's own freshness, to be anchored at the shard's send time; `null`: for good. */
+  readonly remaining_ms: number | null;
+  readonly problem: "sync_unsupported" | "sync_equivocation" | null;
+};
+
 export type LeaseRequest = {
   readonly v: 1;
   readonly shard: number;
@@ -34,6 +45,12 @@ export type LeaseRequest = {
   /** The shard's *effective* revision: applied and durable, and everything decided before it released or withheld. */
   readonly revision: number;
   readonly material: string | null;
+  /** Version of the federation that the shard has. */
+  readonly federation: number | null;
+  /** Regions of which nothing fresh is known and on which somebody who waits rests. */
+  readonly wanted: readonly string[];
+  /** Events that a caller's consistency token names and the shard lacks: worth asking the peers again. */
+  readonly need: Readonly<Record<string, readonly [number, number]>>;
   /** Public half of the shard's own key, for certification; the kid is `<region>.<log_epoch>.shard-<k>.<n>`. */
   readonly key: PublicJwk;
 };
@@ -52,6 +69,10 @@ export type LeaseAnswer =
       readonly more: boolean;
       /** Present where the shard's is not current. */
       readonly material: Material | null;
+      /** Present where the shard's is not current. */
+      readonly federation: FederationView | null;
+      readonly own: { readonly incarnation: number; readonly seq: number };
+      readonly origins: readonly OriginLease[];
       /** Digest of the active policy. */
       readonly policy: string;
     }

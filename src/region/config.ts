@@ -1,5 +1,6 @@
 import { isRegionName } from "../base/ids.ts";
 import { err, ok, type Result } from "../base/result.ts";
+import { readFederationSecrets, type FederationSecrets } from "./federation-secrets.ts";
 
 /** Bindings of one region: the same names on Cloudflare (`wrangler.toml`) and on raw workerd (`tools/workerd`). */
 export type RegionVars = {
@@ -22,6 +23,11 @@ export type RegionVars = {
   readonly INTERLOCK_ADMIN_JWKS: string;
   /** base64url, 32 bytes: wraps the keys of sealed payloads. Empty: the shard makes and keeps its own. */
   readonly INTERLOCK_REGION_KEY: string;
+  /**
+   * JSON `[{id, secret}]`, the current one first: what all regions of the federation share, so that a key has one
+   * pseudonym in all of them. Empty: a region without peers. A secret.
+   */
+  readonly INTERLOCK_FEDERATION_SECRETS: string;
 };
 
 export type Region = {
@@ -32,6 +38,7 @@ export type Region = {
   readonly jurisdiction: string | null;
   readonly packs: readonly string[] | null;
   readonly open: boolean;
+  readonly secrets: FederationSecrets;
 };
 
 /** The freshness budget (DESIGN section 5): L = Δ − ε. */
@@ -57,6 +64,8 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     .split(",")
     .map((pack) => pack.trim())
     .filter((pack) => pack !== "");
+  const secrets = readFederationSecrets(vars.INTERLOCK_FEDERATION_SECRETS ?? "");
+  if (!secrets.ok) return secrets;
   return ok({
     name,
     pdp,
@@ -65,5 +74,6 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     jurisdiction: vars.INTERLOCK_JURISDICTION || null,
     packs: packs.length > 0 ? packs : null,
     open: vars.INTERLOCK_OPEN === "1",
+    secrets: secrets.value,
   });
 }

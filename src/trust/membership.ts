@@ -3,6 +3,7 @@ import { z } from "zod";
 import { fromUtf8 } from "../base/bytes.ts";
 import { parseJson } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
+import { KEY_KINDS, type KeyKind } from "./keys.ts";
 
 /**
  * The membership (DESIGN section 5): which regions there are, their keys and endpoints. Signed by a threshold of
@@ -28,6 +29,21 @@ const membershipSchema = z.strictObject({
         log_epoch: z.int().min(1),
         state: z.enum(["joining", "active", "draining", "removed"]),
         keys: z.array(publicJwk).min(1).max(64),
+        /** Rises when the region begins its events anew, after a fork or a loss that nobody could heal. */
+        incarnation: z.int().min(1).optional(),
+        /** Events of the region count from `from_seq` on, or up to `distrust_after`, under the key named. */
+        key_validity: z
+          .array(
+            z.strictObject({
+              kid: z.string().min(1),
+              from_seq: z.int().min(1).optional(),
+              distrust_after: z.int().min(0).optional(),
+            }),
+          )
+          .max(64)
+          .optional(),
+        /** Of a region that is removed: its last event. Who lacks events up to it denies what rests on it. */
+        final: z.strictObject({ seq: z.int().min(0), hash: z.string().nullable() }).optional(),
       }),
     )
     .min(1)
@@ -98,7 +114,24 @@ export async function verifyMembership(jws: unknown, roots: Roots): Promise<Resu
     const issue = membership.error.issues[0]!;
     return err(`the payload's ${issue.path.join(".") || "top level"}: ${issue.message}`);
   }
-  return ok(membership.data);
+  const wrong = contradiction(membership.data);
+  return wrong === null ? ok(membership.data) : err(`the payload's ${wrong}`);
+}
+
+/** What no schema says: names that must be regions of this very document, and kinds that must exist. */
+function contradiction({ regions, domains, issuers, may_revoke }: Membership): string | null {
+  const listed = new Set(regions.map(({ region }) => region));
+  if (listed.size !== regions.length) return "regions: one is listed twice";
+  for (const [table, entries] of Object.entries({ domains, issuers })) {
+    const stranger = Object.entries(entries).find(([, region]) => !listed.has(region));
+    if (stranger !== undefined) return `${table}.${stranger[0]}: ${stranger[1]} is not a region of this membership`;
+  }
+  for (const [region, kinds] of Object.entries(may_revoke)) {
+    if (!listed.has(region)) return `may_revoke: ${region} is not a region of this membership`;
+    const kind = kinds.find((name) => name !== "*" && !KEY_KINDS.includes(name as KeyKind));
+    if (kind !== undefined) return `may_revoke.${region}: ${kind} is no kind of key`;
+  }
+  return null;
 }
 
 type OneSignature = { readonly payload: string; readonly protected: string; readonly signature: string };

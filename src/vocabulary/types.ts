@@ -59,12 +59,28 @@ export type TrustMatch = {
   readonly state: string;
 };
 
+/** What this shard knows of another region's events, and until when that is fresh. */
+export type OriginTrust = {
+  /** Unix milliseconds on this shard's clock; 0: not fresh. A removed region whose last event is here: for good. */
+  readonly fresh_until_ms: number;
+  readonly incarnation: number;
+  readonly seq: number;
+  /** Why nothing of that origin can be relied on, however fresh. */
+  readonly problem: "sync_unsupported" | "sync_equivocation" | null;
+};
+
 /** The trust state as one decision sees it: a pure view over the shard's index. */
 export type TrustView = {
   readonly mode: RegionMode;
   /** Unix milliseconds until which this shard's lease holds. */
   readonly lease_until_ms: number;
   readonly revision: number;
+  /** The other regions that membership lists, by name. */
+  readonly origins: ReadonlyMap<string, OriginTrust>;
+  /** Newest event of this region itself. */
+  readonly own: { readonly incarnation: number; readonly seq: number };
+  /** Other regions that are home of any of the keys: without their word nothing that rests on them is allowed. */
+  readonly homes: (keys: readonly string[]) => readonly string[];
   /** Entries in force on any of the canonical keys, in key order. */
   readonly match: (keys: readonly string[]) => readonly TrustMatch[];
 };

@@ -196,7 +196,7 @@ describe("idempotency keys", () => {
     const turned = await shard().decide({ ...message, facts: second });
     expect(turned).toMatchObject({ items: [{ decision: false, reason: "withheld" }], receipt: null });
     expect(await shard().decide(message)).toMatchObject({ items: [{ decision: true }] });
-    const at_least = encodeConsistency({ region: "eu", revision: 1_000_000 });
+    const at_least = encodeConsistency({ region: "eu", revision: 1_000_000, events: {} });
     expect(await shard().decide({ ...message, at_least })).toMatchObject({ items: [{ decision: false }] });
     expect(await shard().decide({ ...message, dry_run: true })).toMatchObject({ decision_id: null, receipt: null });
     await trust().restore(revoked.value.id, "", "t");

@@ -8,6 +8,7 @@ import { authority, shardAt, type Env } from "../../src/objects/address.ts";
 import type { AuthorityRpc, Enrolment } from "../../src/objects/authority.ts";
 import type { DecideAnswer, DecideMessage, ShardRpc } from "../../src/objects/shard.ts";
 import { readRegion, type Region } from "../../src/region/config.ts";
+import { Pseudonyms } from "../../durable-objects/pseudonyms.ts";
 import { MEMBERSHIP_TYP } from "../../src/trust/membership.ts";
 
 export const env = bindings as unknown as Env & { readonly TEST_ROOT: string };
@@ -15,6 +16,10 @@ export const env = bindings as unknown as Env & { readonly TEST_ROOT: string };
 const read = readRegion(env);
 if (!read.ok) throw new Error(read.error);
 export const region: Region = read.value;
+
+const pseudonyms = new Pseudonyms(region.secrets);
+/** How a canonical key stands in entries and events. */
+export const named = (key: string): string => pseudonyms.current(key);
 
 export const trust = (): AuthorityRpc => authority(env, region);
 export const shard = (k = 0): ShardRpc => shardAt(env, region, k);

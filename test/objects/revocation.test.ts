@@ -1,7 +1,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { calculateJwkThumbprint } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
-import { activate, ask, decide, env, read1, region, shard, signMembership, trust } from "./region.ts";
+import { activate, ask, decide, env, read1, region, shard, signMembership, trust, named } from "./region.ts";
 import { fromBase64url } from "../../src/base/bytes.ts";
 import { sha256 } from "../../src/base/digest.ts";
 import { decisionId } from "../../src/base/ids.ts";
@@ -148,7 +148,7 @@ describe("revocation inside a region (G3)", () => {
         from_revision: revision,
         revision: revision + 1,
         mode: "active",
-        entries: [{ key: "subject:user/alice", origin: "eu", generation: 3, state: "revoked", from: "issue" }],
+        entries: [{ key: named("subject:user/alice"), origin: "eu", generation: 3, state: "revoked", from: "issue" }],
       });
       // Shares the next flush with the withheld record.
       const beside = object.decide(other);

@@ -1,6 +1,6 @@
 import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { beforeEach, describe, expect, it } from "vitest";
-import { activate, decide, env, read1, region, shard, trust } from "./region.ts";
+import { activate, decide, env, read1, region, shard, trust, named } from "./region.ts";
 import { regionLog } from "../../src/objects/address.ts";
 import type { RevokeMessage, RevocationView } from "../../src/objects/authority.ts";
 
@@ -57,7 +57,7 @@ beforeEach(async () => {
 describe("a shard", () => {
   it("says what it did not take: an older revision, an older entry, another one of the same generation", async () => {
     const revision = await head();
-    const entry = { key: ALICE, origin: "eu", generation: 2, state: "restored", from: "issue" } as const;
+    const entry = { key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue" } as const;
     const apply = (to: number, entries: readonly object[]) =>
       shard().applyTrust({ v: 1, from_revision: revision, revision: to, mode: "active", entries: entries as never });
     expect(await apply(revision + 2, [entry])).toEqual({ ok: true, revision: revision + 2 });
@@ -86,7 +86,7 @@ describe("an authority that was put back", () => {
         from_revision: revision,
         revision: revision + 2,
         mode: "active",
-        entries: [{ key: ALICE, origin: "eu", generation: 2, state: "restored", from: "issue" }],
+        entries: [{ key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue" }],
       });
     expect((await revoke(ALICE)).status).toEqual({ eu: "lease_expired" });
     expect(await afterwards()).toEqual(DENIED);
@@ -101,7 +101,7 @@ describe("an authority that was put back", () => {
       from_revision: revision,
       revision: revision + 1,
       mode: "active",
-      entries: [{ key: ALICE, origin: "eu", generation: 2, state: "restored", from: "issue" }],
+      entries: [{ key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue" }],
     });
     expect((await revoke(ALICE)).status).toEqual({ eu: "lease_expired" });
     expect(await afterwards()).toEqual(DENIED);
@@ -141,6 +141,9 @@ describe("before the log has confirmed the authority's events", () => {
         nonce: "n",
         revision: 0,
         material: null,
+        federation: null,
+        wanted: [],
+        need: {},
         key: (await trust().jwks()).keys.find(({ kid }) => kid === "eu.1.shard-0.1")!,
       });
     await halt("by this test");

@@ -5,6 +5,7 @@ import { exitText } from "../workerd/process.ts";
 import { enrolWithDevRoots } from "./enrol.ts";
 import { launchRegion, type LaunchOptions, type RunningRegion } from "./launch.ts";
 import { localPep } from "./local-pep.ts";
+import { federationSecrets } from "./keys.ts";
 import { devRoots, pinnedRoots } from "./roots.ts";
 
 export type FleetOptions = {
@@ -36,8 +37,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const bundle = options.bundle ?? (await bundleWorker()).text;
   const dev = options.roots === null ? await devRoots(options.base) : null;
   const roots = dev?.pinned ?? pinnedRoots(options.roots!);
+  const secrets = federationSecrets(options.base);
   const results = await Promise.allSettled(
-    options.regions.map(({ name, port }) => launchRegion({ ...options, name, port, roots, bundle })),
+    options.regions.map(({ name, port }) => launchRegion({ ...options, name, port, roots, secrets, bundle })),
   );
   const running = results.filter((result) => result.status === "fulfilled").map((result) => result.value);
   const stop = async (): Promise<void> => {

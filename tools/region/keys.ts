@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from "jose";
 import { base64url, fromBase64url } from "../../src/base/bytes.ts";
 import { Problem } from "../problem.ts";
-import { readSecret, readSecretJson, writeSecret, type DataDir } from "../workerd/data-dir.ts";
+import { readFederationSecrets } from "../../src/region/federation-secrets.ts";
+import { readSecret, readSecretJson, rootsDirOf, writeSecret, type DataDir } from "../workerd/data-dir.ts";
 
 /** An Ed25519 key of ours: the private JWK as it lies on disk, its public half, and a handle for signing. */
 export type SigningKey = { readonly kid: string; readonly publicJwk: JWK; readonly key: CryptoKey };
@@ -51,6 +52,22 @@ export function regionKey(dir: DataDir): string {
     );
   }
   return kept;
+}
+
+/**
+ * `INTERLOCK_FEDERATION_SECRETS` of the regions under `base`: from the file that an operator put there, which all
+ * regions of a federation share; made at the first start, for a fleet on one machine.
+ */
+export function federationSecrets(base: string): string {
+  const path = join(rootsDirOf(base), "federation-secrets.json");
+  let text = readSecret(path)?.trim();
+  if (text === undefined) {
+    text = JSON.stringify([{ id: "f1", secret: base64url(randomBytes(32)) }]);
+    writeSecret(path, text + "\n");
+  }
+  const secrets = readFederationSecrets(text);
+  if (!secrets.ok) throw new Problem(`${path}: ${secrets.error}`, "Correct the file, as all regions have it.", 2);
+  return text;
 }
 
 export const adminKey = (dir: DataDir, region: string): Promise<SigningKey> =>

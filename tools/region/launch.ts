@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { readRegion } from "../../src/region/config.ts";
 import { Problem } from "../problem.ts";
-import { socketAddress, workerdConfig, type WorkerdConfig, type Vars } from "../workerd/config.ts";
+import { SECRETS, socketAddress, workerdConfig, type WorkerdConfig, type Vars } from "../workerd/config.ts";
 import { dataDirOf, makeDataDir, readSecretJson, writeSecret, type DataDir } from "../workerd/data-dir.ts";
 import { takeLock } from "../workerd/lock.ts";
 import type { LineSink } from "../workerd/log.ts";
@@ -26,6 +26,8 @@ export type LaunchOptions = {
   readonly pdp: string | null;
   /** `INTERLOCK_ROOTS` */
   readonly roots: string;
+  /** `INTERLOCK_FEDERATION_SECRETS` */
+  readonly secrets: string;
   readonly v8_flags: readonly string[];
   /** Which addresses the region may reach to ask for cosignatures; loopback by default. */
   readonly network?: WorkerdConfig["network"];
@@ -85,7 +87,7 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
     const workerd = startWorkerd({
       config,
       cwd: dir.run,
-      env: { INTERLOCK_REGION_KEY: vars.INTERLOCK_REGION_KEY, TZ: "UTC" },
+      env: { ...Object.fromEntries(SECRETS.map((name) => [name, vars[name]])), TZ: "UTC" },
       onLine: (line) => options.onLine(name, line),
     });
     lock.holdFor(workerd.pid);
@@ -153,7 +155,7 @@ function settle(dir: DataDir, { name, shards, pdp }: LaunchOptions): Fixed {
 async function regionVars(
   dir: DataDir,
   fixed: Fixed,
-  { packs, open, roots, vars: over }: LaunchOptions,
+  { packs, open, roots, secrets, vars: over }: LaunchOptions,
 ): Promise<Vars> {
   const admin = await adminKey(dir, fixed.region);
   const vars: Vars = {
@@ -167,6 +169,7 @@ async function regionVars(
     INTERLOCK_ROOTS: roots,
     INTERLOCK_ADMIN_JWKS: JSON.stringify({ keys: [admin.publicJwk] }),
     INTERLOCK_REGION_KEY: regionKey(dir),
+    INTERLOCK_FEDERATION_SECRETS: secrets,
   };
   const region = readRegion(vars);
   if (!region.ok)

@@ -9,7 +9,10 @@ export const OBJECTS = [
 ] as const;
 
 /** Passed through the environment of the process, never written into the generated file. */
-export const SECRETS = ["INTERLOCK_REGION_KEY"] as const satisfies readonly (keyof RegionVars)[];
+export const SECRETS = [
+  "INTERLOCK_REGION_KEY",
+  "INTERLOCK_FEDERATION_SECRETS",
+] as const satisfies readonly (keyof RegionVars)[];
 
 export const COMPATIBILITY_DATE = "2026-11-01";
 

@@ -10,6 +10,7 @@ import type { LeaseRequest } from "../../../src/objects/authority.ts";
 import type { IntegrateAnswer, IntegrateMessage } from "../../../src/objects/log.ts";
 import type { DecideAnswer } from "../../../src/objects/shard.ts";
 import { activePolicy } from "../../../src/policy/baseline.ts";
+import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
 import type { Region } from "../../../src/region/config.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 
@@ -22,6 +23,7 @@ const REGION: Region = {
   jurisdiction: null,
   packs: ["sovereign", "authzen-certification"],
   open: true,
+  secrets: [OPEN_SECRET],
 };
 const FACTS = jcs({
   v: 1,

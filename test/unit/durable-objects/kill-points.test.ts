@@ -36,6 +36,7 @@ const REGION: Region = {
   jurisdiction: null,
   packs: ["sovereign", "authzen-certification"],
   open: true,
+  secrets: [{ id: "open", secret: new Uint8Array(32) }],
 };
 const POLICY = activePolicy(REGION).digest;
 const PEER = witnessKey("us.pdp.example/witness");
@@ -256,6 +257,9 @@ const grant = async (request: LeaseRequest): Promise<LeaseAnswer> => ({
   mode: "active",
   entries: [],
   more: false,
+  federation: null,
+  own: { incarnation: 1, seq: 0 },
+  origins: [],
   material: request.material === null ? { v: 1, digest: "none", keys: [] } : null,
   policy: POLICY,
 });

@@ -1,16 +1,21 @@
 import { beforeEach, expect, test } from "vitest";
 import { ShardStore } from "../../../durable-objects/shard/store.ts";
 import { ShardTrust } from "../../../durable-objects/shard/trust.ts";
-import type { LeaseAnswer, LeaseRequest } from "../../../src/objects/authority.ts";
+import { NOTHING_WANTED } from "../../../durable-objects/shard/lease-keeper.ts";
+import { Pseudonyms } from "../../../durable-objects/pseudonyms.ts";
+import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
+import type { LeaseAnswer, LeaseRequest, OriginLease } from "../../../src/objects/authority.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 
 /** The rules of test/models/lease.pml as the shard keeps them: what may extend its lease, and what may not. */
 let trust: ShardTrust;
+const pseudonyms = new Pseudonyms([OPEN_SECRET]);
 beforeEach(() => {
-  trust = new ShardTrust(new ShardStore(new FakeStorage().attach()));
+  trust = new ShardTrust("eu", new ShardStore(new FakeStorage().attach()), pseudonyms);
 });
 
-const ask = () => trust.leaseRequest(0, { kty: "OKP", kid: "eu.1.shard-0.1", alg: "Ed25519", use: "sig" });
+const ask = () =>
+  trust.leaseRequest(0, { kty: "OKP", kid: "eu.1.shard-0.1", alg: "Ed25519", use: "sig" }, NOTHING_WANTED);
 const sent = (ms: number) => ({ ms, clock_steps: trust.clockSteps });
 const grant = (request: LeaseRequest, revision = 0, key?: string): Extract<LeaseAnswer, { ok: true }> => ({
   ok: true,
@@ -19,9 +24,15 @@ const grant = (request: LeaseRequest, revision = 0, key?: string): Extract<Lease
   from_revision: 0,
   revision,
   mode: "active",
-  entries: key === undefined ? [] : [{ key, origin: "eu", generation: 1, state: "revoked", from: "issue" }],
+  entries:
+    key === undefined
+      ? []
+      : [{ key: pseudonyms.current(key), origin: "eu", generation: 1, state: "revoked", from: "issue" }],
   more: false,
   material: null,
+  federation: null,
+  own: { incarnation: 1, seq: 0 },
+  origins: [],
   policy: "policy",
 });
 
@@ -56,4 +67,38 @@ test("a push brings entries but no lease", () => {
   trust.apply({ v: 1, from_revision: 0, revision: 1, mode: "active", entries: pushed.entries });
   expect(trust.match(["subject:agent/a"])).toHaveLength(1);
   expect(trust.leaseUntil).toBe(0);
+});
+
+const us = (changes: Partial<OriginLease> = {}): OriginLease => ({
+  origin: "us",
+  incarnation: 1,
+  seq: 4,
+  remaining_ms: 900,
+  problem: null,
+  ...changes,
+});
+const freshUntil = () => trust.view().origins.get("us")?.fresh_until_ms;
+
+test("what is left of another region's lease is anchored where this poll left, so that two hops share one budget", () => {
+  const request = ask();
+  trust.takeLease(request, { ...grant(request), origins: [us()] }, sent(10_000));
+  expect(freshUntil()).toBe(10_900);
+  // An older answer that comes late takes nothing away.
+  const late = ask();
+  trust.takeLease(late, { ...grant(late), origins: [us({ seq: 3 })] }, sent(9_000));
+  expect(freshUntil()).toBe(10_900);
+  expect(trust.view().origins.get("us")?.seq).toBe(4);
+});
+
+test("the authority's word that a region is not fresh ends what was left; a problem denies at once", () => {
+  const first = ask();
+  trust.takeLease(first, { ...grant(first), origins: [us()] }, sent(10_000));
+  const second = ask();
+  trust.takeLease(second, { ...grant(second), origins: [us({ remaining_ms: 0 })] }, sent(10_100));
+  expect(freshUntil()).toBe(0);
+  const third = ask();
+  trust.takeLease(third, { ...grant(third), origins: [us({ problem: "sync_equivocation" })] }, sent(10_200));
+  expect(trust.view().origins.get("us")?.problem).toBe("sync_equivocation");
+  trust.dropLease();
+  expect(freshUntil()).toBe(0);
 });

@@ -132,7 +132,7 @@ export class MemoryAuthority implements AuthorityRpc {
       revision,
       effect: "denies",
       status: { eu: "confirmed" },
-      consistency: encodeConsistency({ region: "eu", revision }),
+      consistency: encodeConsistency({ region: "eu", revision, events: {} }),
     };
     this.#revocations.push(view);
     return { ok: true, value: view };

@@ -108,7 +108,7 @@ export class MemoryShard implements ShardRpc {
       decision_id: dry ? null : decision_id,
       receipt: dry ? null : JSON.stringify({ payload: "cGF5bG9hZA", protected: "e30", signature: `s${this.#number}` }),
       items,
-      consistency: encodeConsistency({ region: "eu", revision: this.revision }),
+      consistency: encodeConsistency({ region: "eu", revision: this.revision, events: {} }),
       continuity: CONTINUITY,
       t_ms: this.#clock.now_ms,
       flush_size: items.length,

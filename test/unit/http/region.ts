@@ -101,7 +101,16 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
   const admin_keys: readonly AdminKey[] = [{ kty, crv: crv!, x: x!, kid, thumbprint: thumbprintOf(adminSigner.jwk) }];
   let counter = 0;
   const deps: Deps = {
-    region: { name: "eu", pdp: PDP, log_epoch: 1, shards: count, jurisdiction: null, packs: null, open },
+    region: {
+      name: "eu",
+      pdp: PDP,
+      log_epoch: 1,
+      shards: count,
+      jurisdiction: null,
+      packs: null,
+      open,
+      secrets: [{ id: "open", secret: new Uint8Array(32) }],
+    },
     version: "0.0.0-test",
     shard: (k) => options.wrapShard?.(shards[k]!, k) ?? shards[k]!,
     authority: () => options.wrapAuthority?.(authority) ?? authority,

@@ -12,6 +12,7 @@ const vars = {
   INTERLOCK_ROOTS: '{"k":"a\\b\n"}',
   INTERLOCK_ADMIN_JWKS: "é",
   INTERLOCK_REGION_KEY: "very-secret",
+  INTERLOCK_FEDERATION_SECRETS: "very-secret too",
 };
 const text = (more: object = {}): string =>
   workerdConfig({ vars, host: "127.0.0.1", port: 8787, objects: "/data/eu/do", v8_flags: [], network: [], ...more });

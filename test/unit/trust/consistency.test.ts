@@ -2,7 +2,8 @@ import { expect, it } from "vitest";
 import { decodeConsistency, encodeConsistency } from "../../../src/trust/consistency.ts";
 
 it("round-trips", () => {
-  expect(decodeConsistency(encodeConsistency({ region: "eu", revision: 42 }))).toEqual({ region: "eu", revision: 42 });
+  const token = { region: "eu", revision: 42, events: { eu: [1, 40], us: [2, 0] } } as const;
+  expect(decodeConsistency(encodeConsistency(token))).toEqual(token);
 });
 
 it.each([
@@ -12,5 +13,8 @@ it.each([
   "bnVsbA",
   btoa('{"r":"eu","t":-1,"v":1}').replaceAll("=", ""),
   btoa('{"r":"eu","t":1.5,"v":1}').replaceAll("=", ""),
-  "x".repeat(300),
+  btoa('{"e":{"eu":[1]},"r":"eu","t":1,"v":1}').replaceAll("=", ""),
+  btoa('{"e":{"EU":[1,1]},"r":"eu","t":1,"v":1}').replaceAll("=", ""),
+  btoa('{"e":[],"r":"eu","t":1,"v":1}').replaceAll("=", ""),
+  "x".repeat(5_000),
 ])("reads nothing from %s", (text) => expect(decodeConsistency(text)).toBeNull());

@@ -1,0 +1,92 @@
+import type { LeaseAnswer, LeaseRequest } from "../../src/objects/authority.ts";
+import { FRESHNESS } from "../../src/region/config.ts";
+import type { ShardTrust } from "./trust.ts";
+
+/** After this a refresh under way is given up and another may start; its late answer is still good, from its send time. */
+const REFRESH_MS = 3_000;
+
+/** What a caller waits for beyond the shard's own lease. */
+export type Wanted = Pick<LeaseRequest, "wanted" | "need">;
+
+export const NOTHING_WANTED: Wanted = { wanted: [], need: {} };
+
+export type LeasePorts = {
+  readonly trust: ShardTrust;
+  /** Resolves when the log has said how far it has this source, which comes before any lease. */
+  readonly marked: () => Promise<void> | null;
+  readonly now: () => number;
+  readonly request: (wanted: Wanted) => LeaseRequest;
+  readonly send: (request: LeaseRequest) => Promise<LeaseAnswer>;
+  /** Resolves when everything decided so far has been released or withheld. */
+  readonly settled: () => Promise<void>;
+  readonly failed: (message: string) => void;
+};
+
+/** Keeps the shard's lease young while there are requests; an idle shard does not poll. */
+export class LeaseKeeper {
+  readonly #ports: LeasePorts;
+  #refreshing: Promise<void> | null = null;
+  #asked: Wanted = NOTHING_WANTED;
+
+  constructor(ports: LeasePorts) {
+    this.#ports = ports;
+  }
+
+  isYoung(now_ms: number): boolean {
+    return now_ms < this.#ports.trust.leaseUntil - FRESHNESS.lease_ms + FRESHNESS.poll_ms;
+  }
+
+  /**
+   * Refreshes in the background while the lease holds; waits, at most 800 ms, where there is none, or where the caller
+   * rests on a region of which nothing fresh is known, or asks for more than is known.
+   */
+  async ensure(wanted: Wanted = NOTHING_WANTED): Promise<void> {
+    const { trust, marked, now } = this.#ports;
+    const mark = marked();
+    if (mark !== null) await Promise.race([mark, pause(FRESHNESS.refresh_wait_ms)]);
+    const at = now();
+    const more = wanted.wanted.length > 0 || Object.keys(wanted.need).length > 0;
+    if (this.isYoung(at) && !more) return;
+    // A refresh under way may have left without these wishes: the next one takes them along.
+    if (more && this.#refreshing !== null && !covers(this.#asked, wanted)) {
+      await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms / 2)]);
+    }
+    if (this.#refreshing === null) {
+      this.#asked = wanted;
+      this.#refreshing = Promise.race([this.#refresh(wanted), pause(REFRESH_MS)]).finally(() => {
+        this.#refreshing = null;
+      });
+    }
+    if (at < trust.leaseUntil && !more) return;
+    await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
+  }
+
+  async #refresh(wanted: Wanted): Promise<void> {
+    const { trust, now, request, send, settled, failed } = this.#ports;
+    try {
+      for (let more = true; more;) {
+        const asked = request(wanted);
+        const sent = { ms: now(), clock_steps: trust.clockSteps };
+        const answer = await send(asked);
+        // Sees a step of the clock that came while the poll was under way.
+        now();
+        more = trust.takeLease(asked, answer, sent);
+        const applied = trust.applied;
+        await settled();
+        trust.markEffective(applied);
+      }
+    } catch (cause) {
+      // No answer: the lease runs out, and decisions are denied with `trust_lease_expired`.
+      failed(cause instanceof Error ? cause.message : "unknown");
+    }
+  }
+}
+
+const covers = (asked: Wanted, wanted: Wanted): boolean =>
+  wanted.wanted.every((origin) => asked.wanted.includes(origin)) &&
+  Object.entries(wanted.need).every(([origin, [incarnation, seq]]) => {
+    const known = asked.need[origin];
+    return known !== undefined && (known[0] > incarnation || (known[0] === incarnation && known[1] >= seq));
+  });
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

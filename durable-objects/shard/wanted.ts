@@ -1,0 +1,32 @@
+import { missing } from "../../src/decision/checks.ts";
+import { dependenciesOf } from "../../src/decision/decide.ts";
+import type { DecideMessage } from "../../src/objects/shard.ts";
+import { decodeConsistency } from "../../src/trust/consistency.ts";
+import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
+import type { Wanted } from "./lease-keeper.ts";
+
+/**
+ * What a call needs to hear of other regions before it can be allowed: homes of what it rests on of which nothing
+ * fresh is known, and events that its consistency token names and this shard lacks. `null`: nothing.
+ */
+export function wantedBy(
+  message: DecideMessage,
+  facts: Facts,
+  trust: TrustView,
+  region: string,
+  now_ms: number,
+): Wanted | null {
+  const stale = (home: string): boolean => now_ms >= (trust.origins.get(home)?.fresh_until_ms ?? 0);
+  const keys = message.items.flatMap(({ request, run }) =>
+    dependenciesOf(
+      JSON.parse(request) as CanonicalRequest,
+      facts,
+      run === message.implicit_run ? null : { kind: "opened", id: run },
+      region,
+    ),
+  );
+  const wanted = trust.homes(keys).filter(stale);
+  const token = message.at_least === null ? null : decodeConsistency(message.at_least);
+  const need = token !== null && missing(token, region, trust) !== null ? token.events : {};
+  return wanted.length === 0 && Object.keys(need).length === 0 ? null : { wanted, need };
+}
