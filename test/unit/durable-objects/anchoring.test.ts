@@ -66,6 +66,9 @@ class World {
       mode: "active",
       entries: [],
       more: false,
+      federation: null,
+      own: { incarnation: 1, seq: 0 },
+      origins: [],
       material: request.material === null ? { v: 1, digest: "none", keys: [] } : null,
       policy: activePolicy(REGION).digest,
     });
