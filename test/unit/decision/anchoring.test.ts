@@ -42,7 +42,7 @@ async function decideUnder(
     },
     facts_digest: "sha256:f",
     policy,
-    trust: { mode: "active", revision: 1, lease_until_ms: T + 1_000, match: () => [] } as never,
+    trust: { mode: "active", revision: 1, lease_until_ms: T + 1_000, homes: () => [], match: () => [] } as never,
     condition: { halted: null, clock_anomaly: false, active_policy: policy.digest, ...SOUND, ...condition },
     run: { id: "r", kind: "implicit", status: "open", members: [], version: 0 },
     run_digest: "sha256:r",
