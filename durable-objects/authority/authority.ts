@@ -1,3 +1,4 @@
+import type { OutsideWitnesses } from "../../src/lineage/witnesses.ts";
 import type { Env } from "../../src/objects/address.ts";
 import type { AdminResult, AuthorityStatus } from "../../src/objects/authority.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
@@ -8,7 +9,7 @@ import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
 import { CertifiedKeys } from "./keys.ts";
-import { Memberships } from "./memberships.ts";
+import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { Peps } from "./peps.ts";
 import { Revocations } from "./revocations.ts";
 import { Rewind } from "./rewind.ts";
@@ -36,7 +37,7 @@ export class Authority {
   readonly peps: Peps;
   readonly memberships: Memberships;
 
-  private constructor(env: Env, region: Region, store: AuthorityStore, signing: SigningKey) {
+  private constructor(env: Env, region: Region, outside: OutsideWitnesses, store: AuthorityStore, signing: SigningKey) {
     this.#region = region;
     this.#policy = activePolicy(region);
     this.#rewind = new Rewind(store, (detail) => {
@@ -59,14 +60,14 @@ export class Authority {
     });
     this.revocations = new Revocations(region, store, this.#writer, this.shards, pseudonyms);
     this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
-    this.memberships = new Memberships(env, region, this.#writer, this.keys, this.#standing, this.shards);
+    this.memberships = new Memberships(env, region, outside, this.#writer, this.keys, this.#standing, this.shards);
   }
 
   /** Makes the region's own key at first start, loads it ever after. Nothing else may run before it is done. */
   static async open(storage: DurableObjectStorage, env: Env, region: Region): Promise<Authority> {
     const store = new AuthorityStore(storage);
     const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
-    const authority = new Authority(env, region, store, signing);
+    const authority = new Authority(env, region, await outsideWitnessesOf(env), store, signing);
     await authority.keys.certify(signing.publicJwk, "authority");
     authority.#writer.start();
     authority.#rewind.start();

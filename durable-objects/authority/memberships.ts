@@ -1,10 +1,12 @@
 import { jcs } from "../../src/base/jcs.ts";
 import { err, ok, type Result } from "../../src/base/result.ts";
+import { NO_OUTSIDE_WITNESSES, type OutsideWitnesses } from "../../src/lineage/witnesses.ts";
 import { regionLog, witness, type Env } from "../../src/objects/address.ts";
 import type { AdminResult, Enrolment, PublicJwk } from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import type { Membership } from "../../src/trust/membership.ts";
+import { nodeSha256 } from "../platform.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import type { Shards } from "./shards.ts";
 import type { Standing } from "./standing.ts";
@@ -14,6 +16,15 @@ import type { EventWriter } from "./writer.ts";
 /** Loaded when a membership arrives: its schema would cost every start 10 ms, and no decision needs it. */
 const membershipRoom = () => import("../../src/trust/membership.ts");
 
+/** `INTERLOCK_WITNESSES`, its schema loaded only where there is something to read. Throws where it is not valid. */
+export async function outsideWitnessesOf({ INTERLOCK_WITNESSES: text = "" }: Env): Promise<OutsideWitnesses> {
+  if (text === "") return NO_OUTSIDE_WITNESSES;
+  const { readOutsideWitnesses } = await import("../../src/lineage/outside-witnesses.ts");
+  const read = readOutsideWitnesses(text, nodeSha256);
+  if (!read.ok) throw new Error(read.error);
+  return read.value;
+}
+
 /** How the region joins its peers: what it has to show, which membership it accepts, and who cosigns its log. */
 export class Memberships {
   readonly #env: Env;
@@ -22,8 +33,18 @@ export class Memberships {
   readonly #keys: CertifiedKeys;
   readonly #standing: Standing;
   readonly #shards: Shards;
+  readonly #outside: OutsideWitnesses;
 
-  constructor(env: Env, region: Region, writer: EventWriter, keys: CertifiedKeys, standing: Standing, shards: Shards) {
+  constructor(
+    env: Env,
+    region: Region,
+    outside: OutsideWitnesses,
+    writer: EventWriter,
+    keys: CertifiedKeys,
+    standing: Standing,
+    shards: Shards,
+  ) {
+    this.#outside = outside;
     this.#env = env;
     this.#region = region;
     this.#writer = writer;
@@ -107,7 +128,7 @@ export class Memberships {
 
   /** Tells the log who cosigns. The log keeps it, so a failure here only delays a change until the next start. */
   async #configureLog(membership: Membership): Promise<void> {
-    const told = witnessing(membership, this.#region.name);
+    const told = witnessing(membership, this.#region.name, this.#outside);
     if (told === null) return;
     try {
       await regionLog(this.#env, this.#region).configure(told.targets, told.policy);

@@ -49,7 +49,7 @@ export type PromiseProblem = {
  * A checkpoint may be signed before `merge_by` and cosigned after it: a witness has 3 s to answer, its time is in
  * whole seconds, and its clock is its own. So only a cosignature later than this shows a broken promise.
  */
-export const COSIGNING_ALLOWANCE_MS = 5_000;
+const COSIGNING_ALLOWANCE_MS = 5_000;
 
 /** `payload` is that of a verified receipt (`verifyReceipt`); everything else is verified here, under `policy`. */
 export async function checkPromise(

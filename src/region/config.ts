@@ -28,6 +28,8 @@ export type RegionVars = {
    * pseudonym in all of them. Empty: a region without peers. A secret.
    */
   readonly INTERLOCK_FEDERATION_SECRETS: string;
+  /** JSON `{threshold, witnesses: [{name, vkey, url}]}`: who cosigns beside the peers (`lineage/outside-witnesses`). */
+  readonly INTERLOCK_WITNESSES?: string;
 };
 
 export type Region = {

@@ -69,6 +69,7 @@ export const startOptions = (): Option[] => [
     "--roots <file>",
     "pin real membership roots (JSON {threshold, keys}); then enrol with `interlock region`",
   ),
+  new Option("--witnesses <file>", "witnesses outside that must cosign, JSON (docs/operations/add-witness.md)"),
   new Option("--v8-flags <flags>", 'for workerd, e.g. "--trace-gc"'),
   new Option("--log <mode>", "decision log on standard error").choices([...LOG_MODES]).default("pretty"),
 ];
@@ -81,6 +82,7 @@ export type StartFlags = {
   readonly open?: true;
   readonly clean?: true;
   readonly roots?: string;
+  readonly witnesses?: string;
   readonly v8Flags?: string;
   readonly log: LogMode;
 };

@@ -1,6 +1,6 @@
-import { rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { Command, Option } from "commander";
-import { messageOf } from "../problem.ts";
+import { messageOf, Problem } from "../problem.ts";
 import { startFleet, superviseFleet, type Fleet, type FleetRegion } from "../region/fleet.ts";
 import { sampleCurl } from "../region/sample.ts";
 import { cleanDataDir, dataDirOf, rootsDirOf } from "../workerd/data-dir.ts";
@@ -57,6 +57,7 @@ async function run(
     open: flags.open === true,
     shards: flags.shards ?? null,
     pdp,
+    ...(flags.witnesses === undefined ? {} : { witnesses: readWitnesses(flags.witnesses) }),
     v8_flags: (flags.v8Flags ?? "").split(/\s+/).filter((flag) => flag !== ""),
     ...(flags.log === "off" ? { vars: { INTERLOCK_LOG: "off" } } : {}),
     onLine: lineSink(
@@ -67,6 +68,12 @@ async function run(
   });
   await introduce(fleet, flags);
   await superviseFleet(fleet, (text) => process.stderr.write(text + "\n"));
+}
+
+/** As text: the launcher holds it against its schema, and so does the region. */
+function readWitnesses(path: string): string {
+  if (!existsSync(path)) throw new Problem(`There is no file ${path}`, "Give the JSON of the witnesses.", 2);
+  return readFileSync(path, "utf8").trim();
 }
 
 /** What a newcomer needs next: where, with which credentials, and a line that works when pasted. */

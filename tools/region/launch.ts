@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import { sha256 } from "../../src/base/digest.ts";
+import { readOutsideWitnesses } from "../../src/lineage/outside-witnesses.ts";
 import { readRegion } from "../../src/region/config.ts";
 import { Problem } from "../problem.ts";
 import { SECRETS, socketAddress, workerdConfig, type WorkerdConfig, type Vars } from "../workerd/config.ts";
@@ -29,7 +31,9 @@ export type LaunchOptions = {
   /** `INTERLOCK_FEDERATION_SECRETS` */
   readonly secrets: string;
   readonly v8_flags: readonly string[];
-  /** Which addresses the region may reach to ask for cosignatures; loopback by default. */
+  /** JSON text of `INTERLOCK_WITNESSES`; empty or missing: no witness outside. */
+  readonly witnesses?: string;
+  /** Which addresses the region may reach to ask for cosignatures; loopback by default, and where its witnesses are. */
   readonly network?: WorkerdConfig["network"];
   /** Text of the bundled Worker. */
   readonly bundle: string;
@@ -81,7 +85,7 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
         port,
         objects: dir.objects,
         v8_flags: options.v8_flags,
-        network: options.network ?? ["local"],
+        network: options.network ?? networkFor(vars.INTERLOCK_WITNESSES ?? ""),
       }),
     );
     const workerd = startWorkerd({
@@ -152,10 +156,21 @@ function settle(dir: DataDir, { name, shards, pdp }: LaunchOptions): Fixed {
   return fixed;
 }
 
+/** Peers of a local fleet are on this machine; a witness elsewhere is reached at public or at private addresses. */
+function networkFor(witnesses: string): WorkerdConfig["network"] {
+  const read = readOutsideWitnesses(witnesses, sha256);
+  const hosts = read.ok ? read.value.witnesses.map(({ url }) => new URL(url).hostname) : [];
+  const elsewhere = hosts.filter((host) => !/^(127\.0\.0\.1|\[::1\]|localhost)$/.test(host));
+  const within = elsewhere.some((host) =>
+    /^(10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.)|\.(internal|local|lan)$/.test(host),
+  );
+  return elsewhere.length === 0 ? ["local"] : within ? ["local", "private", "public"] : ["local", "public"];
+}
+
 async function regionVars(
   dir: DataDir,
   fixed: Fixed,
-  { packs, open, roots, secrets, vars: over }: LaunchOptions,
+  { packs, open, roots, secrets, witnesses = "", vars: over }: LaunchOptions,
 ): Promise<Vars> {
   const admin = await adminKey(dir, fixed.region);
   const vars: Vars = {
@@ -170,7 +185,11 @@ async function regionVars(
     INTERLOCK_ADMIN_JWKS: JSON.stringify({ keys: [admin.publicJwk] }),
     INTERLOCK_REGION_KEY: regionKey(dir),
     INTERLOCK_FEDERATION_SECRETS: secrets,
+    INTERLOCK_WITNESSES: witnesses,
   };
+  const outside = readOutsideWitnesses(witnesses, sha256);
+  if (!outside.ok)
+    throw new Problem(outside.error, "Correct the file of --witnesses (docs/operations/add-witness.md).", 2);
   const region = readRegion(vars);
   if (!region.ok)
     throw new Problem(

@@ -46,6 +46,8 @@ export function workerdConfig({ vars, host, port, objects, v8_flags, network }: 
       ({ binding, className }) => `(name = ${text(binding)}, durableObjectNamespace = ${text(className)})`,
     ),
   ];
+  // Beyond this machine there is TLS, and somebody has to say who may speak for a name.
+  const tls = network.some((addresses) => addresses !== "local") ? ", tlsOptions = (trustBrowserCas = true)" : "";
   const namespaces = OBJECTS.map(
     ({ className, uniqueKey }) => `(className = ${text(className)}, uniqueKey = ${text(uniqueKey)}, enableSql = true)`,
   );
@@ -56,7 +58,7 @@ const config :Workerd.Config = (
   services = [
     (name = "region", worker = .region),
     (name = "objects", disk = (path = ${text(objects)}, writable = true)),
-    (name = "internet", network = (allow = [${network.map(text).join(", ")}])),
+    (name = "internet", network = (allow = [${network.map(text).join(", ")}]${tls})),
   ],
   sockets = [(name = "http", address = ${text(socketAddress(host, port))}, http = (), service = "region")],
   v8Flags = [${v8_flags.map(text).join(", ")}],

@@ -30,6 +30,9 @@ test("a secret comes from the environment", () => {
 test("the region reaches no network but the one it is given", () => {
   expect(text()).toContain('(name = "internet", network = (allow = []))');
   expect(text({ network: ["local"] })).toContain('network = (allow = ["local"])');
+  expect(text({ network: ["local", "public"] })).toContain(
+    'network = (allow = ["local", "public"], tlsOptions = (trustBrowserCas = true))',
+  );
 });
 
 test("an IPv6 address is bracketed, and flags are passed on", () => {
