@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import { generateKeyPairSync, sign } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { sha256 } from "../../src/base/digest.ts";
@@ -51,7 +51,7 @@ export async function startOutsideWitness(name = "witness.example/w1"): Promise<
     return keys.length === 0 ? null : keys;
   };
   let turn: Promise<unknown> = Promise.resolve();
-  const answer = async (body: Buffer) => {
+  const answer = async (body: Buffer, response: ServerResponse): Promise<void> => {
     const text = body.toString("utf8");
     if (!BODY.test(text)) faults.push(`body: ${JSON.stringify(text)}`);
     const origin = text.slice(text.indexOf("\n\n") + 2).split("\n")[0]!;
@@ -66,7 +66,7 @@ export async function startOutsideWitness(name = "witness.example/w1"): Promise<
       states.set(origin, reply.next_state);
       cosigned.push(reply.next_state.size);
     }
-    return reply;
+    response.writeHead(reply.status, { "content-type": reply.content_type }).end(reply.body);
   };
   const handler = (): Server =>
     createServer((request, response) => {
@@ -79,10 +79,7 @@ export async function startOutsideWitness(name = "witness.example/w1"): Promise<
           return;
         }
         // One at a time: compare and store are atomic.
-        turn = turn.then(async () => {
-          const { status, content_type, body } = await answer(Buffer.concat(chunks));
-          response.writeHead(status, { "content-type": content_type }).end(body);
-        });
+        turn = turn.then(() => answer(Buffer.concat(chunks), response));
       });
     });
   let server = handler();
