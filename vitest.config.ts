@@ -43,6 +43,7 @@ const objects = {
           INTERLOCK_ADMIN_JWKS: '{"keys":[]}',
           INTERLOCK_REGION_KEY: "",
           INTERLOCK_FEDERATION_SECRETS: "",
+          INTERLOCK_RETENTION_DAYS: "30",
           TEST_ROOT: JSON.stringify(rootJwk),
         },
       },

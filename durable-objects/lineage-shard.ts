@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { shardOfName, type Env } from "../src/objects/address.ts";
+import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "../src/objects/erasure.ts";
 import type {
   ApplyTrustAnswer,
   ApplyTrustMessage,
@@ -68,7 +69,7 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
     return this.#shard.lineage.readRun(run, limit, before_sseq);
   }
   findRecords(message: FindRecordsMessage): Promise<FindRecordsAnswer> {
-    return this.#shard.finder.find(message);
+    return this.#shard.findRecords(message);
   }
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);
@@ -78,6 +79,12 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   async leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
     return this.#shard.store.leaves(from_sseq, count);
+  }
+  prepareErasure(target: ErasureTarget): Promise<PrepareErasureAnswer> {
+    return this.#shard.prepareErasure(target);
+  }
+  erase(message: EraseMessage): Promise<EraseAnswer> {
+    return this.#shard.erase(message);
   }
   status(): Promise<ShardStatus> {
     return this.#shard.status();

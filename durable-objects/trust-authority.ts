@@ -14,6 +14,7 @@ import type {
   RevocationView,
   RevokeMessage,
 } from "../src/objects/authority.ts";
+import type { EraseOrder, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";
 
@@ -85,6 +86,33 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     limit: number,
   ): Promise<{ readonly revocations: readonly RevocationView[]; readonly next: number | null }> {
     return this.#authority.revocations.list(after, limit);
+  }
+  erase(order: EraseOrder): Promise<AdminResult<ErasureView>> {
+    return this.#authority.erasures.erase(order);
+  }
+  async erasure(id: string): Promise<AdminResult<ErasureView>> {
+    return this.#authority.erasures.read(id);
+  }
+  async listErasures(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly erasures: readonly ErasureView[]; readonly next: number | null }> {
+    return this.#authority.erasures.list(after, limit);
+  }
+  async reenterErasures(entries: readonly JournalEntry[]): Promise<AdminResult<readonly ErasureView[]>> {
+    return this.#authority.erasures.reenter(entries);
+  }
+  async erasureHead(shard: number, position: number): Promise<number> {
+    return this.#authority.erasures.headOf(shard, position);
+  }
+  async erasureLeaves(
+    shard: number,
+    sseqs: readonly number[],
+  ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]> {
+    return this.#authority.erasures.leavesOf(shard, sseqs);
+  }
+  override alarm(): Promise<void> {
+    return this.#authority.erasures.alarm();
   }
   freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
     return this.#authority.setFrozen(true, reason, actor);

@@ -8,6 +8,7 @@ import { regionKey } from "../../src/trust/keys.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
+import { Erasures } from "./erasures.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { Peps } from "./peps.ts";
@@ -36,8 +37,16 @@ export class Authority {
   readonly revocations: Revocations;
   readonly peps: Peps;
   readonly memberships: Memberships;
+  readonly erasures: Erasures;
 
-  private constructor(env: Env, region: Region, outside: OutsideWitnesses, store: AuthorityStore, signing: SigningKey) {
+  private constructor(
+    env: Env,
+    region: Region,
+    outside: OutsideWitnesses,
+    storage: DurableObjectStorage,
+    store: AuthorityStore,
+    signing: SigningKey,
+  ) {
     this.#region = region;
     this.#policy = activePolicy(region);
     this.#rewind = new Rewind(store, (detail) => {
@@ -61,17 +70,19 @@ export class Authority {
     this.revocations = new Revocations(region, store, this.#writer, this.shards, pseudonyms);
     this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
     this.memberships = new Memberships(env, region, outside, this.#writer, this.keys, this.#standing, this.shards);
+    this.erasures = new Erasures(env, region, storage, store, this.#writer, this.#rewind);
   }
 
   /** Makes the region's own key at first start, loads it ever after. Nothing else may run before it is done. */
   static async open(storage: DurableObjectStorage, env: Env, region: Region): Promise<Authority> {
     const store = new AuthorityStore(storage);
     const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
-    const authority = new Authority(env, region, await outsideWitnessesOf(env), store, signing);
+    const authority = new Authority(env, region, await outsideWitnessesOf(env), storage, store, signing);
     await authority.keys.certify(signing.publicJwk, "authority");
     authority.#writer.start();
     authority.#rewind.start();
     authority.memberships.start();
+    authority.erasures.start();
     return authority;
   }
 

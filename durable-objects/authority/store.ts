@@ -19,6 +19,13 @@ const STEPS = [
   // revision at which the entry changed, which is no longer the number of an event.
   `ALTER TABLE entry ADD COLUMN clear TEXT;
    ALTER TABLE event ADD COLUMN clear TEXT;`,
+  `CREATE TABLE erasure(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, what TEXT NOT NULL, ground TEXT NOT NULL, reason TEXT NOT NULL,
+     actor TEXT NOT NULL, t_ms INTEGER NOT NULL, idempotency_key TEXT UNIQUE) STRICT;
+   CREATE TABLE erasure_shard(shard INTEGER NOT NULL, seq INTEGER NOT NULL, selector TEXT NOT NULL, done INTEGER NOT NULL, payloads INTEGER NOT NULL,
+     PRIMARY KEY(shard, seq)) STRICT, WITHOUT ROWID;
+   CREATE INDEX erasure_shard_by_seq ON erasure_shard(seq);
+   CREATE TABLE erased_range(shard INTEGER NOT NULL, first_sseq INTEGER NOT NULL, last_sseq INTEGER NOT NULL, leaf_sseq INTEGER NOT NULL,
+     PRIMARY KEY(shard, first_sseq)) STRICT, WITHOUT ROWID;`,
 ];
 
 export type EntryRow = {

@@ -1,6 +1,7 @@
 import { base64url } from "../../src/base/bytes.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { COMMITMENT_SALT_BYTES, commitment, leafHash } from "../../src/lineage/record.ts";
-import { encodeStateRecord } from "../../src/lineage/state-record.ts";
+import { encodeStateRecord, type StateKind } from "../../src/lineage/state-record.ts";
 import { regionLog, type Env } from "../../src/objects/address.ts";
 import type { IntegrateAnswer } from "../../src/objects/log.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
@@ -125,6 +126,18 @@ export class EventWriter {
     return turn;
   }
 
+  /**
+   * Stores leaves that are no events together with what they are about, in one transaction. `leaf` gives the leaf's
+   * `sseq`; `salt` is that of a commitment in its body, where it has one.
+   */
+  record<T>(turn: (leaf: (kind: StateKind, body: JsonObject, t_ms: number, salt?: Uint8Array) => number) => T): T {
+    const result = this.#store.transaction(() =>
+      turn((kind, body, t_ms, salt = new Uint8Array(0)) => this.#storeLeaf(kind, body, t_ms, salt)),
+    );
+    this.#leaves.notify(this.#store.leafHead().sseq);
+    return result;
+  }
+
   #number(draft: EventDraft, head: { readonly seq: number; readonly digest: string | null }): TrustEvent {
     const { kind, generation, from = "issue", cites = null, reason_code } = draft;
     const key = this.#pseudonyms.current(draft.key);
@@ -146,19 +159,25 @@ export class EventWriter {
 
   /** The event as a leaf: its kind, and a salted commitment to its text, which may name a person. */
   #addLeaf(event: TrustEvent): void {
-    const head = this.#store.leafHead();
     const salt = randomBytes(COMMITMENT_SALT_BYTES);
+    const commit = commitment("input", salt, eventText(event), nodeSha256);
+    this.#storeLeaf("trust.event", { commit, event: event.kind, seq: event.seq }, event.issued_at_ms, salt);
+  }
+
+  #storeLeaf(kind: StateKind, body: JsonObject, t_ms: number, salt: Uint8Array): number {
+    const head = this.#store.leafHead();
     const leaf = encodeStateRecord({
-      body: { commit: commitment("input", salt, eventText(event), nodeSha256), event: event.kind, seq: event.seq },
-      kind: "trust.event",
+      body,
+      kind,
       log_epoch: this.#region.log_epoch,
       prev: head.leaf_hash === null ? null : base64url(head.leaf_hash),
       region: this.#region.name,
       source: "trust",
       sseq: head.sseq + 1,
-      t: event.issued_at_ms,
+      t: t_ms,
       v: 1,
     });
     this.#store.addLeaf(head.sseq + 1, leaf, leafHash(leaf, nodeSha256), salt);
+    return head.sseq + 1;
   }
 }

@@ -21,13 +21,17 @@ const EXPORT_BYTES = 8 * 1_048_576;
 export class LineageReader {
   readonly #store: ShardStore;
   readonly #id: SourceIdentity;
+  readonly #erased: () => Promise<boolean>;
 
-  constructor(store: ShardStore, id: SourceIdentity) {
+  /** `erased`: whether all that the journal says is erased is erased here, also where this storage was put back. */
+  constructor(store: ShardStore, id: SourceIdentity, erased: () => Promise<boolean>) {
     this.#store = store;
     this.#id = id;
+    this.#erased = erased;
   }
 
   async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
+    if (!(await this.#erased())) return { ok: false, code: "erasing" };
     const parts = parseDecisionId(id);
     const here =
       parts !== null &&
@@ -48,6 +52,7 @@ export class LineageReader {
   }
 
   async readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>> {
+    if (!(await this.#erased())) return { ok: false, code: "erasing" };
     const row = this.#store.run(run);
     if (row === null) return { ok: false, code: "not_found" };
     const records: RecordDescription[] = [];
@@ -72,6 +77,7 @@ export class LineageReader {
   }
 
   async exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>> {
+    if (!(await this.#erased())) return { ok: false, code: "erasing" };
     const row = this.#store.run(run);
     if (row === null) return { ok: false, code: "not_found" };
     const before = before_sseq === null ? null : this.#store.record(before_sseq);

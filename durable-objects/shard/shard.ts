@@ -15,6 +15,7 @@ import {
 } from "../../src/lineage/receipt.ts";
 import type { Aead, RegionKey } from "../../src/lineage/seal.ts";
 import { authority, regionLog, type Env } from "../../src/objects/address.ts";
+import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "../../src/objects/erasure.ts";
 import type {
   ApplyTrustAnswer,
   ApplyTrustMessage,
@@ -22,6 +23,8 @@ import type {
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
+  FindRecordsAnswer,
+  FindRecordsMessage,
   OpenRunMessage,
   RunAnswer,
   SearchAnswer,
@@ -29,13 +32,15 @@ import type {
   ShardStatus,
 } from "../../src/objects/shard.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
-import type { Region } from "../../src/region/config.ts";
+import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
+import { Eraser } from "./eraser.ts";
+import { ErasureRows } from "./erasure-rows.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
 import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
 import { nothingFound, search } from "./search.ts";
@@ -80,13 +85,16 @@ export class Shard implements Turn {
   get #maxOwed(): number {
     return Math.max(1, Math.floor(this.#maxCalls / 2));
   }
+  readonly #eraser: Eraser;
+  /** The journal's newest entry for this shard when this object asked; `null` before it has an answer. */
+  #journalHead: number | null = null;
   readonly #regionKey: RegionKey;
   readonly #aead: Aead;
   readonly #facts = new Map<string, ParsedFacts>();
   readonly store: ShardStore;
   readonly writer: SourceWriter;
   readonly lineage: LineageReader;
-  readonly finder: RecordFinder;
+  readonly #finder: RecordFinder;
   readonly policy: ReturnType<typeof activePolicy>;
   readonly shard: number;
   #signing!: SigningKey;
@@ -129,8 +137,9 @@ export class Shard implements Turn {
       tags: new SubjectTags(this.#regionKey.bytes),
     };
     this.writer = new SourceWriter(this.store, identity);
-    this.lineage = new LineageReader(this.store, identity);
-    this.finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
+    this.#eraser = new Eraser(new ErasureRows(storage, this.store), this.store, identity);
+    this.lineage = new LineageReader(this.store, identity, () => this.#allErased());
+    this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
     const kid = receiptKid(this.region, this.log_epoch, shard, 1);
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
@@ -185,6 +194,7 @@ export class Shard implements Turn {
     this.#signing = await ownSigningKey(this.store, receiptKid(this.region, this.log_epoch, this.shard, 1));
     // Asks the log for its mark; the answer comes when it comes.
     this.#leaves.notify(this.writer.sseq);
+    void this.#askJournal();
   }
 
   get region(): string {
@@ -471,6 +481,43 @@ export class Shard implements Turn {
     await this.#commit.settled();
     this.#trust.markEffective(answer.revision);
     return answer;
+  }
+
+  // ── erasure ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async prepareErasure(target: ErasureTarget): Promise<PrepareErasureAnswer> {
+    // What was decided before this was asked is in storage.
+    await this.#commit.settled();
+    return this.#eraser.prepare(target);
+  }
+
+  async erase(message: EraseMessage): Promise<EraseAnswer> {
+    if (message.v !== 1) return { ok: false, code: "unsupported_version" };
+    const answer = this.#eraser.slice(message);
+    await this.store.sync();
+    return answer;
+  }
+
+  /**
+   * Whether everything that was erased before this object started is erased here: a storage that was put back has
+   * payloads again, and the authority, told how far this one is, sends the journal's entries again.
+   */
+  async #allErased(): Promise<boolean> {
+    if (this.#journalHead === null) await Promise.race([this.#askJournal(), pause(FRESHNESS.refresh_wait_ms)]);
+    return this.#journalHead !== null && this.#eraser.position >= this.#journalHead;
+  }
+
+  async findRecords(message: FindRecordsMessage): Promise<FindRecordsAnswer> {
+    return (await this.#allErased()) ? this.#finder.find(message) : { ok: false, code: "erasing" };
+  }
+
+  async #askJournal(): Promise<void> {
+    try {
+      const head = await authority(this.#env, this.#config).erasureHead(this.shard, this.#eraser.position);
+      this.#journalHead ??= head;
+    } catch {
+      // Asked again by the next read; until there is an answer no payload is read.
+    }
   }
 
   async status(): Promise<ShardStatus> {

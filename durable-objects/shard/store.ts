@@ -19,6 +19,10 @@ const STEPS = [
      "from" TEXT NOT NULL, PRIMARY KEY(key, origin)) STRICT, WITHOUT ROWID;`,
   `CREATE TABLE subject_flush(tag TEXT NOT NULL, first_sseq INTEGER NOT NULL, sseqs TEXT NOT NULL,
      PRIMARY KEY(tag, first_sseq)) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE erasure(seq INTEGER PRIMARY KEY, state TEXT NOT NULL, slices INTEGER NOT NULL) STRICT;
+   CREATE TABLE erased(seq INTEGER NOT NULL, slice INTEGER NOT NULL, sseqs TEXT NOT NULL,
+     PRIMARY KEY(seq, slice)) STRICT, WITHOUT ROWID;
+   CREATE TABLE waste(b BLOB NOT NULL) STRICT;`,
 ];
 
 export type RunRow = {
@@ -65,6 +69,12 @@ export type StoredAnswer = {
 };
 
 const bytes = (value: ArrayBuffer): Uint8Array => new Uint8Array(value);
+
+/** An erased payload is zeros until its space is given back (`erasure-rows`); a sealed one begins with its version. */
+function payloadOf(sealed: ArrayBuffer | null): Uint8Array | null {
+  const payload = sealed === null ? null : bytes(sealed);
+  return payload?.[0] === 0 ? null : payload;
+}
 
 export class ShardStore extends Rows {
   constructor(storage: DurableObjectStorage) {
@@ -114,7 +124,7 @@ export class ShardStore extends Rows {
       ...row,
       leaf: bytes(row.leaf),
       leaf_hash: bytes(row.leaf_hash),
-      sealed: row.sealed === null ? null : bytes(row.sealed),
+      sealed: payloadOf(row.sealed),
     };
   }
 
@@ -151,7 +161,7 @@ export class ShardStore extends Rows {
         ...row,
         leaf: bytes(row.leaf),
         leaf_hash: bytes(row.leaf_hash),
-        sealed: row.sealed === null ? null : bytes(row.sealed),
+        sealed: payloadOf(row.sealed),
       }));
   }
 
@@ -265,7 +275,7 @@ export class ShardStore extends Rows {
 
   /**
    * At most `limit` records about a data subject (`lineage/subject-tag`), newest first: those before `before_sseq`, or
-   * from the newest on. What was erased about it is not among them. Records of an opened run that the subject is a
+   * from the newest on. Their payloads may have been erased since. Records of an opened run that the subject is a
    * member of are found by that run: here is its `run.open`.
    */
   sseqsOfTag(tag: string, before_sseq: number | null, limit: number): readonly number[] {

@@ -1,8 +1,10 @@
+import type { z } from "zod";
 import type { Administrator } from "../credentials/admin.ts";
 import type { AdminResult, AuthorityRpc } from "../objects/authority.ts";
 import type { LogStatus } from "../objects/log.ts";
 import { faultText, logLine } from "../observe/decision-log.ts";
-import { parseKey } from "../trust/keys.ts";
+import type { ErasureTarget } from "../objects/erasure.ts";
+import { IRREVOCABLE, irrevocable, parseKey, subjectKey } from "../trust/keys.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Handler } from "./access.ts";
 import { requireAdmin } from "./admin-guard.ts";
@@ -10,7 +12,9 @@ import type { Arrival, Room } from "./deps.ts";
 import { bad, json, refuse, unavailable, type Problem } from "./reply.ts";
 import { ROUTES, type Operation } from "./routes.ts";
 import {
+  eraseBody,
   freezeBody,
+  journalBody,
   listRevocationsQuery,
   membershipBody,
   registerPepBody,
@@ -101,6 +105,23 @@ const reasoned = (operation: "freeze" | "unfreeze"): Handler =>
     return done(await call.ask((stub) => stub[operation](input.value.reason, call.admin.id)));
   });
 
+/** The one thing that the body names. */
+function targetOf(
+  { subject, decision_id, run, older_than }: z.output<typeof eraseBody>,
+  now_ms: number,
+): Result<ErasureTarget, Problem> {
+  if (subject !== undefined) {
+    const wrong = irrevocable(subject.type, subject.id);
+    if (wrong !== null) return err(bad(`subject.${wrong}: ${IRREVOCABLE}`));
+    return ok({ kind: "subject", key: subjectKey(subject.type, subject.id) });
+  }
+  if (decision_id !== undefined) return ok({ kind: "decision", id: decision_id });
+  if (run !== undefined) return ok({ kind: "run", run });
+  // What will be decided later is not there to be erased.
+  if (older_than! > now_ms) return err(bad("older_than: lies in the future"));
+  return ok({ kind: "older_than", t_ms: older_than! });
+}
+
 export const adminHandlers = {
   status: door("status", async ({ room, ask }) => {
     const asked = await ask((stub) => stub.status());
@@ -146,6 +167,32 @@ export const adminHandlers = {
     const input = await body(call, restoreBody);
     if (!input.ok) return input;
     return done(await call.ask((stub) => stub.restore(call.params["id"] ?? "", input.value.reason, call.admin.id)));
+  }),
+
+  erase: door("erase", async (call) => {
+    const input = await body(call, eraseBody);
+    if (!input.ok) return input;
+    const { ground, reason, idempotency_key = null } = input.value;
+    const target = targetOf(input.value, call.room.now());
+    if (!target.ok) return target;
+    const order = { target: target.value, ground, reason, idempotency_key, actor: call.admin.id };
+    return done(await call.ask((stub) => stub.erase(order)), 201);
+  }),
+  listErasures: door("listErasures", async (call) => {
+    const query = readQuery(call.request, listRevocationsQuery);
+    if (!query.ok) return query;
+    const { after = 0, limit = DEFAULT_REVOCATIONS } = query.value;
+    return shown(await call.ask((stub) => stub.listErasures(after, limit)));
+  }),
+  readErasure: door("readErasure", async ({ ask, params }) =>
+    done(await ask((stub) => stub.erasure(params["id"] ?? ""))),
+  ),
+  reenterErasures: door("reenterErasures", async (call) => {
+    const input = await body(call, journalBody);
+    if (!input.ok) return input;
+    const asked = await call.ask((stub) => stub.reenterErasures(input.value.erasures));
+    if (asked.ok && asked.value.ok) return ok({ status: 200, body: { erasures: asked.value.value, next: null } });
+    return done(asked);
   }),
 
   freeze: reasoned("freeze"),

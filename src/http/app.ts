@@ -72,6 +72,10 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   readRevocation: admin("readRevocation"),
   restore: admin("restore"),
   listReads: later(async () => (await import("./reads.ts")).listReads),
+  erase: admin("erase"),
+  listErasures: admin("listErasures"),
+  readErasure: admin("readErasure"),
+  reenterErasures: admin("reenterErasures"),
   freeze: admin("freeze"),
   unfreeze: admin("unfreeze"),
 };

@@ -5,17 +5,16 @@ import { encodeEvidence } from "../lineage/evidence.ts";
 import { logOrigin } from "../lineage/names.ts";
 import { readRanges } from "../lineage/read-record.ts";
 import { saltedRunHash } from "../lineage/record.ts";
-import { decodeStateRecord } from "../lineage/state-record.ts";
 import { TileTree } from "../lineage/tile-reader.ts";
-import type { RunExport } from "../objects/shard.ts";
+import type { LineageAnswer, RunExport } from "../objects/shard.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
-import { readerDoor } from "./lineage.ts";
+import { readerDoor, unread } from "./lineage.ts";
 import { recordRead } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { UNKNOWN_RUN } from "./runs.ts";
 
-/** Leaves of the log's own source in one RPC. */
+/** Records in one RPC. */
 const PAGE = 1_000;
 const MAX_RECORDS = 100_000;
 /** How long to wait for a cosigned checkpoint that covers the run's head before the bundle goes out without one. */
@@ -35,8 +34,9 @@ const BUSY: Problem = unavailable("the evidence cannot be put together now; retr
 export const evidence: Handler = readerDoor(async (room, _arrival, _request, params, reader) => {
   const run = params["run"] ?? "";
   if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
-  const exported = await readRun(room, run);
-  if (exported === null) return refuse(UNKNOWN_RUN, "problem");
+  const read = await readRun(room, run);
+  if (!read.ok) return refuse(unread(read.code, UNKNOWN_RUN), "problem");
+  const exported = read.value;
   if (exported.next_before_sseq !== null)
     return refuse(
       { ...BUSY, detail: `runs of more than ${MAX_RECORDS} records are exported in parts; not built yet` },
@@ -47,6 +47,8 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
   const last = exported.records.at(-1)!.sseq;
   // First the run's last record, then its head: a head in the log says how long the run was, so it comes after it.
   if (!(await integrated(room, source, last))) return refuse(LATER, "problem");
+  const erased = exported.records.flatMap(({ sseq, payload }) => (payload === "erased" ? [sseq] : []));
+  const erasures = await erasuresOf(room, room.homeOf(run), erased);
   const head = await room.regionLog().appendOwn("run.head", {
     head: base64url(exported.run.head),
     run: saltedRunHash(exported.run.salt, run, room.sha256),
@@ -76,7 +78,7 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
       exported_at_ms: room.now(),
       run: { id: run, salt: exported.run.salt },
       records,
-      erasures: await erasuresOf(room, records),
+      erasures,
       head: headLeaf === undefined ? null : { index: head.index, leaf: headLeaf },
       checkpoint: checkpoint?.note ?? null,
       policy: await room.regionLog().tlogPolicy(),
@@ -99,19 +101,19 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
 });
 
 /** All pages, oldest record first; steps taken after the first page was read are not part of it. */
-async function readRun(room: Room, run: string): Promise<RunExport | null> {
+async function readRun(room: Room, run: string): Promise<LineageAnswer<RunExport>> {
   const home = room.homeOf(run);
   const newest = await room.shard(home).exportRun(run, null);
-  if (!newest.ok) return null;
+  if (!newest.ok) return newest;
   const records = [...newest.value.records];
   let next = newest.value.next_before_sseq;
   while (next !== null && records.length < MAX_RECORDS) {
     const page = await room.shard(home).exportRun(run, next);
-    if (!page.ok) return null;
+    if (!page.ok) return page;
     records.push(...page.value.records);
     next = page.value.next_before_sseq;
   }
-  return { ...newest.value, records: records.toReversed(), next_before_sseq: next };
+  return { ok: true, value: { ...newest.value, records: records.toReversed(), next_before_sseq: next } };
 }
 
 /** Whether the log has the record; waits for it, since a shard sends within a quarter of a second. */
@@ -135,25 +137,30 @@ async function coveringCheckpoint(room: Room, index: number) {
   }
 }
 
-/** The log's erasure leaves, where a record of the run was erased. */
+/** The erasure leaves of the run's records; waits until the log has one for each record that is erased. */
 async function erasuresOf(
   room: Room,
-  records: readonly RecordInput[],
+  home: number,
+  erased: readonly number[],
 ): Promise<readonly { index: number; leaf: Uint8Array }[]> {
-  if (!records.some(({ payload }) => payload === "erased")) return [];
-  const found: { index: number; leaf: Uint8Array }[] = [];
-  for (let from = 1; ; from += PAGE) {
-    const leaves = await room.regionLog().ownLeaves(from, PAGE);
-    const indexes = await room.regionLog().indexes(
-      "log",
-      leaves.map((_, at) => from + at),
+  const until = room.now() + ANCHOR_MS;
+  for (;;) {
+    const pages = Array.from({ length: Math.ceil(erased.length / PAGE) }, (_, at) =>
+      erased.slice(at * PAGE, (at + 1) * PAGE),
     );
-    leaves.forEach((leaf, at) => {
-      const record = decodeStateRecord(leaf);
-      const index = indexes[at];
-      if (record.ok && record.value.kind === "erasure" && index !== null && index !== undefined)
-        found.push({ index, leaf });
+    const leaves = new Map<number, Uint8Array>();
+    let named = 0;
+    for (const page of pages)
+      for (const { sseq, leaf, records } of await room.authority().erasureLeaves(home, page)) {
+        leaves.set(sseq, leaf);
+        named += records.length;
+      }
+    const indexes = await room.regionLog().indexes("trust", [...leaves.keys()]);
+    const found = [...leaves.values()].flatMap((leaf, at) => {
+      const index = indexes[at] ?? null;
+      return index === null ? [] : [{ index, leaf }];
     });
-    if (leaves.length < PAGE) return found;
+    if ((named === erased.length && found.length === leaves.size) || room.now() >= until) return found;
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }
 }

@@ -4,7 +4,7 @@ import { callShard } from "./ask-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
 import { inTurn, rangesOfIds, recordRead, requireReader, type Reader } from "./reading.ts";
-import { json, refuse, type Problem } from "./reply.ts";
+import { json, refuse, unavailable, type Problem } from "./reply.ts";
 import { reasonProblem, UNKNOWN_RUN } from "./runs.ts";
 import { readRunQuery } from "./schemas/runs.ts";
 import { readQuery } from "./schema-input.ts";
@@ -40,7 +40,7 @@ export const lineageHandlers = {
     }
     const called = await callShard(room, arrival, parts.shard, DEFAULT_DEADLINE_MS, (stub) => stub.readDecision(id));
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
-    if (!called.value.ok) return refuse(UNKNOWN_DECISION, "problem");
+    if (!called.value.ok) return refuse(unread(called.value.code, UNKNOWN_DECISION), "problem");
     const note = { what: "decision", query: id, count: 1, ranges: rangesOfIds([id]) } as const;
     const unrecorded = await recordRead(room, reader, note);
     return unrecorded === null ? json(called.value.value) : refuse(unrecorded, "problem");
@@ -56,7 +56,7 @@ export const lineageHandlers = {
       stub.readRun(run, limit, before),
     );
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
-    if (!called.value.ok) return refuse(UNKNOWN_RUN, "problem");
+    if (!called.value.ok) return refuse(unread(called.value.code, UNKNOWN_RUN), "problem");
     const ids = called.value.value.records.map(({ decision_id }) => decision_id);
     const note = { what: "run", query: run, count: ids.length, ranges: rangesOfIds(ids) } as const;
     const unrecorded = await recordRead(room, reader, note);
@@ -70,3 +70,12 @@ const UNKNOWN_DECISION: Problem = {
   detail:
     "this region has no such decision; an id is <region>.<log epoch>.s<shard>.<number>, with /<index> for an item of a batch",
 };
+
+const ERASING: Problem = {
+  ...unavailable("erasures are being carried out again on a restored storage, or their journal cannot be read; retry"),
+  headers: { "Retry-After": "1" },
+};
+
+/** Why a shard gave no record. */
+export const unread = (code: "not_found" | "erasing", unknown: Problem): Problem =>
+  code === "erasing" ? ERASING : unknown;

@@ -9,8 +9,12 @@ import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { ROUTES, type Operation, type Route } from "./routes.ts";
 import {
+  eraseBody,
+  erasureAnswer,
+  erasuresAnswer,
   freezeBody,
   listReadsQuery,
+  journalBody,
   listRevocationsQuery,
   membershipBody,
   readsAnswer,
@@ -36,6 +40,8 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   registerPep: registerPepBody,
   revoke: revokeBody,
   restore: restoreBody,
+  erase: eraseBody,
+  reenterErasures: journalBody,
   freeze: freezeBody,
   unfreeze: freezeBody,
 };
@@ -52,11 +58,16 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   listRevocations: revocationsAnswer,
   listReads: readsAnswer,
   findDecisions: findDecisionsAnswer,
+  erase: erasureAnswer,
+  readErasure: erasureAnswer,
+  listErasures: erasuresAnswer,
+  reenterErasures: erasuresAnswer,
 };
 
 const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
   listRevocations: listRevocationsQuery,
   listReads: listReadsQuery,
+  listErasures: listRevocationsQuery,
   readRun: readRunQuery,
   findDecisions: findDecisionsQuery,
 };

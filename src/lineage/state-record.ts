@@ -18,6 +18,8 @@ export const STATE_KINDS = [
   "run.head",
   /** `{event, commit}`: kind of a trust event and the salted commitment to its text. */
   "trust.event",
+  /** `{commit, ground, seq}`: an erasure was entered in the journal; salted commitment to the entry. */
+  "erasure.order",
   /** `{records, ground}`: whose payloads were erased (source and sseq), and on what ground. */
   "erasure",
   /** `{what, detail}`: a halt, a rewind met, a split view. */

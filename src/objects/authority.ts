@@ -1,5 +1,6 @@
 import type { TrustEntry } from "../trust/events.ts";
 import type { FederationView } from "../trust/federation.ts";
+import type { EraseOrder, ErasureView, JournalEntry } from "./erasure.ts";
 import type { RegionMode, PepScope } from "../vocabulary/types.ts";
 
 /** Messages to the `TrustAuthority` (docs/object-rpc.md). */
@@ -191,6 +192,26 @@ export interface AuthorityRpc {
     after: number,
     limit: number,
   ): Promise<{ readonly revocations: readonly RevocationView[]; readonly next: number | null }>;
+  /** Enters an erasure in the journal and sees to it that every shard carries it out. */
+  erase(order: EraseOrder): Promise<AdminResult<ErasureView>>;
+  erasure(id: string): Promise<AdminResult<ErasureView>>;
+  /** The journal, oldest first. */
+  listErasures(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly erasures: readonly ErasureView[]; readonly next: number | null }>;
+  /** Entries of an exported journal that a restored one lacks are entered again; those that it has are left alone. */
+  reenterErasures(entries: readonly JournalEntry[]): Promise<AdminResult<readonly ErasureView[]>>;
+  /**
+   * The newest entry of the journal for a shard, 0 where there is none. `position`: how far that shard is. What it has
+   * done before and lacks now is sent to it again.
+   */
+  erasureHead(shard: number, position: number): Promise<number>;
+  /** The `erasure` leaves that name any of these records, with their `sseq` in the `trust` source. */
+  erasureLeaves(
+    shard: number,
+    sseqs: readonly number[],
+  ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]>;
   freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
   unfreeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
   /** A compact JWS by the authority over a JSON payload with `iss` and `iat`: for `signed_metadata`. */

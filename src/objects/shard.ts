@@ -2,6 +2,7 @@ import type { RegionMode, FailedCheck, Obligation, Determining } from "../vocabu
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "./erasure.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
 import type { AnchoringStatus } from "./anchoring.ts";
 
@@ -188,10 +189,12 @@ export type FindRecordsAnswer =
       /** Where to go on, and how young what is there can be; `null` where nothing is left. */
       readonly next: { readonly before_sseq: number; readonly t_ms: number } | null;
     }
-  | { readonly ok: false; readonly code: "unsupported_version" };
+  | { readonly ok: false; readonly code: "unsupported_version" | "erasing" };
 
 export type LineageAnswer<T> =
-  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly code: "not_found" };
+  | { readonly ok: true; readonly value: T }
+  /** `erasing`: this storage was put back, or the journal cannot be read; what it says is erased may still be here. */
+  | { readonly ok: false; readonly code: "not_found" | "erasing" };
 
 export type RunLineage = {
   readonly run: RunDescription;
@@ -270,5 +273,9 @@ export interface ShardRpc {
   /** Leaf bytes of `count` records from `from_sseq`, for entry bundles and evidence. */
   leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer>;
+  /** What the target means in this shard, as of now. */
+  prepareErasure(target: ErasureTarget): Promise<PrepareErasureAnswer>;
+  /** Erases one slice; answers when it is on disk. */
+  erase(message: EraseMessage): Promise<EraseAnswer>;
   status(): Promise<ShardStatus>;
 }

@@ -30,6 +30,8 @@ export type RegionVars = {
   readonly INTERLOCK_FEDERATION_SECRETS: string;
   /** JSON `{threshold, witnesses: [{name, vkey, url}]}`: who cosigns beside the peers (`lineage/outside-witnesses`). */
   readonly INTERLOCK_WITNESSES?: string;
+  /** Days for which payloads are kept; optional, empty: for good. Leaves stay in any case. */
+  readonly INTERLOCK_RETENTION_DAYS?: string;
 };
 
 export type Region = {
@@ -41,6 +43,8 @@ export type Region = {
   readonly packs: readonly string[] | null;
   readonly open: boolean;
   readonly secrets: FederationSecrets;
+  /** `null`: payloads are kept until they are erased. */
+  readonly retention_days: number | null;
 };
 
 /** The freshness budget (DESIGN section 5): L = Δ − ε. */
@@ -68,6 +72,9 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     .filter((pack) => pack !== "");
   const secrets = readFederationSecrets(vars.INTERLOCK_FEDERATION_SECRETS ?? "");
   if (!secrets.ok) return secrets;
+  const retention = vars.INTERLOCK_RETENTION_DAYS || null;
+  if (retention !== null && !/^[1-9][0-9]{0,4}$/.test(retention))
+    return err("INTERLOCK_RETENTION_DAYS: a whole number of days from 1, or nothing, is required");
   return ok({
     name,
     pdp,
@@ -77,5 +84,6 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     packs: packs.length > 0 ? packs : null,
     open: vars.INTERLOCK_OPEN === "1",
     secrets: secrets.value,
+    retention_days: retention === null ? null : Number(retention),
   });
 }

@@ -11,6 +11,8 @@ const ADMIN_SCOPES = [
   "peps:write",
   "revocations:read",
   "revocations:write",
+  "erasures:read",
+  "erasures:write",
   "freeze:write",
   "reads:read",
   "lineage:read",

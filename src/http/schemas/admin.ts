@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ERASURE_GROUNDS } from "../../objects/erasure.ts";
 
 /** Bodies and queries of the admin routes. Strict: a member that is not known is an error that names it. */
 
@@ -80,6 +81,73 @@ export const revocationAnswer = z
 export const revocationsAnswer = z
   .object({ revocations: z.array(revocationAnswer), next: z.int().nullable() })
   .meta({ id: "Revocations" });
+
+const entityText = z.string().min(1).max(2_048);
+const GROUND = z.enum(ERASURE_GROUNDS).describe("On what ground; stands in the log");
+
+/** RFC 3339 or Unix milliseconds. */
+const instant = z.union([
+  z.int().min(1),
+  z.iso
+    .datetime({ offset: true, error: "is an RFC 3339 time or Unix milliseconds" })
+    .transform((text) => Date.parse(text)),
+]);
+
+export const eraseBody = z
+  .strictObject({
+    subject: z
+      .strictObject({ type: entityText, id: entityText })
+      .optional()
+      .describe("All payloads about this data subject"),
+    decision_id: z.string().min(1).max(200).optional().describe("One decision, or all of a batch"),
+    run: z.string().min(1).max(200).optional().describe("All records of a run"),
+    older_than: instant.optional().describe("All payloads of decisions before this time (RFC 3339, or Unix ms)"),
+    ground: GROUND,
+    reason: z.string().min(1).max(256).describe("Why; stays with the trust authority. No personal data."),
+    idempotency_key: z.string().min(1).max(128).optional(),
+  })
+  .refine(
+    ({ subject, decision_id, run, older_than }) =>
+      [subject, decision_id, run, older_than].filter((one) => one !== undefined).length === 1,
+    "exactly one of subject, decision_id, run and older_than is required",
+  )
+  .meta({ id: "Erase" });
+
+const upto = { until: z.int().min(0) };
+const shardSelector = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("tag"), tag: z.string().regex(/^[A-Za-z0-9_-]{43}$/, "is not a tag"), ...upto }),
+  z.strictObject({ kind: z.literal("range"), from: z.int().min(1), ...upto }),
+  z.strictObject({ kind: z.literal("old"), from: z.int().min(1), ...upto }),
+  z.strictObject({ kind: z.literal("run"), run: z.string().min(1).max(200), ...upto }),
+]);
+
+const erasureEntry = {
+  id: z.string().min(1).max(100),
+  what: z.enum(["subject", "decision", "run", "older_than"]),
+  ground: GROUND,
+  reason: z.string().min(1).max(256),
+  asked_by: z.string().min(1).max(512),
+  asked_at_ms: z.int().min(0),
+};
+const progress = { status: z.enum(["done", "pending"]), payloads: z.int().min(0) };
+
+/** One erasure as the routes show it (`ErasureView` in objects/erasure). */
+export const erasureAnswer = z
+  .strictObject({
+    ...erasureEntry,
+    ...progress,
+    shards: z.array(z.strictObject({ shard: z.int().min(0), selector: shardSelector, ...progress })).max(256),
+  })
+  .meta({ id: "Erasure" });
+
+export const erasuresAnswer = z
+  .object({ erasures: z.array(erasureAnswer), next: z.int().nullable() })
+  .meta({ id: "Erasures" });
+
+/** An exported journal, as the list gives it; several pages may be joined. */
+export const journalBody = z
+  .strictObject({ erasures: z.array(erasureAnswer).min(1).max(1_000), next: z.int().nullable().optional() })
+  .meta({ id: "ErasureJournal" });
 
 const counter = (name: string, max: number) =>
   z

@@ -23,6 +23,7 @@ const REGION: Region = {
   jurisdiction: null,
   packs: ["sovereign", "authzen-certification"],
   open: true,
+  retention_days: null,
   secrets: [OPEN_SECRET],
 };
 const FACTS = jcs({
@@ -73,7 +74,7 @@ class World {
       policy: activePolicy(REGION).digest,
     });
     return {
-      TRUST_AUTHORITY: namespace({ lease }),
+      TRUST_AUTHORITY: namespace({ lease, erasureHead: () => Promise.resolve(0) }),
       REGION_LOG: namespace({ integrate: (message: IntegrateMessage) => this.#integrate(message) }),
     } as unknown as Env;
   }

@@ -37,6 +37,7 @@ const REGION: Region = {
   packs: ["sovereign", "authzen-certification"],
   open: true,
   secrets: [{ id: "open", secret: new Uint8Array(32) }],
+  retention_days: null,
 };
 const POLICY = activePolicy(REGION).digest;
 const PEER = witnessKey("us.pdp.example/witness");
@@ -104,7 +105,7 @@ class World {
     const namespace = (stub: object): DurableObjectNamespace =>
       ({ idFromName: (name: string) => name, get: () => stub }) as unknown as DurableObjectNamespace;
     return {
-      TRUST_AUTHORITY: namespace({ lease: grant }),
+      TRUST_AUTHORITY: namespace({ lease: grant, erasureHead: () => Promise.resolve(0) }),
       REGION_LOG: namespace({ integrate: (message: IntegrateMessage) => this.#integrate(message) }),
     } as unknown as Env;
   }

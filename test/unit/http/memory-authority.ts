@@ -1,3 +1,4 @@
+import type { EraseOrder, ErasureView } from "../../../src/objects/erasure.ts";
 import { CompactSign } from "jose";
 import { digestOf } from "../../../src/base/digest.ts";
 import { encodeConsistency } from "../../../src/trust/consistency.ts";
@@ -155,6 +156,39 @@ export class MemoryAuthority implements AuthorityRpc {
   async listRevocations(after: number, limit: number) {
     const revocations = this.#revocations.filter(({ revision }) => revision > after).slice(0, limit);
     return { revocations, next: null };
+  }
+  readonly erasures: ErasureView[] = [];
+  async erase(order: EraseOrder): Promise<AdminResult<ErasureView>> {
+    if (order.target.kind === "run") return { ok: false, code: "not_found", message: "no such run" };
+    const view: ErasureView = {
+      id: `eu.e.${this.erasures.length + 1}`,
+      what: order.target.kind,
+      ground: order.ground,
+      reason: order.reason,
+      asked_by: order.actor,
+      asked_at_ms: this.#clock.now_ms,
+      status: "pending",
+      payloads: 0,
+      shards: [{ shard: 0, status: "pending", payloads: 0, selector: { kind: "range", from: 1, until: 1 } }],
+    };
+    this.erasures.push(view);
+    return { ok: true, value: view };
+  }
+  async erasure(id: string): Promise<AdminResult<ErasureView>> {
+    const value = this.erasures.find((view) => view.id === id);
+    return value === undefined ? { ok: false, code: "not_found", message: `no erasure ${id}` } : { ok: true, value };
+  }
+  async listErasures() {
+    return { erasures: this.erasures, next: null };
+  }
+  async reenterErasures(): Promise<AdminResult<readonly ErasureView[]>> {
+    return { ok: true, value: this.erasures };
+  }
+  async erasureHead() {
+    return 0;
+  }
+  async erasureLeaves() {
+    return [];
   }
   async freeze(): Promise<AdminResult<AuthorityStatus>> {
     this.mode = "frozen";

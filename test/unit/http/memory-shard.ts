@@ -1,3 +1,4 @@
+import type { EraseAnswer, PrepareErasureAnswer } from "../../../src/objects/erasure.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import type { AnchoringStatus } from "../../../src/objects/anchoring.ts";
 import type { CanonicalRequest, Facts } from "../../../src/vocabulary/types.ts";
@@ -192,6 +193,12 @@ export class MemoryShard implements ShardRpc {
     const closed: RunDescription = { ...run, status: "closed" };
     this.runs.set(message.run, closed);
     return { ok: true, run: closed, receipt: null, decision_id: null };
+  }
+  async prepareErasure(): Promise<PrepareErasureAnswer> {
+    return { ok: true, selector: null };
+  }
+  async erase(): Promise<EraseAnswer> {
+    return { ok: true, slice: null, done: true };
   }
   async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
     const value = this.runs.get(run);

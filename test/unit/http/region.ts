@@ -63,7 +63,7 @@ export const adminClaims = (over: Readonly<Record<string, unknown>> = {}): Recor
   iss: `${PDP}/admin`,
   jti: "admin-1",
   scope:
-    "status:read membership:write peps:write revocations:read revocations:write freeze:write reads:read lineage:read log:read",
+    "status:read membership:write peps:write revocations:read revocations:write erasures:read erasures:write freeze:write reads:read lineage:read log:read",
   sub: "admin:alice",
   ...over,
 });
@@ -110,6 +110,7 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
       packs: null,
       open,
       secrets: [{ id: "open", secret: new Uint8Array(32) }],
+      retention_days: null,
     },
     version: "0.0.0-test",
     shard: (k) => options.wrapShard?.(shards[k]!, k) ?? shards[k]!,
@@ -185,6 +186,8 @@ export function bind(shard: ShardRpc): ShardRpc {
     exportRun: (run, before) => shard.exportRun(run, before),
     leaves: (from, count) => shard.leaves(from, count),
     applyTrust: (message) => shard.applyTrust(message),
+    prepareErasure: (target) => shard.prepareErasure(target),
+    erase: (message) => shard.erase(message),
     status: () => shard.status(),
   };
 }

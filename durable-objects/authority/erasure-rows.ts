@@ -1,0 +1,173 @@
+import type { ErasureGround, ErasureTarget, ShardSelector } from "../../src/objects/erasure.ts";
+
+/** Rows of the erasure journal (docs/storage.md). */
+export type ErasureRow = {
+  readonly seq: number;
+  readonly id: string;
+  readonly what: ErasureTarget["kind"];
+  readonly ground: ErasureGround;
+  readonly reason: string;
+  readonly actor: string;
+  readonly t_ms: number;
+  readonly idempotency_key: string | null;
+};
+
+export type ErasureShardRow = {
+  readonly shard: number;
+  readonly seq: number;
+  readonly selector: ShardSelector;
+  readonly done: boolean;
+  readonly payloads: number;
+};
+
+type StoredShard = { shard: number; seq: number; selector: string; done: number; payloads: number };
+type Range = { readonly first_sseq: number; readonly last_sseq: number; readonly leaf_sseq: number };
+
+const asShard = ({ selector, done, ...row }: StoredShard): ErasureShardRow => ({
+  ...row,
+  selector: JSON.parse(selector) as ShardSelector,
+  done: done === 1,
+});
+
+export class ErasureRows {
+  readonly #sql: SqlStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#sql = storage.sql;
+  }
+
+  head(): number {
+    return this.#sql.exec<{ n: number }>("SELECT coalesce(max(seq), 0) AS n FROM erasure").one().n;
+  }
+
+  add(row: ErasureRow, shards: readonly { readonly shard: number; readonly selector: ShardSelector }[]): void {
+    this.#sql.exec(
+      "INSERT INTO erasure(seq, id, what, ground, reason, actor, t_ms, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      row.seq,
+      row.id,
+      row.what,
+      row.ground,
+      row.reason,
+      row.actor,
+      row.t_ms,
+      row.idempotency_key,
+    );
+    for (const { shard, selector } of shards)
+      this.#sql.exec(
+        "INSERT INTO erasure_shard(shard, seq, selector, done, payloads) VALUES (?, ?, ?, 0, 0)",
+        shard,
+        row.seq,
+        JSON.stringify(selector),
+      );
+  }
+
+  byId(id: string): ErasureRow | null {
+    return this.#rows("SELECT * FROM erasure WHERE id = ?", id)[0] ?? null;
+  }
+
+  byKey(idempotency_key: string): ErasureRow | null {
+    return this.#rows("SELECT * FROM erasure WHERE idempotency_key = ?", idempotency_key)[0] ?? null;
+  }
+
+  after(seq: number, limit: number): readonly ErasureRow[] {
+    return this.#rows("SELECT * FROM erasure WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit);
+  }
+
+  /** Entries that some shard has not carried out. */
+  pending(): readonly ErasureRow[] {
+    return this.#rows("SELECT * FROM erasure WHERE seq IN (SELECT seq FROM erasure_shard WHERE done = 0) ORDER BY seq");
+  }
+
+  /** The newest record of a shard that retention has reached. */
+  retainedUntil(shard: number): number {
+    return this.#sql
+      .exec<{ n: number }>(
+        `SELECT coalesce(max(json_extract(selector, '$.until')), 0) AS n FROM erasure_shard JOIN erasure USING(seq)
+         WHERE shard = ? AND ground = 'retention' AND what = 'older_than'`,
+        shard,
+      )
+      .one().n;
+  }
+
+  #rows(query: string, ...bindings: (string | number)[]): readonly ErasureRow[] {
+    return this.#sql.exec<ErasureRow & Record<string, SqlStorageValue>>(query, ...bindings).toArray();
+  }
+
+  shardsOf(seq: number): readonly ErasureShardRow[] {
+    return this.#sql
+      .exec<StoredShard>("SELECT * FROM erasure_shard WHERE seq = ? ORDER BY shard", seq)
+      .toArray()
+      .map(asShard);
+  }
+
+  /** The oldest entry that the shard has to carry out. */
+  next(shard: number): ErasureShardRow | null {
+    const row = this.#sql
+      .exec<StoredShard>("SELECT * FROM erasure_shard WHERE shard = ? AND done = 0 ORDER BY seq LIMIT 1", shard)
+      .toArray()[0];
+    return row === undefined ? null : asShard(row);
+  }
+
+  waitingShards(): readonly number[] {
+    return this.#sql
+      .exec<{ shard: number }>("SELECT DISTINCT shard FROM erasure_shard WHERE done = 0")
+      .toArray()
+      .map(({ shard }) => shard);
+  }
+
+  headOf(shard: number): number {
+    return this.#sql
+      .exec<{ n: number }>("SELECT coalesce(max(seq), 0) AS n FROM erasure_shard WHERE shard = ?", shard)
+      .one().n;
+  }
+
+  markDone(shard: number, seq: number): void {
+    this.#sql.exec("UPDATE erasure_shard SET done = 1 WHERE shard = ? AND seq = ?", shard, seq);
+  }
+
+  /** What the shard no longer has done is to be done again; whether there was any. */
+  reopen(shard: number, after: number): boolean {
+    return (
+      this.#sql
+        .exec("UPDATE erasure_shard SET done = 0 WHERE shard = ? AND seq > ? AND done = 1 RETURNING seq", shard, after)
+        .toArray().length > 0
+    );
+  }
+
+  count(shard: number, seq: number, payloads: number): void {
+    this.#sql.exec(
+      "UPDATE erasure_shard SET payloads = payloads + ? WHERE shard = ? AND seq = ?",
+      payloads,
+      shard,
+      seq,
+    );
+  }
+
+  /** The `sseq` of the `erasure` leaf that names a record; `null` where none does. */
+  leafOf(shard: number, sseq: number): number | null {
+    const row = this.#sql
+      .exec<Range>(
+        "SELECT first_sseq, last_sseq, leaf_sseq FROM erased_range WHERE shard = ? AND first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
+        shard,
+        sseq,
+      )
+      .toArray()[0];
+    return row === undefined || row.last_sseq < sseq ? null : row.leaf_sseq;
+  }
+
+  /** `sseqs` ascending, and in no other leaf. */
+  addRanges(shard: number, sseqs: readonly number[], leaf_sseq: number): void {
+    for (let at = 0; at < sseqs.length;) {
+      const first = sseqs[at]!;
+      let last = first;
+      while (sseqs[++at] === last + 1) last++;
+      this.#sql.exec(
+        "INSERT INTO erased_range(shard, first_sseq, last_sseq, leaf_sseq) VALUES (?, ?, ?, ?)",
+        shard,
+        first,
+        last,
+        leaf_sseq,
+      );
+    }
+  }
+}

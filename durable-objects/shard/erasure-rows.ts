@@ -1,0 +1,227 @@
+import type { EraserState } from "./eraser.ts";
+import type { ShardStore } from "./store.ts";
+
+/** Bytes of one scrap of waste; with its table row it fills sixteen pages. */
+const WASTE_BYTES = 65_000;
+/** Tables of at most this many rows are written anew (see `rewrite`). */
+const SMALL = 1_000;
+/** What an erased answer is kept as (`Kept` in `decide-call`). */
+const NO_ANSWER = JSON.stringify({ items: [], records: 0, t_ms: 0 });
+
+export type ErasableRecord = {
+  readonly sseq: number;
+  readonly run: string;
+  readonly prev_sseq: number | null;
+  /** Whether it still has its payload. */
+  readonly held: boolean;
+};
+
+type Found = { readonly sseq: number; readonly run: string; readonly prev_sseq: number | null; readonly held: number };
+
+const COLUMNS = "sseq, run, prev_sseq, coalesce(substr(sealed, 1, 1) <> x'00', 0) AS held";
+
+/**
+ * Erasing as SQLite has it. workerd does not allow `PRAGMA secure_delete`, so bytes are overwritten where they lie:
+ * a value of the same length is written into the same place, pages and overflow pages alike (SQLite, `btree.c`:
+ * `btreeOverwriteCell`). A payload therefore becomes zeros first, and only what lies amid zeros is made shorter later:
+ * shortening lets SQLite move the neighbours, and leave copies of them behind.
+ */
+export class ErasureRows {
+  readonly #sql: SqlStorage;
+  readonly #store: ShardStore;
+
+  constructor(storage: DurableObjectStorage, store: ShardStore) {
+    this.#sql = storage.sql;
+    this.#store = store;
+  }
+
+  /** The newest journal entry that this shard has carried out, leaves and all. */
+  get position(): number {
+    return Number(this.#store.meta("erasure_position") ?? "0");
+  }
+
+  /** The entry under way: how far it is, and its number of slices. */
+  work(seq: number): { readonly state: EraserState; readonly slices: number } | null {
+    const row = this.#sql
+      .exec<{ state: string; slices: number }>("SELECT state, slices FROM erasure WHERE seq = ?", seq)
+      .toArray()[0];
+    return row === undefined ? null : { state: JSON.parse(row.state) as EraserState, slices: row.slices };
+  }
+
+  putWork(seq: number, state: EraserState, slices: number): void {
+    this.#sql.exec(
+      "INSERT INTO erasure(seq, state, slices) VALUES (?, ?, ?) ON CONFLICT(seq) DO UPDATE SET state = excluded.state, slices = excluded.slices",
+      seq,
+      JSON.stringify(state),
+      slices,
+    );
+  }
+
+  finish(seq: number): void {
+    this.#sql.exec("DELETE FROM erasure WHERE seq <= ?", seq);
+    this.#sql.exec("DELETE FROM erased WHERE seq <= ?", seq);
+    this.#store.setMeta("erasure_position", String(seq));
+  }
+
+  addSlice(seq: number, slice: number, sseqs: readonly number[]): void {
+    this.#sql.exec("INSERT INTO erased(seq, slice, sseqs) VALUES (?, ?, ?)", seq, slice, JSON.stringify(sseqs));
+  }
+
+  /** The oldest slice that has no leaf yet, without those up to `acked`, which have. */
+  unacknowledged(seq: number, acked: number): { readonly number: number; readonly sseqs: readonly number[] } | null {
+    this.#sql.exec("DELETE FROM erased WHERE seq = ? AND slice <= ?", seq, acked);
+    const row = this.#sql
+      .exec<{ slice: number; sseqs: string }>(
+        "SELECT slice, sseqs FROM erased WHERE seq = ? ORDER BY slice LIMIT 1",
+        seq,
+      )
+      .toArray()[0];
+    return row === undefined ? null : { number: row.slice, sseqs: JSON.parse(row.sseqs) as number[] };
+  }
+
+  record(sseq: number): ErasableRecord | null {
+    const row = this.#sql.exec<Found>(`SELECT ${COLUMNS} FROM record WHERE sseq = ?`, sseq).toArray()[0];
+    return row === undefined ? null : { ...row, held: row.held === 1 };
+  }
+
+  records(from: number, until: number, limit: number): readonly ErasableRecord[] {
+    return this.#sql
+      .exec<Found>(`SELECT ${COLUMNS} FROM record WHERE sseq BETWEEN ? AND ? ORDER BY sseq LIMIT ?`, from, until, limit)
+      .toArray()
+      .map((row) => ({ ...row, held: row.held === 1 }));
+  }
+
+  /** Flushes with records about a tag, oldest first. */
+  flushesOf(
+    tag: string,
+    from: number,
+    until: number,
+    limit: number,
+  ): readonly { readonly first_sseq: number; readonly sseqs: readonly number[] }[] {
+    return this.#sql
+      .exec<{ first_sseq: number; sseqs: string }>(
+        "SELECT first_sseq, sseqs FROM subject_flush WHERE tag = ? AND first_sseq BETWEEN ? AND ? ORDER BY first_sseq LIMIT ?",
+        tag,
+        from,
+        until,
+        limit,
+      )
+      .toArray()
+      .map(({ first_sseq, sseqs }) => ({ first_sseq, sseqs: JSON.parse(sseqs) as number[] }));
+  }
+
+  /** Payload, salts and wrapped key become zeros where they lie. */
+  blank(sseq: number): void {
+    this.#sql.exec("UPDATE record SET sealed = zeroblob(length(sealed)) WHERE sseq = ?", sseq);
+  }
+
+  /** Gives the space of blanked payloads back. */
+  reclaim(from: number, until: number): void {
+    this.#sql.exec("UPDATE record SET sealed = NULL WHERE sseq BETWEEN ? AND ? AND sealed IS NOT NULL", from, until);
+  }
+
+  /** The newest record before a time; 0 where there is none. Time never goes back in a source. */
+  lastBefore(t_ms: number): number {
+    let [low, high] = [0, this.#store.head().sseq];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      const row = this.#sql.exec<{ t_ms: number }>("SELECT t_ms FROM record WHERE sseq = ?", middle).one();
+      if (row.t_ms < t_ms) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  /** Takes names out of a run's row: overwrites them in place, then stores what stays. */
+  redactRun(run: string, principal: string | null, members: readonly string[]): void {
+    this.#sql.exec(
+      `UPDATE run SET principal = replace(hex(zeroblob(length(CAST(principal AS BLOB)))), '00', 'x'),
+         members = replace(hex(zeroblob(length(CAST(members AS BLOB)))), '00', 'x') WHERE id = ?`,
+      run,
+    );
+    this.#sql.exec("UPDATE run SET principal = ?, members = ? WHERE id = ?", principal, JSON.stringify(members), run);
+  }
+
+  /**
+   * Answers kept under an idempotency key, `limit` of them after `key`: those about a record without payload lose what
+   * they say, and keep their key: a repetition is a conflict, and is not carried out twice. The last key looked at, or
+   * `null` after the last.
+   */
+  blankAnswers(key: string, limit: number): string | null {
+    const rows = this.#sql
+      .exec<{ key: string; first_sseq: number; records: number }>(
+        `SELECT key, first_sseq, coalesce(json_extract(answer, '$.records'), 0) AS records
+         FROM idempotency WHERE key > ? ORDER BY key LIMIT ?`,
+        key,
+        limit,
+      )
+      .toArray();
+    for (const row of rows) {
+      const about = this.records(row.first_sseq, row.first_sseq + row.records - 1, row.records);
+      if (about.some(({ held }) => !held))
+        this.#sql.exec("UPDATE idempotency SET input = 'erased', answer = ? WHERE key = ?", NO_ANSWER, row.key);
+    }
+    return rows.length < limit ? null : rows.at(-1)!.key;
+  }
+
+  /** Drops `limit` rows at most from the index of a tag; whether there are more. */
+  dropTag(tag: string, until: number, limit: number): boolean {
+    const rows = this.#sql
+      .exec<{ first_sseq: number }>(
+        "SELECT first_sseq FROM subject_flush WHERE tag = ? AND first_sseq <= ? ORDER BY first_sseq LIMIT ?",
+        tag,
+        until,
+        limit,
+      )
+      .toArray();
+    const last = rows.at(-1)?.first_sseq ?? 0;
+    this.#sql.exec("DELETE FROM subject_flush WHERE tag = ? AND first_sseq <= ?", tag, last);
+    return rows.length === limit;
+  }
+
+  /** Looks at `limit` rows of the index after (tag, first_sseq) and drops those of old flushes; where it stopped. */
+  dropOld(
+    after: { readonly tag: string; readonly first_sseq: number },
+    until: number,
+    limit: number,
+  ): { readonly tag: string; readonly first_sseq: number } | null {
+    const rows = this.#sql
+      .exec<{ tag: string; first_sseq: number }>(
+        "SELECT tag, first_sseq FROM subject_flush WHERE (tag, first_sseq) > (?, ?) ORDER BY tag, first_sseq LIMIT ?",
+        after.tag,
+        after.first_sseq,
+        limit,
+      )
+      .toArray();
+    for (const { tag, first_sseq } of rows)
+      if (first_sseq <= until)
+        this.#sql.exec("DELETE FROM subject_flush WHERE tag = ? AND first_sseq = ?", tag, first_sseq);
+    return rows.length < limit ? null : rows.at(-1)!;
+  }
+
+  /**
+   * Writes a small table anew, row by row in order. A table's first page was a leaf before it became the root: copies of
+   * its first rows lie there until some six hundred pages below have overwritten them.
+   */
+  rewrite(table: "record" | "run", order: "sseq" | "id"): void {
+    const { n } = this.#sql
+      .exec<{ n: number }>(`SELECT count(*) AS n FROM (SELECT 1 FROM ${table} LIMIT ${SMALL + 1})`)
+      .one();
+    if (n > SMALL) return;
+    this.#sql.exec(
+      `CREATE TABLE ${table}_anew AS SELECT * FROM ${table};
+       DELETE FROM ${table};
+       INSERT INTO ${table} SELECT * FROM ${table}_anew ORDER BY ${order};
+       DROP TABLE ${table}_anew;`,
+    );
+  }
+
+  /** Pages of waste: they take the place of free pages, and of older pages in the write-ahead log. */
+  waste(scraps: number): void {
+    for (let n = 0; n < scraps; n++) this.#sql.exec("INSERT INTO waste(b) VALUES (zeroblob(?))", WASTE_BYTES);
+  }
+
+  dropWaste(): void {
+    this.#sql.exec("DELETE FROM waste");
+  }
+}
