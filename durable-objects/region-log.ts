@@ -5,6 +5,7 @@ import type { StateKind } from "../src/lineage/state-record.ts";
 import type { Env } from "../src/objects/address.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
 import type {
+  CoverageMessage,
   IntegrateAnswer,
   IntegrateMessage,
   LogPosition,
@@ -79,6 +80,9 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   }
   async incident(found: Omit<Incident, "t_ms">): Promise<void> {
     this.#log.incident(found);
+  }
+  coverage(message: CoverageMessage): Promise<string> {
+    return this.#log.coverage(message);
   }
   async identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }> {
     return this.#log.identity();

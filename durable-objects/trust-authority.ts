@@ -42,6 +42,9 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   async jwks(): Promise<{ readonly keys: readonly PublicJwk[] }> {
     return { keys: this.#authority.keys.all() };
   }
+  async sourceHead(): Promise<{ readonly sseq: number; readonly erased: number }> {
+    return this.#authority.sourceHead();
+  }
   async status(): Promise<AuthorityStatus> {
     return this.#authority.status();
   }

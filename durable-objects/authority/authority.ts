@@ -9,6 +9,7 @@ import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
 import { Erasures } from "./erasures.ts";
+import { ErasedCount } from "./erased-count.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { Peps } from "./peps.ts";
@@ -30,6 +31,7 @@ export class Authority {
   readonly #writer: EventWriter;
   readonly #standing: Standing;
   readonly #policy: LoadedPolicy;
+  readonly #erased: ErasedCount;
   readonly #rewind: Rewind;
   readonly store: AuthorityStore;
   readonly keys: CertifiedKeys;
@@ -57,6 +59,7 @@ export class Authority {
     this.#standing = new Standing(region, store);
     this.#writer = new EventWriter(env, region, store, signing, this.#rewind, pseudonyms, this.#standing);
     this.store = store;
+    this.#erased = new ErasedCount((from, count) => store.leaves(from, count));
     this.keys = new CertifiedKeys(region, store, this.#writer, signing);
     this.shards = new Shards(env, region, {
       store,
@@ -84,6 +87,10 @@ export class Authority {
     authority.memberships.start();
     authority.erasures.start();
     return authority;
+  }
+
+  sourceHead(): { readonly sseq: number; readonly erased: number } {
+    return { sseq: this.store.leafHead().sseq, erased: this.#erased.count() };
   }
 
   status(): AuthorityStatus {

@@ -23,6 +23,7 @@ import { TreeState } from "../../src/lineage/tree-state.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import type { PublicJwk } from "../../src/objects/authority.ts";
 import type {
+  CoverageMessage,
   IntegrateAnswer,
   IntegrateMessage,
   LogPosition,
@@ -33,6 +34,7 @@ import type {
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "../platform.ts";
 import { askHeld, readAnswer } from "./held.ts";
+import { signCoverage } from "./coverage.ts";
 import { Reads } from "./reads.ts";
 import { LogStore } from "./store.ts";
 
@@ -348,6 +350,14 @@ export class Log {
       anchored_t_ms: anchored?.t_ms ?? 0,
       witnesses: this.#store.witnesses(),
     };
+  }
+
+  /** What the log covers, signed. */
+  coverage(asked: CoverageMessage): Promise<string> {
+    const tile = (level: number, n: number, width: number): Uint8Array | null => this.tile(level, n, width);
+    const indexOf = (source: string, sseq: number): number | null => this.indexOf(source, sseq);
+    const [region, store, signing, status] = [this.#region, this.#store, this.#signing, this.status()];
+    return signCoverage({ region, store, signing, status, tile, indexOf }, asked);
   }
 
   identity(): Identity {

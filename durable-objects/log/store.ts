@@ -342,4 +342,49 @@ export class LogStore extends Rows {
         salt: new Uint8Array(row.salt),
       }));
   }
+
+  /** Reads that no leaf tells of. */
+  countUntoldReads(): number {
+    return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM read WHERE open = 1 AND sseq IS NULL").one().n;
+  }
+
+  /** Of every source its first and last number here, and how many there are: as many as the last number, or some are missing. */
+  sourceCounts(): readonly {
+    readonly source: string;
+    readonly first: number;
+    readonly mark: number;
+    readonly count: number;
+  }[] {
+    return this.sql
+      .exec<{ source: string; first: number; mark: number; count: number }>(
+        `SELECT source, min(first_sseq) AS first, max(first_sseq + count - 1) AS mark, sum(count) AS count
+         FROM batch GROUP BY source ORDER BY source`,
+      )
+      .toArray();
+  }
+
+  /** The first `limit` ranges that are missing of a source. */
+  gapsOf(source: string, limit: number): readonly { readonly source: string; first: number; last: number }[] {
+    const gaps: { readonly source: string; first: number; last: number }[] = [];
+    let next = 1;
+    const batches = this.sql.exec<{ first_sseq: number; count: number }>(
+      "SELECT first_sseq, count FROM batch WHERE source = ? ORDER BY first_sseq",
+      source,
+    );
+    for (const { first_sseq, count } of batches) {
+      if (first_sseq > next) gaps.push({ source, first: next, last: first_sseq - 1 });
+      if (gaps.length === limit) return gaps;
+      next = first_sseq + count;
+    }
+    return gaps;
+  }
+
+  /** Leaves of the log's own source of a kind, newest first. */
+  *ownBack(kind: string): Iterable<{ readonly sseq: number; readonly leaf: Uint8Array }> {
+    const rows = this.sql.exec<{ sseq: number; leaf: ArrayBuffer }>(
+      "SELECT sseq, leaf FROM own WHERE instr(leaf, ?) > 0 ORDER BY sseq DESC",
+      blob(new TextEncoder().encode(`"kind":"${kind}"`)),
+    );
+    for (const { sseq, leaf } of rows) yield { sseq, leaf: new Uint8Array(leaf) };
+  }
 }

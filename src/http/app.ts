@@ -56,6 +56,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   readRun: lineage("readRun"),
   findDecisions: later(async () => (await import("./find.ts")).findDecisions),
   evidence: later(async () => (await import("./evidence.ts")).evidence),
+  coverage: later(async () => (await import("./coverage.ts")).coverage),
   checkpoint: log("checkpoint"),
   tlogPolicy: log("tlogPolicy"),
   tile: log("tile"),

@@ -155,6 +155,16 @@ export const ROUTES = [
     summary: "A run as evidence: records, payloads, proof and cosigned checkpoint in one file",
   },
   {
+    operation: "coverage",
+    audience: "auditor",
+    method: "GET",
+    path: "/lineage/v1/coverage",
+    scope: READ_LINEAGE,
+    idempotent: "yes",
+    statuses: [200, 401, 403, 503],
+    summary: "What the log covers, as a signed statement: anchored, unanchored, gaps, erased",
+  },
+  {
     operation: "checkpoint",
     audience: "anyone",
     method: "GET",

@@ -21,3 +21,5 @@ export { checkPromise, type PromiseEvidence, type PromiseProblem, type PromiseVe
 export { readEvidence } from "./read-evidence.ts";
 export { parsePolicy, type TlogPolicy } from "./tlog-policy.ts";
 export { verifyEvidence, type VerifyDeps, type VerifyOptions } from "./verify-evidence.ts";
+export { coverageExitCode, verifyCoverage, type CoverageProblem, type CoverageReport } from "./verify-coverage.ts";
+export type { Coverage } from "./coverage.ts";

@@ -174,6 +174,8 @@ export interface AuthorityRpc {
   peerLogs(): Promise<readonly string[]>;
   /** Leaf bytes of the `trust` source. */
   leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
+  /** Last number of the `trust` source, and payloads that its `erasure` leaves name. */
+  sourceHead(): Promise<{ readonly sseq: number; readonly erased: number }>;
   status(): Promise<AuthorityStatus>;
   enrolment(): Promise<Enrolment>;
   /** `jws`: General JSON JWS of a membership, `typ: interlock-membership+jws`. */

@@ -93,6 +93,18 @@ export type ReadView = {
   readonly sseq: number | null;
 };
 
+/** What the log cannot know of itself, for its coverage statement. */
+export type CoverageMessage = {
+  readonly v: 1;
+  /** Marks of the sources as they were before the sources were asked. */
+  readonly marks: Readonly<Record<string, number>>;
+  /** The last number of every source, as the source says; `null` where it did not answer. */
+  readonly heads: Readonly<Record<string, number | null>>;
+  readonly erased: number | null;
+  readonly retention_days: number | null;
+  readonly t_ms: number;
+};
+
 /** A witness to ask: its verifier key (`name+hash+base64`) and the prefix before `/add-checkpoint`. */
 export type WitnessTarget = { readonly vkey: string; readonly url: string };
 
@@ -124,6 +136,8 @@ export interface RegionLogRpc {
     after: number,
     limit: number,
   ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }>;
+  /** What the log covers, as a compact JWS under the key of its checkpoints (`lineage/coverage`). */
+  coverage(message: CoverageMessage): Promise<string>;
   /** A source or the authority met what must not happen: a leaf at once, or kept where the log is halted. */
   incident(found: Omit<Incident, "t_ms">): Promise<void>;
   /** Public half of the checkpoint key and the log's origin. */

@@ -1,6 +1,9 @@
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { Problem } from "../problem.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
+import { readTrust } from "./trust-file.ts";
 
 /** Evidence: one file out of a region, and its verification anywhere else. */
 
@@ -50,7 +53,7 @@ type VerifyFlags = { readonly trust: string; readonly run?: string; readonly sin
 
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("verify an evidence bundle; needs no region and no network")
+    .description("verify an evidence bundle or a coverage statement; needs no region and no network")
     .argument("<file>", "the bundle")
     .addOption(
       new Option("--trust <policy>", "tlog-policy file: whose keys and which quorum you trust").makeOptionMandatory(),
@@ -60,6 +63,8 @@ export function verifyCommand(): Command {
     .addOption(new Option("--json", "the report as JSON"))
     .addHelpText("after", "\nExit codes: 0 verified, 1 failed, 2 wrong usage or an unreadable file.")
     .action(async (file: string, flags: VerifyFlags) => {
+      // A coverage statement is a JWS; no bundle begins like one.
+      if (beginsLikeJws(file)) return verifyStatement(file, flags);
       const { verifyFile } = await import("../evidence/verify.ts");
       const { exitCodeOf } = await import("../../src/lineage/evidence-report.ts");
       const report = await verifyFile(file, flags.trust, {
@@ -70,4 +75,28 @@ export function verifyCommand(): Command {
       else process.stdout.write((await import("../evidence/report.ts")).reportText(report) + "\n");
       process.exitCode = exitCodeOf(report);
     });
+}
+
+async function verifyStatement(file: string, flags: VerifyFlags): Promise<void> {
+  const { coverageReportText, verifyCoverageText } = await import("../evidence/coverage.ts");
+  const { coverageExitCode } = await import("../../src/lineage/verify-coverage.ts");
+  if (flags.run !== undefined)
+    throw new Problem(`${file} is a coverage statement, which is about no single run`, "Leave --run out.", 2);
+  const report = await verifyCoverageText(readFileSync(file, "utf8"), readTrust(flags.trust), flags.since);
+  if (flags.json) printJson(report);
+  else process.stdout.write(coverageReportText(report) + "\n");
+  process.exitCode = coverageExitCode(report);
+}
+
+/** A file that cannot be read is none: who reads it next says why. */
+function beginsLikeJws(file: string): boolean {
+  const start = Buffer.alloc(3);
+  try {
+    const opened = openSync(file, "r");
+    readSync(opened, start);
+    closeSync(opened);
+  } catch {
+    return false;
+  }
+  return start.toString() === "eyJ";
 }

@@ -1,11 +1,11 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { sha256 } from "../../src/base/digest.ts";
-import { parsePolicy, type TlogPolicy } from "../../src/lineage/tlog-policy.ts";
 import type { Look, MonitorState } from "../log/monitor.ts";
 import { Problem } from "../problem.ts";
+import { logCoverage } from "./log-coverage.ts";
 import { readJsonFile } from "./target.ts";
+import { readTrust } from "./trust-file.ts";
 
 type Flags = {
   readonly policy?: string;
@@ -27,13 +27,14 @@ export function logCommand(): Command {
     .addOption(new Option("--every <seconds>", "between two looks").default(10).argParser(parseSeconds))
     .option("--once", "look once")
     .action(monitor);
+  logCoverage(command);
   return command;
 }
 
 async function monitor(url: string, flags: Flags): Promise<void> {
   const { Monitor } = await import("../log/monitor.ts");
   const { httpSource } = await import("../log/http-source.ts");
-  const policy = flags.policy === undefined ? null : readPolicy(flags.policy);
+  const policy = flags.policy === undefined ? null : readTrust(flags.policy);
   const state = flags.state !== undefined && existsSync(flags.state) ? readState(flags.state) : null;
   const watch = new Monitor(httpSource(url), policy, state);
   if (policy === null && state === null)
@@ -67,14 +68,6 @@ function describe(look: Look): string {
 }
 
 const say = (text: string): void => void process.stdout.write(`${new Date().toISOString()} ${text}\n`);
-
-function readPolicy(path: string): TlogPolicy {
-  if (!existsSync(path)) throw new Problem(`There is no policy ${path}`, "Check the path.", 2);
-  const policy = parsePolicy(readFileSync(path), sha256);
-  if (!policy.ok)
-    throw new Problem(`${path}, line ${policy.error.line}: ${policy.error.message}`, "Correct the policy file.", 2);
-  return policy.value;
-}
 
 function readState(path: string): MonitorState {
   const state = readJsonFile(path, "state file") as Partial<MonitorState> | null;

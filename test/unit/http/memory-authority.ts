@@ -55,6 +55,9 @@ export class MemoryAuthority implements AuthorityRpc {
   async leaves(): Promise<readonly Uint8Array[]> {
     return [];
   }
+  async sourceHead() {
+    return { sseq: 0, erased: 0 };
+  }
   async lease(): Promise<LeaseAnswer> {
     return { ok: false, code: "unknown_shard" };
   }
