@@ -31,8 +31,8 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     void ctx.blockConcurrencyWhile(() => this.#log.start());
   }
 
-  override async alarm(): Promise<void> {
-    this.#log.reads.wake();
+  override alarm(): Promise<void> {
+    return this.#log.wake();
   }
   async integrate(message: IntegrateMessage): Promise<IntegrateAnswer> {
     return this.#log.integrate(message);

@@ -47,6 +47,10 @@ const WITNESS_TIMEOUT_MS = 3_000;
 const WITNESS_TRIES = 3;
 /** Where a witness could not be reached, or a step failed, and the log does not grow meanwhile. */
 const RETRY_MS = 5_000;
+/** Each wait is twice the one before; after 20 minutes without growth an idle log sleeps until somebody asks. */
+const RETRIES = 8;
+/** Longer waits are left to the alarm: a timer would keep the object in memory. */
+const LONGEST_TIMER_MS = 10_000;
 const UNREACHABLE = "unreachable";
 const SHOWN_INCIDENTS = 20;
 
@@ -70,20 +74,27 @@ export class Log {
   #targets: readonly WitnessTarget[] = [];
   #timer = false;
   #retrying = false;
+  #retries = 0;
   #lastHeartbeat = 0;
+  /** Size of the tree with the last heartbeat: the marks of what came after are in no leaf yet. */
+  #marked = 0;
+  #alarm_ms = 0;
+  readonly #setAlarm: (t_ms: number) => void;
 
   constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch) {
     this.#region = region;
     this.#store = new LogStore(storage);
     this.#send = send;
     this.origin = logOrigin(region.pdp, region.name, region.log_epoch);
+    // Where that fails it is set again with the next thing to do.
+    this.#setAlarm = (t_ms) => void storage.setAlarm(t_ms).catch(() => (this.#alarm_ms = 0));
     this.reads = new Reads(this.#store, {
       halted: () => this.halted !== null,
       append: (bodies, also) => {
         const leaves = bodies.map((body) => ({ kind: "read" as const, body }));
         this.#appendAll(leaves, also);
       },
-      wakeAt: (t_ms) => void storage.setAlarm(t_ms),
+      wakeAt: (t_ms) => this.#wakeAt(t_ms),
     });
   }
 
@@ -102,6 +113,27 @@ export class Log {
       this.#appendOwn("log.genesis", { kid: this.#signing.kid, previous: null, shards: this.#region.shards });
     }
     this.reads.start();
+    // It went away between a growth and its checkpoint.
+    if ((this.#store.newest()?.size ?? 0) < this.#tree.size) this.#checkpointSoon();
+  }
+
+  /** There is one alarm: the earliest asker has it, and whoever finds nothing to do when it rings asks again. */
+  #wakeAt(t_ms: number): void {
+    if (this.#alarm_ms > Date.now() && this.#alarm_ms <= t_ms) return;
+    this.#alarm_ms = t_ms;
+    this.#setAlarm(t_ms);
+  }
+
+  /** The alarm: what was left to do when the object went away. Must not throw: it would ring again. */
+  async wake(): Promise<void> {
+    this.#alarm_ms = 0;
+    try {
+      this.reads.wake();
+      const unmarked = this.#tree.size > this.#marked;
+      if (unmarked || this.#unreached) await this.publish(unmarked);
+    } catch (cause) {
+      this.#failed(cause);
+    }
   }
 
   /** Memory from storage, which is the truth; a tree that does not match its last checkpoint halts the log. */
@@ -198,6 +230,7 @@ export class Log {
         this.#store.addBatch({ first_index, source, first_sseq, count: hashes.length });
         also();
       });
+      this.#retries = 0;
     } catch (cause) {
       this.#reload();
       throw cause;
@@ -397,30 +430,41 @@ export class Log {
     this.#timer = true;
     setTimeout(() => {
       this.#timer = false;
-      this.publish().catch((cause: unknown) => {
-        const message = cause instanceof Error ? cause.message : "unknown";
-        console.error(JSON.stringify({ level: "error", event: "checkpoint_failed", message }));
-        this.#checkpointLater();
-      });
+      this.publish().catch((cause: unknown) => this.#failed(cause));
     }, CHECKPOINT_MS);
   }
 
+  #failed(cause: unknown): void {
+    const message = cause instanceof Error ? cause.message : "unknown";
+    console.error(JSON.stringify({ level: "error", event: "checkpoint_failed", message }));
+    this.#checkpointLater();
+  }
+
   #checkpointLater(): void {
-    if (this.#retrying) return;
+    if (this.#retrying || this.#retries >= RETRIES) return;
+    const wait_ms = RETRY_MS * 2 ** this.#retries++;
+    if (wait_ms > LONGEST_TIMER_MS) return this.#wakeAt(Date.now() + wait_ms);
     this.#retrying = true;
     setTimeout(() => {
       this.#retrying = false;
       this.#checkpointSoon();
-    }, RETRY_MS);
+    }, wait_ms);
+  }
+
+  get #unreached(): boolean {
+    return this.#store.witnesses().some(({ problem }) => problem === UNREACHABLE);
   }
 
   /** Signs the tree as it stands, and asks the witnesses. Ed25519 is deterministic: after a crash the same note. */
-  async publish(): Promise<void> {
+  async publish(heartbeat = false): Promise<void> {
     if (this.halted !== null) return;
     const now = Date.now();
-    if (now - this.#lastHeartbeat > HEARTBEAT_MS) {
+    // At the first checkpoint after a start in any case: a log that was put back grows, and meets its witnesses.
+    const due = this.#tree.size > this.#marked && now - this.#lastHeartbeat > HEARTBEAT_MS;
+    if (heartbeat || due || this.#lastHeartbeat === 0) {
       this.#lastHeartbeat = now;
       this.#appendOwn("log.heartbeat", { marks: this.#store.marks() });
+      this.#marked = this.#tree.size;
     }
     const [size, text] = [this.#tree.size, this.#text()];
     if (this.#store.checkpointOf(size) === null) {
@@ -435,7 +479,11 @@ export class Log {
     }
     await Promise.all(this.#targets.map((target) => this.#ask(target, size, text)));
     if (this.#tree.size > size) this.#checkpointSoon();
-    else if (this.#store.witnesses().some(({ problem }) => problem === UNREACHABLE)) this.#checkpointLater();
+    else {
+      // The last growth of a region that then is idle gets its heartbeat too, once; then nothing wakes the log.
+      if (size > this.#marked) this.#wakeAt(this.#lastHeartbeat + HEARTBEAT_MS);
+      if (this.#unreached) this.#checkpointLater();
+    }
   }
 
   async #ask(target: WitnessTarget, size: number, text: string): Promise<void> {

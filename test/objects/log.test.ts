@@ -1,4 +1,4 @@
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { concat } from "../../src/base/bytes.ts";
 import { sha256 } from "../../src/base/digest.ts";
@@ -136,6 +136,28 @@ describe("what it holds", () => {
     const first = (await log.positions(0, 10)).find(({ source }) => source === "log")!;
     const tile = (await log.tile(0, 0, first.index + 1))!;
     expect(tile.slice(first.index * 32)).toEqual(new Uint8Array(leafHash(own[0]!, sha256)));
+  });
+
+  it("writes a last heartbeat by its alarm where it went away with growth that no heartbeat covers, and sleeps", async () => {
+    const log = logOf("asleep");
+    const heartbeats = async () =>
+      (await logOf("asleep").ownLeaves(1, 100)).flatMap((leaf) => {
+        const record = decodeStateRecord(leaf);
+        return record.ok && record.value.kind === "log.heartbeat" ? [record.value.body["marks"]] : [];
+      });
+    await send(log, 1, hashesOf(1, 3));
+    await checkpointed(log);
+    await send(log, 4, hashesOf(4, 2));
+    await checkpointed(log);
+    expect(await heartbeats()).toMatchObject([{ "shard/0": 3 }]);
+    await evictDurableObject(stubOf("asleep"));
+    expect(await runDurableObjectAlarm(stubOf("asleep"))).toBe(true);
+    expect(await heartbeats()).toMatchObject([{ "shard/0": 3 }, { "shard/0": 5 }]);
+    const { size, checkpoint_size } = await logOf("asleep").status();
+    expect(checkpoint_size).toBe(size);
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect((await logOf("asleep").status()).size).toBe(size);
+    expect(await runDurableObjectAlarm(stubOf("asleep"))).toBe(false);
   });
 
   it("has the tiles of the tree over its leaves, full and partial, and keeps them over an eviction", async () => {

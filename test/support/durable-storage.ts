@@ -26,6 +26,8 @@ export class FakeStorage {
   #crash: { readonly at: number; readonly how: Crash } | null = null;
   #calls = 0;
   onCrash: () => void = () => undefined;
+  /** Unix milliseconds; whoever rings it sets it to null first. */
+  alarm: number | null = null;
 
   /** Storage calls so far. */
   get calls(): number {
@@ -100,6 +102,10 @@ export class FakeStorage {
         this.#open = false;
         await new Promise((resolve) => setImmediate(resolve));
         if (life !== this.#life) throw new Crashed("the process is dead");
+      },
+      setAlarm: async (t_ms: number): Promise<void> => {
+        alive();
+        this.alarm = t_ms;
       },
     };
     // The objects use no more of the platform's type than this.
