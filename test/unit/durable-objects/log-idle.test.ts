@@ -18,6 +18,7 @@ const REGION: Region = {
   packs: null,
   secrets: [OPEN_SECRET],
   open: false,
+  retention_days: null,
 };
 const MINUTE = 60_000;
 
