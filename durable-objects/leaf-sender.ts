@@ -156,6 +156,11 @@ export class LeafSender {
         hashes: until === 0 ? new Uint8Array(0) : concat(...hashes(first, until)),
       }),
     );
+    if (!answer.ok && answer.code === "waiting") {
+      // Not for good: it is asked again, a second later.
+      this.#source.halt(answer.reason, null);
+      throw new Error(answer.reason);
+    }
     if (!answer.ok) return this.#stop(refusal(answer, mark ?? 0), answer.code === "gap" ? "log_rewound" : null);
     if (answer.mark > last)
       return this.#stop(

@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import { shardOfName, type Env } from "../src/objects/address.ts";
+import { epochOfName, shardOfName, type Env } from "../src/objects/address.ts";
 import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "../src/objects/erasure.ts";
 import type {
   ApplyTrustAnswer,
@@ -38,7 +38,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
     if (!region.ok) throw new Error(region.error);
     const number = shardOfName(ctx.id.name);
     if (number === null) throw new Error("a LineageShard is named <region>/<log_epoch>/shard/<k>");
-    this.#shard = new Shard(ctx.storage, env, region.value, number);
+    const log_epoch = epochOfName(ctx.id.name) ?? region.value.log_epoch;
+    const past = log_epoch !== region.value.log_epoch;
+    this.#shard = new Shard(ctx.storage, env, { ...region.value, log_epoch }, number, past);
     void ctx.blockConcurrencyWhile(() => this.#shard.start());
   }
 
@@ -73,6 +75,12 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);
+  }
+  async halt({ reason }: { readonly v: 1; readonly reason: string }): Promise<void> {
+    this.#shard.halt(reason);
+  }
+  seal({ reason }: { readonly v: 1; readonly reason: string }): Promise<{ readonly last: number }> {
+    return this.#shard.seal(reason);
   }
   exportRun(run: string, before_sseq: number | null): Promise<LineageAnswer<RunExport>> {
     return this.#shard.lineage.exportRun(run, before_sseq);

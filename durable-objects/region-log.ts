@@ -2,12 +2,13 @@ import { DurableObject } from "cloudflare:workers";
 import type { JsonObject } from "../src/base/json.ts";
 import type { Incident } from "../src/lineage/incident.ts";
 import type { StateKind } from "../src/lineage/state-record.ts";
-import type { Env } from "../src/objects/address.ts";
+import { authority, epochOfName, regionLog, shardAt, type Env } from "../src/objects/address.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
 import type {
   CoverageMessage,
   IntegrateAnswer,
   IntegrateMessage,
+  LogEnding,
   LogPosition,
   LogStatus,
   ProofAnswer,
@@ -16,7 +17,7 @@ import type {
   RegionLogRpc,
   WitnessTarget,
 } from "../src/objects/log.ts";
-import { readRegion } from "../src/region/config.ts";
+import { readRegion, type Region } from "../src/region/config.ts";
 import { Log } from "./log/log.ts";
 
 /** One per region: the platform's shell around `Log`. What may be called from outside is what stands here. */
@@ -27,7 +28,17 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     super(ctx, env);
     const region = readRegion(env);
     if (!region.ok) throw new Error(region.error);
-    this.#log = new Log(ctx.storage, region.value, (input, init) => fetch(input, init));
+    const log_epoch = epochOfName(ctx.id.name) ?? region.value.log_epoch;
+    const here = { ...region.value, log_epoch };
+    const current = log_epoch === region.value.log_epoch;
+    this.#log = new Log(ctx.storage, here, (input, init) => fetch(input, init), {
+      current,
+      previous: log_epoch === 1 ? null : () => endingBefore(env, here),
+      // The epochs before have nobody left to tell.
+      tell: (reason) => {
+        if (current) void tellShards(env, here, reason);
+      },
+    });
     void ctx.blockConcurrencyWhile(() => this.#log.start());
   }
 
@@ -78,6 +89,18 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }> {
     return this.#log.reads.list(after, limit);
   }
+  async beginSeal(): Promise<LogStatus> {
+    return this.#log.beginSeal();
+  }
+  finishSeal(marks: Readonly<Record<string, number>>): Promise<LogStatus> {
+    return this.#log.finishSeal(marks);
+  }
+  async ending(): Promise<LogEnding> {
+    return this.#log.ending();
+  }
+  async hashes(source: string, from_sseq: number, count: number): Promise<Uint8Array> {
+    return this.#log.hashes(source, from_sseq, count);
+  }
   async incident(found: Omit<Incident, "t_ms">): Promise<void> {
     this.#log.incident(found);
   }
@@ -93,4 +116,30 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   async tlogPolicy(): Promise<string> {
     return this.#log.tlogPolicy();
   }
+}
+
+/**
+ * How the epoch before ended. A region that is new, and was given a number above 1 (the one before it was lost), has
+ * none: the authority, which lists its epochs, knows that.
+ */
+async function endingBefore(env: Env, region: Region): Promise<LogEnding> {
+  const epochs = await authority(env, region).epochs();
+  if (epochs.length > 0 && epochs.every(({ log_epoch }) => log_epoch >= region.log_epoch))
+    return { state: "sealed", note: null, incident: null };
+  return regionLog(env, { ...region, log_epoch: region.log_epoch - 1 }).ending();
+}
+
+/** Tells every shard at once, idle ones too; one that is not reached hears it with its next leaves, or at its start. */
+async function tellShards(env: Env, region: Region, reason: string): Promise<void> {
+  const shards = Array.from({ length: region.shards }, (_, k) => k);
+  await Promise.all(
+    shards.map(async (k) => {
+      try {
+        await shardAt(env, region, k).halt({ v: 1, reason });
+      } catch (cause) {
+        const message = cause instanceof Error ? cause.message : "unknown";
+        console.warn(JSON.stringify({ level: "warn", event: "halt_not_told", shard: k, message }));
+      }
+    }),
+  );
 }

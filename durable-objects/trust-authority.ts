@@ -5,6 +5,8 @@ import type {
   AuthorityRpc,
   AuthorityStatus,
   Enrolment,
+  EpochStatus,
+  EpochView,
   LeaseAnswer,
   LeaseRequest,
   Material,
@@ -105,14 +107,15 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   async reenterErasures(entries: readonly JournalEntry[]): Promise<AdminResult<readonly ErasureView[]>> {
     return this.#authority.erasures.reenter(entries);
   }
-  async erasureHead(shard: number, position: number): Promise<number> {
-    return this.#authority.erasures.headOf(shard, position);
+  async erasureHead(log_epoch: number, shard: number, position: number): Promise<number> {
+    return this.#authority.erasures.headOf(log_epoch, shard, position);
   }
   async erasureLeaves(
+    log_epoch: number,
     shard: number,
     sseqs: readonly number[],
   ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]> {
-    return this.#authority.erasures.leavesOf(shard, sseqs);
+    return this.#authority.erasures.leavesOf(log_epoch, shard, sseqs);
   }
   override alarm(): Promise<void> {
     return this.#authority.erasures.alarm();
@@ -123,7 +126,19 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   unfreeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
     return this.#authority.setFrozen(false, reason, actor);
   }
-  async leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
-    return this.#authority.store.leaves(from_sseq, count);
+  async epochs(): Promise<readonly EpochView[]> {
+    return this.#authority.store.epochs();
+  }
+  epochStatus(): Promise<EpochStatus> {
+    return this.#authority.epochs.status();
+  }
+  sealEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
+    return this.#authority.epochs.seal(reason, actor);
+  }
+  nextEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
+    return this.#authority.epochs.next(reason, actor);
+  }
+  async leaves(log_epoch: number, from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
+    return this.#authority.store.leaves(log_epoch, from_sseq, count);
   }
 }

@@ -1,10 +1,10 @@
 import { readAdminKeys } from "./credentials/admin.ts";
 import { ENGINE } from "./decision/engine.ts";
 import { createApp } from "./http/app.ts";
-import { DEFAULT_MAX_BODY_BYTES } from "./http/deps.ts";
+import { DEFAULT_MAX_BODY_BYTES, type Deps } from "./http/deps.ts";
 import { refuse } from "./http/reply.ts";
-import { authority, regionLog, shardAt, shardOfRun, witness, type Env } from "./objects/address.ts";
-import { readRegion } from "./region/config.ts";
+import { authority, inEpoch, regionLog, shardAt, shardOfRun, witness, type Env } from "./objects/address.ts";
+import { readRegion, type Region } from "./region/config.ts";
 import { nodeSha256, randomBytes } from "../durable-objects/platform.ts";
 
 export { LineageShard } from "../durable-objects/lineage-shard.ts";
@@ -36,13 +36,11 @@ function compose(env: Bindings): App {
   if (!admin_keys.ok) return misconfigured(admin_keys.error);
   const here = region.value;
   return createApp({
-    region: here,
+    ...objectsOf(env, here),
     version: ENGINE.slice(ENGINE.indexOf("/") + 1),
-    shard: (shard) => shardAt(env, here, shard),
     authority: () => authority(env, here),
-    regionLog: () => regionLog(env, here),
     witness: () => witness(env, here),
-    homeOf: (run) => shardOfRun(run, here.shards),
+    epoch: (of) => objectsOf(env, inEpoch(here, of)),
     admin_keys: admin_keys.value,
     now: Date.now,
     random: randomBytes,
@@ -51,6 +49,16 @@ function compose(env: Bindings): App {
     log: env.INTERLOCK_LOG === "off" ? null : (line) => console.log(line),
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
   });
+}
+
+/** What a log epoch has of its own. */
+function objectsOf(env: Env, region: Region): Pick<Deps, "region" | "shard" | "regionLog" | "homeOf"> {
+  return {
+    region,
+    shard: (shard) => shardAt(env, region, shard),
+    regionLog: () => regionLog(env, region),
+    homeOf: (run) => shardOfRun(run, region.shards),
+  };
 }
 
 /** A region that is configured wrongly answers nothing but why. */

@@ -11,6 +11,7 @@ import {
   unfreezeCommand,
 } from "./cli/admin.ts";
 import { conformanceCommand } from "./cli/conformance.ts";
+import { epochCommand } from "./cli/epoch.ts";
 import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
 import { lineageCommand } from "./cli/lineage.ts";
 import { logCommand } from "./cli/log.ts";
@@ -57,6 +58,7 @@ for (const command of [
   pepCommand(),
   readsCommand(),
   regionCommand(),
+  epochCommand(),
 ]) {
   program.addCommand(command);
 }

@@ -10,6 +10,7 @@ import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
 import { Erasures } from "./erasures.ts";
 import { ErasedCount } from "./erased-count.ts";
+import { Epochs } from "./epochs.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { Peps } from "./peps.ts";
@@ -34,6 +35,7 @@ export class Authority {
   readonly #erased: ErasedCount;
   readonly #rewind: Rewind;
   readonly store: AuthorityStore;
+  readonly epochs: Epochs;
   readonly keys: CertifiedKeys;
   readonly shards: Shards;
   readonly revocations: Revocations;
@@ -59,7 +61,8 @@ export class Authority {
     this.#standing = new Standing(region, store);
     this.#writer = new EventWriter(env, region, store, signing, this.#rewind, pseudonyms, this.#standing);
     this.store = store;
-    this.#erased = new ErasedCount((from, count) => store.leaves(from, count));
+    this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
+    this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind);
     this.keys = new CertifiedKeys(region, store, this.#writer, signing);
     this.shards = new Shards(env, region, {
       store,
@@ -67,6 +70,7 @@ export class Authority {
       standing: this.#standing,
       writer: this.#writer,
       rewind: this.#rewind,
+      epochs: this.epochs,
       policy: this.#policy.digest,
       others: null,
     });
@@ -82,7 +86,7 @@ export class Authority {
     const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
     const authority = new Authority(env, region, await outsideWitnessesOf(env), storage, store, signing);
     await authority.keys.certify(signing.publicJwk, "authority");
-    authority.#writer.start();
+    authority.epochs.start();
     authority.#rewind.start();
     authority.memberships.start();
     authority.erasures.start();
@@ -90,13 +94,14 @@ export class Authority {
   }
 
   sourceHead(): { readonly sseq: number; readonly erased: number } {
-    return { sseq: this.store.leafHead().sseq, erased: this.#erased.count() };
+    return { sseq: this.store.leafHead(this.#region.log_epoch).sseq, erased: this.#erased.count() };
   }
 
   status(): AuthorityStatus {
     const { membership } = this.#standing;
     return {
       mode: this.#standing.mode(),
+      epoch_problem: this.epochs.problem,
       rewound: this.store.meta("rewound"),
       revision: this.store.revision(),
       revocations: this.store.countRevoked(),

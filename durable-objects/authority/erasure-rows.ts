@@ -29,11 +29,14 @@ const asShard = ({ selector, done, ...row }: StoredShard): ErasureShardRow => ({
   done: done === 1,
 });
 
+/** What each shard has to do, and has done, is of one log epoch: in the next one its number is another shard's. */
 export class ErasureRows {
   readonly #sql: SqlStorage;
+  readonly #log_epoch: number;
 
-  constructor(storage: DurableObjectStorage) {
+  constructor(storage: DurableObjectStorage, log_epoch: number) {
     this.#sql = storage.sql;
+    this.#log_epoch = log_epoch;
   }
 
   head(): number {
@@ -54,7 +57,8 @@ export class ErasureRows {
     );
     for (const { shard, selector } of shards)
       this.#sql.exec(
-        "INSERT INTO erasure_shard(shard, seq, selector, done, payloads) VALUES (?, ?, ?, 0, 0)",
+        "INSERT INTO erasure_shard(log_epoch, shard, seq, selector, done, payloads) VALUES (?, ?, ?, ?, 0, 0)",
+        this.#log_epoch,
         shard,
         row.seq,
         JSON.stringify(selector),
@@ -83,7 +87,8 @@ export class ErasureRows {
     return this.#sql
       .exec<{ n: number }>(
         `SELECT coalesce(max(json_extract(selector, '$.until')), 0) AS n FROM erasure_shard JOIN erasure USING(seq)
-         WHERE shard = ? AND ground = 'retention' AND what = 'older_than'`,
+         WHERE log_epoch = ? AND shard = ? AND ground = 'retention' AND what = 'older_than'`,
+        this.#log_epoch,
         shard,
       )
       .one().n;
@@ -95,7 +100,10 @@ export class ErasureRows {
 
   shardsOf(seq: number): readonly ErasureShardRow[] {
     return this.#sql
-      .exec<StoredShard>("SELECT * FROM erasure_shard WHERE seq = ? ORDER BY shard", seq)
+      .exec<StoredShard>(
+        "SELECT shard, seq, selector, done, payloads FROM erasure_shard WHERE seq = ? ORDER BY shard",
+        seq,
+      )
       .toArray()
       .map(asShard);
   }
@@ -103,21 +111,32 @@ export class ErasureRows {
   /** The oldest entry that the shard has to carry out. */
   next(shard: number): ErasureShardRow | null {
     const row = this.#sql
-      .exec<StoredShard>("SELECT * FROM erasure_shard WHERE shard = ? AND done = 0 ORDER BY seq LIMIT 1", shard)
+      .exec<StoredShard>(
+        "SELECT shard, seq, selector, done, payloads FROM erasure_shard WHERE log_epoch = ? AND shard = ? AND done = 0 ORDER BY seq LIMIT 1",
+        this.#log_epoch,
+        shard,
+      )
       .toArray()[0];
     return row === undefined ? null : asShard(row);
   }
 
   waitingShards(): readonly number[] {
     return this.#sql
-      .exec<{ shard: number }>("SELECT DISTINCT shard FROM erasure_shard WHERE done = 0")
+      .exec<{ shard: number }>(
+        "SELECT DISTINCT shard FROM erasure_shard WHERE done = 0 AND log_epoch = ?",
+        this.#log_epoch,
+      )
       .toArray()
       .map(({ shard }) => shard);
   }
 
-  headOf(shard: number): number {
+  headOf(log_epoch: number, shard: number): number {
     return this.#sql
-      .exec<{ n: number }>("SELECT coalesce(max(seq), 0) AS n FROM erasure_shard WHERE shard = ?", shard)
+      .exec<{ n: number }>(
+        "SELECT coalesce(max(seq), 0) AS n FROM erasure_shard WHERE log_epoch = ? AND shard = ?",
+        log_epoch,
+        shard,
+      )
       .one().n;
   }
 
@@ -129,7 +148,12 @@ export class ErasureRows {
   reopen(shard: number, after: number): boolean {
     return (
       this.#sql
-        .exec("UPDATE erasure_shard SET done = 0 WHERE shard = ? AND seq > ? AND done = 1 RETURNING seq", shard, after)
+        .exec(
+          "UPDATE erasure_shard SET done = 0 WHERE log_epoch = ? AND shard = ? AND seq > ? AND done = 1 RETURNING seq",
+          this.#log_epoch,
+          shard,
+          after,
+        )
         .toArray().length > 0
     );
   }
@@ -144,10 +168,11 @@ export class ErasureRows {
   }
 
   /** The `sseq` of the `erasure` leaf that names a record; `null` where none does. */
-  leafOf(shard: number, sseq: number): number | null {
+  leafOf(shard: number, sseq: number, log_epoch = this.#log_epoch): number | null {
     const row = this.#sql
       .exec<Range>(
-        "SELECT first_sseq, last_sseq, leaf_sseq FROM erased_range WHERE shard = ? AND first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
+        "SELECT first_sseq, last_sseq, leaf_sseq FROM erased_range WHERE log_epoch = ? AND shard = ? AND first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
+        log_epoch,
         shard,
         sseq,
       )
@@ -162,7 +187,8 @@ export class ErasureRows {
       let last = first;
       while (sseqs[++at] === last + 1) last++;
       this.#sql.exec(
-        "INSERT INTO erased_range(shard, first_sseq, last_sseq, leaf_sseq) VALUES (?, ?, ?, ?)",
+        "INSERT INTO erased_range(log_epoch, shard, first_sseq, last_sseq, leaf_sseq) VALUES (?, ?, ?, ?, ?)",
+        this.#log_epoch,
         shard,
         first,
         last,

@@ -58,7 +58,7 @@ export class Erasures {
     this.#region = region;
     this.#storage = storage;
     this.#store = store;
-    this.#rows = new ErasureRows(storage);
+    this.#rows = new ErasureRows(storage, region.log_epoch);
     this.#writer = writer;
     this.#rewind = rewind;
   }
@@ -220,13 +220,15 @@ export class Erasures {
   // ── carrying it out ─────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A shard has started, and is at `position` of the journal: behind what it had done, its storage was put back. */
-  headOf(shard: number, position: number): number {
+  headOf(log_epoch: number, shard: number, position: number): number {
+    // Of an epoch that is past nothing is carried out any more; its shard only has to know what it must not show.
+    if (log_epoch !== this.#region.log_epoch) return this.#rows.headOf(log_epoch, shard);
     if (this.#rows.reopen(shard, position)) {
       console.warn(JSON.stringify({ level: "warn", event: "erasures_reapplied", shard, after: position }));
       void this.#arm();
     }
     this.#kick();
-    return this.#rows.headOf(shard);
+    return this.#rows.headOf(log_epoch, shard);
   }
 
   #kick(): void {
@@ -283,16 +285,20 @@ export class Erasures {
     });
   }
 
-  leavesOf(shard: number, sseqs: readonly number[]): Awaited<ReturnType<AuthorityRpc["erasureLeaves"]>> {
+  leavesOf(
+    log_epoch: number,
+    shard: number,
+    sseqs: readonly number[],
+  ): Awaited<ReturnType<AuthorityRpc["erasureLeaves"]>> {
     const leaves = new Map<number, number[]>();
     for (const sseq of sseqs) {
-      const leaf = this.#rows.leafOf(shard, sseq);
+      const leaf = this.#rows.leafOf(shard, sseq, log_epoch);
       if (leaf === null) continue;
       const records = leaves.get(leaf);
       if (records === undefined) leaves.set(leaf, [sseq]);
       else records.push(sseq);
     }
-    return [...leaves].map(([sseq, records]) => ({ sseq, leaf: this.#store.leaves(sseq, 1)[0]!, records }));
+    return [...leaves].map(([sseq, records]) => ({ sseq, leaf: this.#store.leaves(log_epoch, sseq, 1)[0]!, records }));
   }
 
   // ── retention ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -53,6 +53,10 @@ export class CertifiedKeys {
     return this.#store.certified().map(({ jwk }) => jwk);
   }
 
+  ofRole(role: "authority" | "shard" | "log" | "witness"): readonly PublicJwk[] {
+    return this.#store.certified().flatMap((key) => (key.role === role ? [key.jwk] : []));
+  }
+
   /** Keys under which facts are verified. */
   material(): Material {
     if (this.#material === null) {

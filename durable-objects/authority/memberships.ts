@@ -128,7 +128,7 @@ export class Memberships {
 
   /** Tells the log who cosigns. The log keeps it, so a failure here only delays a change until the next start. */
   async #configureLog(membership: Membership): Promise<void> {
-    const told = witnessing(membership, this.#region.name, this.#outside);
+    const told = witnessing(membership, this.#region.name, this.#region.log_epoch, this.#outside);
     if (told === null) return;
     try {
       await regionLog(this.#env, this.#region).configure(told.targets, told.policy);
@@ -138,7 +138,7 @@ export class Memberships {
     }
   }
 
-  /** The keys of the region's log and witness, certified like a shard's the first time they are seen. */
+  /** The keys of the region's logs and witness, certified like a shard's the first time they are seen. */
   async #otherKeys(): Promise<readonly PublicJwk[]> {
     const [log, cosigner] = await Promise.all([
       regionLog(this.#env, this.#region).identity(),
@@ -146,6 +146,8 @@ export class Memberships {
     ]);
     await this.#keys.certify(log.jwk, "log");
     await this.#keys.certify(cosigner.jwk, "witness");
-    return [log.jwk, cosigner.jwk];
+    // Logs of the epochs before stay listed: peers still show what they cosigned of them.
+    const past = this.#keys.ofRole("log").filter(({ kid }) => kid !== log.jwk.kid);
+    return [log.jwk, cosigner.jwk, ...past];
   }
 }

@@ -26,6 +26,12 @@ export class Rewind {
     return this.#noted;
   }
 
+  /** With the new epoch: its log and its shards begin with what this storage has. In the caller's transaction. */
+  lift(): void {
+    this.#store.dropMeta("rewound");
+    this.#noted = false;
+  }
+
   note(evidence: string): void {
     if (this.#noted) return;
     this.#noted = true;

@@ -1,3 +1,4 @@
+import { receiptKid } from "../../src/lineage/receipt.ts";
 import { shardAt, type Env } from "../../src/objects/address.ts";
 import type {
   AuthorityStatus,
@@ -9,6 +10,7 @@ import type {
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import { ShardLeases } from "./leases.ts";
+import type { Epochs } from "./epochs.ts";
 import type { Standing } from "./standing.ts";
 import { pause } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
@@ -24,6 +26,7 @@ export type ShardsRoom = {
   readonly standing: Standing;
   readonly writer: EventWriter;
   readonly rewind: Rewind;
+  readonly epochs: Epochs;
   /** Digest of the active policy, which every lease names. */
   readonly policy: string;
   /** `null`: this region does not exchange events yet, and nothing rests on another. */
@@ -47,6 +50,7 @@ export class Shards {
   readonly #standing: Standing;
   readonly #writer: EventWriter;
   readonly #rewind: Rewind;
+  readonly #epochs: Epochs;
   readonly #policy: string;
   readonly #leases: ShardLeases;
   readonly #others: Others | null;
@@ -59,6 +63,7 @@ export class Shards {
     this.#standing = room.standing;
     this.#writer = room.writer;
     this.#rewind = room.rewind;
+    this.#epochs = room.epochs;
     this.#policy = room.policy;
     this.#others = room.others;
     this.#leases = new ShardLeases(region.shards, Date.now(), FRESHNESS.lease_ms);
@@ -74,6 +79,11 @@ export class Shards {
     if (!Number.isInteger(request.shard) || request.shard < 0 || request.shard >= this.#region.shards) {
       return { ok: false, code: "unknown_shard" };
     }
+    // A shard of another log epoch has the same number and another key.
+    const { name, log_epoch } = this.#region;
+    if (request.key.kid !== receiptKid(name, log_epoch, request.shard, 1)) return { ok: false, code: "unknown_shard" };
+    const closed = this.#epochs.closed;
+    if (closed !== null) return { ok: false, code: "ended", reason: closed };
     if (!(await this.#writer.confirmed())) return { ok: false, code: this.#rewind.noted ? "rewound" : "unconfirmed" };
     await this.#others?.refreshed(request);
     const certified = this.#keys.find(request.key.kid);

@@ -6,6 +6,7 @@ import type { Membership } from "../../src/trust/membership.ts";
 import type { RegionMode } from "../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { AuthorityStore } from "./store.ts";
+import { listsLog } from "./witnessing.ts";
 
 /** How the region stands: the membership in force, whether an administrator froze it, and the mode that follows. */
 export class Standing {
@@ -59,6 +60,8 @@ export class Standing {
   mode(): RegionMode {
     const membership = this.membership;
     const self = membership?.regions.find(({ region }) => region === this.#region.name);
+    // In a new log epoch too: until the peers know its log, nobody witnesses what is decided.
+    if (self !== undefined && !listsLog(self, this.#region.log_epoch)) return "joining";
     if (membership === null || self?.state !== "active" || membership.expires_ms <= Date.now()) return "joining";
     return this.frozen ? "frozen" : "active";
   }

@@ -1,4 +1,4 @@
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { EpochView, PublicJwk } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent, TrustState } from "../../src/trust/events.ts";
@@ -26,6 +26,18 @@ const STEPS = [
    CREATE INDEX erasure_shard_by_seq ON erasure_shard(seq);
    CREATE TABLE erased_range(shard INTEGER NOT NULL, first_sseq INTEGER NOT NULL, last_sseq INTEGER NOT NULL, leaf_sseq INTEGER NOT NULL,
      PRIMARY KEY(shard, first_sseq)) STRICT, WITHOUT ROWID;`,
+  // Numbers begin again in every log epoch; the leaf says which one it was made in.
+  `CREATE TABLE epoch(log_epoch INTEGER PRIMARY KEY, shards INTEGER NOT NULL, began_ms INTEGER NOT NULL, sealing TEXT, next TEXT) STRICT;
+   ALTER TABLE leaf RENAME TO leaf_before;
+   CREATE TABLE leaf(log_epoch INTEGER NOT NULL, sseq INTEGER NOT NULL, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL, salt BLOB NOT NULL, PRIMARY KEY(log_epoch, sseq)) STRICT, WITHOUT ROWID;
+   INSERT INTO leaf SELECT json_extract(CAST(substr(leaf, 2) AS TEXT), '$.log_epoch'), sseq, leaf, leaf_hash, salt FROM leaf_before;
+   DROP TABLE leaf_before;
+   ALTER TABLE erasure_shard ADD COLUMN log_epoch INTEGER NOT NULL DEFAULT 1;
+   ALTER TABLE erased_range RENAME TO erased_before;
+   CREATE TABLE erased_range(log_epoch INTEGER NOT NULL, shard INTEGER NOT NULL, first_sseq INTEGER NOT NULL, last_sseq INTEGER NOT NULL, leaf_sseq INTEGER NOT NULL,
+     PRIMARY KEY(log_epoch, shard, first_sseq)) STRICT, WITHOUT ROWID;
+   INSERT INTO erased_range SELECT 1, shard, first_sseq, last_sseq, leaf_sseq FROM erased_before;
+   DROP TABLE erased_before;`,
 ];
 
 export type EntryRow = {
@@ -105,9 +117,10 @@ export class AuthorityStore extends Rows {
   }
 
   /** The event's leaf, stored with it: an event and its leaf commit together. */
-  addLeaf(sseq: number, leaf: Uint8Array, hash: Uint8Array, salt: Uint8Array): void {
+  addLeaf(log_epoch: number, sseq: number, leaf: Uint8Array, hash: Uint8Array, salt: Uint8Array): void {
     this.sql.exec(
-      "INSERT INTO leaf(sseq, leaf, leaf_hash, salt) VALUES (?, ?, ?, ?)",
+      "INSERT INTO leaf(log_epoch, sseq, leaf, leaf_hash, salt) VALUES (?, ?, ?, ?, ?)",
+      log_epoch,
       sseq,
       blob(leaf),
       blob(hash),
@@ -115,19 +128,23 @@ export class AuthorityStore extends Rows {
     );
   }
 
-  leafHead(): { readonly sseq: number; readonly leaf_hash: Uint8Array | null } {
+  leafHead(log_epoch: number): { readonly sseq: number; readonly leaf_hash: Uint8Array | null } {
     const row = this.sql
-      .exec<{ sseq: number; leaf_hash: ArrayBuffer }>("SELECT sseq, leaf_hash FROM leaf ORDER BY sseq DESC LIMIT 1")
+      .exec<{ sseq: number; leaf_hash: ArrayBuffer }>(
+        "SELECT sseq, leaf_hash FROM leaf WHERE log_epoch = ? ORDER BY sseq DESC LIMIT 1",
+        log_epoch,
+      )
       .toArray()[0];
     return row === undefined
       ? { sseq: 0, leaf_hash: null }
       : { sseq: row.sseq, leaf_hash: new Uint8Array(row.leaf_hash) };
   }
 
-  leafHashes(first: number, last: number): readonly Uint8Array[] {
+  leafHashes(log_epoch: number, first: number, last: number): readonly Uint8Array[] {
     return this.sql
       .exec<{ leaf_hash: ArrayBuffer }>(
-        "SELECT leaf_hash FROM leaf WHERE sseq BETWEEN ? AND ? ORDER BY sseq",
+        "SELECT leaf_hash FROM leaf WHERE log_epoch = ? AND sseq BETWEEN ? AND ? ORDER BY sseq",
+        log_epoch,
         first,
         last,
       )
@@ -135,11 +152,54 @@ export class AuthorityStore extends Rows {
       .map((row) => new Uint8Array(row.leaf_hash));
   }
 
-  leaves(first: number, count: number): readonly Uint8Array[] {
+  leaves(log_epoch: number, first: number, count: number): readonly Uint8Array[] {
     return this.sql
-      .exec<{ leaf: ArrayBuffer }>("SELECT leaf FROM leaf WHERE sseq >= ? ORDER BY sseq LIMIT ?", first, count)
+      .exec<{ leaf: ArrayBuffer }>(
+        "SELECT leaf FROM leaf WHERE log_epoch = ? AND sseq >= ? ORDER BY sseq LIMIT ?",
+        log_epoch,
+        first,
+        count,
+      )
       .toArray()
       .map((row) => new Uint8Array(row.leaf));
+  }
+
+  /** Leaves with the salts of the commitments in them. */
+  saltedLeaves(
+    log_epoch: number,
+    first: number,
+    count: number,
+  ): readonly { readonly leaf: Uint8Array; readonly salt: Uint8Array }[] {
+    return this.sql
+      .exec<{ leaf: ArrayBuffer; salt: ArrayBuffer }>(
+        "SELECT leaf, salt FROM leaf WHERE log_epoch = ? AND sseq >= ? ORDER BY sseq LIMIT ?",
+        log_epoch,
+        first,
+        count,
+      )
+      .toArray()
+      .map(({ leaf, salt }) => ({ leaf: new Uint8Array(leaf), salt: new Uint8Array(salt) }));
+  }
+
+  /** Every log epoch that this region has run, oldest first; none before the first start with this table. */
+  epochs(): readonly EpochView[] {
+    return this.sql
+      .exec<EpochView & Record<string, SqlStorageValue>>(
+        "SELECT log_epoch, shards, began_ms, sealing, next FROM epoch ORDER BY log_epoch",
+      )
+      .toArray();
+  }
+
+  addEpoch(log_epoch: number, shards: number, began_ms: number): void {
+    this.sql.exec("INSERT INTO epoch(log_epoch, shards, began_ms) VALUES (?, ?, ?)", log_epoch, shards, began_ms);
+  }
+
+  setSealing(log_epoch: number, reason: string): void {
+    this.sql.exec("UPDATE epoch SET sealing = ? WHERE log_epoch = ?", reason, log_epoch);
+  }
+
+  setNext(log_epoch: number, reason: string): void {
+    this.sql.exec("UPDATE epoch SET next = ? WHERE log_epoch = ?", reason, log_epoch);
   }
 
   event(seq: number): EventRow | null {

@@ -9,25 +9,46 @@ import { nodeSha256 } from "../platform.ts";
 
 type Member = Membership["regions"][number];
 
-/** The member's key of a role (`<region>.<log_epoch>.<role>.<n>`), as notes know it; `null` where none is listed. */
-function keyOf(member: Member, role: "log" | "witness"): VerifierKey | null {
-  const jwk = member.keys.find(({ kid }) => kid.startsWith(`${member.region}.${member.log_epoch}.${role}.`));
-  const bytes = fromBase64url(jwk?.["x"] ?? "!");
-  if (bytes?.length !== 32) return null;
-  return role === "log"
-    ? verifierKey(logOrigin(member.pdp, member.region, member.log_epoch), SIGNATURE_TYPE.ed25519, bytes, nodeSha256)
-    : verifierKey(witnessName(member.pdp), SIGNATURE_TYPE.cosignature, bytes, nodeSha256);
+/** The member's keys of a role with their log epochs; a kid is `<region>.<log_epoch>.<role>.<n>`. */
+function keysOf(
+  member: Member,
+  role: "log" | "witness",
+): readonly { readonly log_epoch: number; readonly bytes: Uint8Array }[] {
+  return member.keys.flatMap(({ kid, x }) => {
+    const [region, epoch, of] = kid.split(".");
+    const bytes = fromBase64url(x ?? "!");
+    const log_epoch = Number(epoch);
+    return region === member.region && of === role && log_epoch >= 1 && bytes?.length === 32
+      ? [{ log_epoch, bytes }]
+      : [];
+  });
 }
+
+/** The logs of a member as notes know them: every epoch that is listed, so that one that ended is still answered for. */
+const logsOf = (member: Member): readonly (VerifierKey & { readonly log_epoch: number })[] =>
+  keysOf(member, "log").map(({ log_epoch, bytes }) => ({
+    ...verifierKey(logOrigin(member.pdp, member.region, log_epoch), SIGNATURE_TYPE.ed25519, bytes, nodeSha256),
+    log_epoch,
+  }));
+
+/** The witness outlives the epochs, and its key the one that it was made in. */
+function witnessOf(member: Member): VerifierKey | null {
+  const [key] = keysOf(member, "witness");
+  return key === undefined
+    ? null
+    : verifierKey(witnessName(member.pdp), SIGNATURE_TYPE.cosignature, key.bytes, nodeSha256);
+}
+
+/** Whether the membership lists the key of the log that the region runs: before that no peer can witness it. */
+export const listsLog = (member: Member, log_epoch: number): boolean =>
+  logsOf(member).some((log) => log.log_epoch === log_epoch);
 
 const peersIn = (membership: Membership | null, region: string): readonly Member[] =>
   membership?.regions.filter((member) => member.region !== region && member.state !== "removed") ?? [];
 
 /** Verifier keys of the logs that this region's witness serves. */
 export const peerLogKeys = (membership: Membership | null, region: string): readonly string[] =>
-  peersIn(membership, region).flatMap((member) => {
-    const key = keyOf(member, "log");
-    return key === null ? [] : [formatVerifierKey(key)];
-  });
+  peersIn(membership, region).flatMap((member) => logsOf(member).map(formatVerifierKey));
 
 export type Witnessing = { readonly targets: readonly WitnessTarget[]; readonly policy: string };
 
@@ -41,13 +62,14 @@ export type Witnessing = { readonly targets: readonly WitnessTarget[]; readonly 
 export function witnessing(
   membership: Membership,
   region: string,
+  log_epoch: number,
   outside: OutsideWitnesses = NO_OUTSIDE_WITNESSES,
 ): Witnessing | null {
   const self = membership.regions.find((member) => member.region === region);
-  const log = self === undefined ? null : keyOf(self, "log");
-  if (log === null) return null;
+  const log = self === undefined ? undefined : logsOf(self).find((one) => one.log_epoch === log_epoch);
+  if (log === undefined) return null;
   const peers = peersIn(membership, region).flatMap((member) => {
-    const key = keyOf(member, "witness");
+    const key = witnessOf(member);
     return key === null ? [] : [{ name: member.region, key, url: `${member.endpoint}/witness/v1` }];
   });
   // A policy holds a key once. A peer's own witness is none outside, whatever the configuration says.
@@ -64,7 +86,7 @@ export function witnessing(
   return {
     targets: witnesses.map(({ key, url }) => ({ vkey: formatVerifierKey(key), url })),
     policy: formatPolicy({
-      logs: [{ key: log, url: `${self!.endpoint}/log` }],
+      logs: [{ key: log, url: `${self!.endpoint}/logs/${log_epoch}` }],
       witnesses,
       groups: [...groups, ...both],
       quorum: [...groups, ...both].at(-1)?.name ?? null,

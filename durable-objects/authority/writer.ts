@@ -43,6 +43,7 @@ export class EventWriter {
   /** The log's last word. */
   #answer: IntegrateAnswer | null = null;
   #writing: Promise<unknown> = Promise.resolve();
+  #started = false;
 
   constructor(
     env: Env,
@@ -62,19 +63,24 @@ export class EventWriter {
     this.#leaves = new LeafSender(
       {
         source: "trust",
-        hashes: (first, last) => store.leafHashes(first, last),
+        hashes: (first, last) => store.leafHashes(region.log_epoch, first, last),
         integrate: async (message) => (this.#answer = await regionLog(env, region).integrate(message)),
         halt: (reason) => {
           if (reason !== null && this.#contradicted()) this.#rewind.note(`the region log contradicts it (${reason})`);
         },
       },
-      store.leafHead().sseq,
+      store.leafHead(region.log_epoch).sseq,
     );
   }
 
-  /** Asks the log for its mark; the answer comes when it comes. */
+  /** The log epoch is entered: asks its log for the mark; the answer comes when it comes. */
   start(): void {
-    this.#leaves.notify(this.#store.leafHead().sseq);
+    this.#started = true;
+    this.#notify();
+  }
+
+  #notify(): void {
+    if (this.#started) this.#leaves.notify(this.#store.leafHead(this.#region.log_epoch).sseq);
   }
 
   /**
@@ -118,7 +124,7 @@ export class EventWriter {
         this.#addLeaf(event);
         return outcome;
       });
-      if (!refused) this.#leaves.notify(this.#store.leafHead().sseq);
+      if (!refused) this.#notify();
       return { revision: this.#store.revision(), result };
     });
     // The queue goes on after a failure; the failed caller has the rejection.
@@ -132,9 +138,9 @@ export class EventWriter {
    */
   record<T>(turn: (leaf: (kind: StateKind, body: JsonObject, t_ms: number, salt?: Uint8Array) => number) => T): T {
     const result = this.#store.transaction(() =>
-      turn((kind, body, t_ms, salt = new Uint8Array(0)) => this.#storeLeaf(kind, body, t_ms, salt)),
+      turn((kind, body, t_ms, salt = new Uint8Array(0)) => this.storeLeaf(kind, body, t_ms, salt)),
     );
-    this.#leaves.notify(this.#store.leafHead().sseq);
+    this.#notify();
     return result;
   }
 
@@ -161,15 +167,17 @@ export class EventWriter {
   #addLeaf(event: TrustEvent): void {
     const salt = randomBytes(COMMITMENT_SALT_BYTES);
     const commit = commitment("input", salt, eventText(event), nodeSha256);
-    this.#storeLeaf("trust.event", { commit, event: event.kind, seq: event.seq }, event.issued_at_ms, salt);
+    this.storeLeaf("trust.event", { commit, event: event.kind, seq: event.seq }, event.issued_at_ms, salt);
   }
 
-  #storeLeaf(kind: StateKind, body: JsonObject, t_ms: number, salt: Uint8Array): number {
-    const head = this.#store.leafHead();
+  /** In the newest epoch that was entered: one that is configured and not entered yet gets it then. */
+  storeLeaf(kind: StateKind, body: JsonObject, t_ms: number, salt: Uint8Array): number {
+    const log_epoch = this.#store.epochs().at(-1)?.log_epoch ?? this.#region.log_epoch;
+    const head = this.#store.leafHead(log_epoch);
     const leaf = encodeStateRecord({
       body,
       kind,
-      log_epoch: this.#region.log_epoch,
+      log_epoch,
       prev: head.leaf_hash === null ? null : base64url(head.leaf_hash),
       region: this.#region.name,
       source: "trust",
@@ -177,7 +185,7 @@ export class EventWriter {
       t: t_ms,
       v: 1,
     });
-    this.#store.addLeaf(head.sseq + 1, leaf, leafHash(leaf, nodeSha256), salt);
+    this.#store.addLeaf(log_epoch, head.sseq + 1, leaf, leafHash(leaf, nodeSha256), salt);
     return head.sseq + 1;
   }
 }

@@ -1,4 +1,4 @@
-import { base64url, equalBytes, fromBase64url } from "../../src/base/bytes.ts";
+import { base64url, concat, equalBytes, fromBase64url } from "../../src/base/bytes.ts";
 import { formatAddCheckpoint, readCosignatures, readTreeSize } from "../../src/lineage/add-checkpoint.ts";
 import { checkpointText } from "../../src/lineage/checkpoint.ts";
 import { verifierOf } from "../../src/lineage/cosignature.ts";
@@ -26,7 +26,9 @@ import type {
   CoverageMessage,
   IntegrateAnswer,
   IntegrateMessage,
+  LogEnding,
   LogPosition,
+  LogState,
   LogStatus,
   ProofAnswer,
   WitnessTarget,
@@ -54,6 +56,19 @@ const LONGEST_TIMER_MS = 10_000;
 const UNREACHABLE = "unreachable";
 const SHOWN_INCIDENTS = 20;
 
+/** What lies around a log: the one before it, and who has to hear that it takes nothing more. */
+export type Surroundings = {
+  /** Whether this is the log of the epoch that the region is configured for: only that one ever begins. */
+  readonly current: boolean;
+  /** How the log of the epoch before ended; `null` for the first. */
+  readonly previous: (() => Promise<LogEnding>) | null;
+  /** In the background; whoever is not reached hears it with its next leaves. */
+  readonly tell: (reason: string) => void;
+};
+
+const ALONE: Surroundings = { current: true, previous: null, tell: () => undefined };
+const BEGIN_MS = 1_000;
+
 type Identity = { readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk };
 
 /**
@@ -80,8 +95,12 @@ export class Log {
   #marked = 0;
   #alarm_ms = 0;
   readonly #setAlarm: (t_ms: number) => void;
+  readonly #around: Surroundings;
+  /** Why it has not begun; `null` once there is a genesis leaf. */
+  #waiting: string | null = null;
 
-  constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch) {
+  constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch, around = ALONE) {
+    this.#around = around;
     this.#region = region;
     this.#store = new LogStore(storage);
     this.#send = send;
@@ -89,7 +108,7 @@ export class Log {
     // Where that fails it is set again with the next thing to do.
     this.#setAlarm = (t_ms) => void storage.setAlarm(t_ms).catch(() => (this.#alarm_ms = 0));
     this.reads = new Reads(this.#store, {
-      halted: () => this.halted !== null,
+      halted: () => this.closed !== null,
       append: (bodies, also) => {
         const leaves = bodies.map((body) => ({ kind: "read" as const, body }));
         this.#appendAll(leaves, also);
@@ -109,12 +128,14 @@ export class Log {
     this.#targets = JSON.parse(this.#store.meta("witnesses") ?? "[]") as WitnessTarget[];
     this.#readPolicy();
     this.#reload();
-    if (this.#tree.size === 0) {
-      this.#appendOwn("log.genesis", { kid: this.#signing.kid, previous: null, shards: this.#region.shards });
-    }
+    if (this.#tree.size === 0 && this.halted === null) this.#begin();
     this.reads.start();
     // It went away between a growth and its checkpoint.
     if ((this.#store.newest()?.size ?? 0) < this.#tree.size) this.#checkpointSoon();
+    const ended = this.halted ?? this.#sealed;
+    if (ended !== null) this.#around.tell(ended);
+    // A final checkpoint that a witness has not seen yet.
+    if (this.#sealed !== null && this.#store.newestAnchored()?.size !== this.#tree.size) this.#checkpointSoon();
   }
 
   /** There is one alarm: the earliest asker has it, and whoever finds nothing to do when it rings asks again. */
@@ -129,7 +150,7 @@ export class Log {
     this.#alarm_ms = 0;
     try {
       this.reads.wake();
-      const unmarked = this.#tree.size > this.#marked;
+      const unmarked = this.closed === null && this.#tree.size > this.#marked;
       if (unmarked || this.#unreached) await this.publish(unmarked);
     } catch (cause) {
       this.#failed(cause);
@@ -154,8 +175,116 @@ export class Log {
       this.#halt("log_damaged", "the tree differs from its signed checkpoint", newest.note);
   }
 
+  /**
+   * The first leaf. After another epoch it names that one's last checkpoint, and what ended it, so that one log leads
+   * to the next; until that epoch has ended there is nothing to name, and this log takes nothing.
+   */
+  #begin(): void {
+    const { current, previous } = this.#around;
+    if (!current) this.#waiting = `log epoch ${this.#region.log_epoch} is not the one that this region runs`;
+    else if (previous === null) this.#appendAll([this.#genesis(null)], () => undefined);
+    else {
+      this.#waiting = `it has not heard how log epoch ${this.#region.log_epoch - 1} ended`;
+      void this.#beginAfter(previous);
+    }
+  }
+
+  async #beginAfter(previous: () => Promise<LogEnding>): Promise<void> {
+    const before = this.#region.log_epoch - 1;
+    for (;;) {
+      try {
+        const { state, note, incident } = await previous();
+        if (state === "sealed" || state === "halted") {
+          const told =
+            incident === null ? [] : [{ kind: "incident" as const, body: incidentBody(incident, before, nodeSha256) }];
+          this.#appendAll([this.#genesis(note), ...told], (first) => {
+            if (incident !== null) this.#store.addIncident(incident, first + 1);
+          });
+          this.#waiting = null;
+          return;
+        }
+        this.#waiting = `log epoch ${before} is ${state}: seal it first (docs/operations/new-epoch.md)`;
+      } catch (cause) {
+        const message = cause instanceof Error ? cause.message : "unknown";
+        console.warn(JSON.stringify({ level: "warn", event: "previous_log_silent", origin: this.origin, message }));
+      }
+      await new Promise((resolve) => setTimeout(resolve, BEGIN_MS));
+    }
+  }
+
+  #genesis(previous: string | null): { readonly kind: StateKind; readonly body: JsonObject } {
+    return { kind: "log.genesis", body: { kid: this.#signing.kid, previous, shards: this.#region.shards } };
+  }
+
   get halted(): string | null {
     return this.#store.meta("halted");
+  }
+
+  get #sealed(): string | null {
+    return this.#store.meta("sealed");
+  }
+
+  /** Why this log takes no more leaves; `null` while it does. */
+  get closed(): string | null {
+    return this.halted ?? this.#sealed ?? this.#waiting;
+  }
+
+  get #state(): LogState {
+    if (this.halted !== null) return "halted";
+    if (this.#sealed !== null) return "sealed";
+    if (this.#waiting !== null) return "waiting";
+    return this.#store.meta("sealing") === null ? "open" : "sealing";
+  }
+
+  // ── the end of an epoch ─────────────────────────────────────────────────────────────────────────────────────────
+
+  beginSeal(): LogStatus {
+    if (this.#state === "open") this.#store.setMeta("sealing", "1");
+    return this.status();
+  }
+
+  async finishSeal(marks: Readonly<Record<string, number>>): Promise<LogStatus> {
+    const have = this.#store.marks();
+    if (this.#state === "sealing" && Object.entries(marks).every(([source, mark]) => (have[source] ?? 0) >= mark)) {
+      const reason = `log epoch ${this.#region.log_epoch} is sealed`;
+      this.#appendAll([{ kind: "log.seal", body: { marks: have } }], () => this.#store.setMeta("sealed", reason));
+      await this.#store.sync();
+      this.#around.tell(reason);
+      await this.publish();
+    }
+    return this.status();
+  }
+
+  ending(): LogEnding {
+    const halted = this.halted;
+    const newest = this.#store.newest();
+    if (halted === null) {
+      // The last checkpoint covers the last leaf; until it is signed there is nothing to begin the next log with.
+      const state = this.#sealed !== null && newest?.size !== this.#tree.size ? "sealing" : this.#state;
+      return { state, note: newest?.note ?? null, incident: null };
+    }
+    const [latest] = this.#store.incidents(1, "log");
+    // A halt of a release that kept no incidents has its reason only.
+    const unknown = {
+      what: "log_damaged",
+      source: "log",
+      detail: halted,
+      evidence: null,
+      t_ms: 0,
+      sseq: null,
+    } as const;
+    const { sseq: _, ...incident } = latest ?? unknown;
+    return { state: "halted", note: this.bestCheckpoint()?.note ?? null, incident };
+  }
+
+  hashes(source: string, from_sseq: number, count: number): Uint8Array {
+    const found: Uint8Array[] = [];
+    for (let at = 0; at < Math.min(count, MAX_HASHES); at++) {
+      const hash = this.#hashOf(source, from_sseq + at);
+      if (hash === null) break;
+      found.push(hash);
+    }
+    return concat(...found);
   }
 
   /** For good: the reason and what proves it are kept, for the log of the next epoch to begin with. */
@@ -166,14 +295,16 @@ export class Log {
       this.#store.addIncident({ what, source: "log", detail: reason, evidence, t_ms: Date.now() }, null);
     });
     console.error(JSON.stringify({ level: "error", event: "log_halted", origin: this.origin, reason }));
+    this.#around.tell(reason);
   }
 
   // ── integrating ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   integrate(message: IntegrateMessage): IntegrateAnswer {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
-    const halted = this.halted;
-    if (halted !== null) return { ok: false, code: "halted", reason: halted };
+    const ended = this.halted ?? this.#sealed;
+    if (ended !== null) return { ok: false, code: "halted", reason: ended };
+    if (this.#waiting !== null) return { ok: false, code: "waiting", reason: this.#waiting };
     const { source, from_sseq, hashes } = message;
     const count = hashes.length / HASH;
     if (
@@ -278,7 +409,7 @@ export class Log {
     kind: StateKind,
     body: JsonObject,
   ): { readonly ok: boolean; readonly sseq: number; readonly index: number } {
-    return this.halted === null ? { ok: true, ...this.#appendOwn(kind, body) } : { ok: false, sseq: 0, index: 0 };
+    return this.closed === null ? { ok: true, ...this.#appendOwn(kind, body) } : { ok: false, sseq: 0, index: 0 };
   }
 
   /**
@@ -289,7 +420,7 @@ export class Log {
     const incident: Incident = { ...found, t_ms: Date.now() };
     if (this.#store.hasIncident(incident)) return;
     console.error(JSON.stringify({ level: "error", event: "incident", origin: this.origin, ...found, evidence: null }));
-    if (this.halted !== null) return this.#store.addIncident(incident, null);
+    if (this.closed !== null) return this.#store.addIncident(incident, null);
     const body = incidentBody(incident, this.#region.log_epoch, nodeSha256);
     this.#appendAll([{ kind: "incident", body }], (sseq) => this.#store.addIncident(incident, sseq));
   }
@@ -372,6 +503,9 @@ export class Log {
     const [newest, anchored] = [this.#store.newest(), this.#store.newestAnchored()];
     return {
       origin: this.origin,
+      log_epoch: this.#region.log_epoch,
+      state: this.#state,
+      closed: this.closed,
       size: this.#tree.size,
       root: base64url(this.#tree.root()),
       halted: this.halted,
@@ -457,11 +591,11 @@ export class Log {
 
   /** Signs the tree as it stands, and asks the witnesses. Ed25519 is deterministic: after a crash the same note. */
   async publish(heartbeat = false): Promise<void> {
-    if (this.halted !== null) return;
+    if (this.halted !== null || this.#tree.size === 0) return;
     const now = Date.now();
     // At the first checkpoint after a start in any case: a log that was put back grows, and meets its witnesses.
     const due = this.#tree.size > this.#marked && now - this.#lastHeartbeat > HEARTBEAT_MS;
-    if (heartbeat || due || this.#lastHeartbeat === 0) {
+    if (this.#sealed === null && (heartbeat || due || this.#lastHeartbeat === 0)) {
       this.#lastHeartbeat = now;
       this.#appendOwn("log.heartbeat", { marks: this.#store.marks() });
       this.#marked = this.#tree.size;

@@ -201,8 +201,8 @@ export class LogStore extends Rows {
     );
   }
 
-  /** The newest `limit`, oldest first. */
-  incidents(limit: number): readonly (Incident & { readonly sseq: number | null })[] {
+  /** The newest `limit`, oldest first; of one source where it is named. */
+  incidents(limit: number, source: string | null = null): readonly (Incident & { readonly sseq: number | null })[] {
     return this.sql
       .exec<{
         source: string;
@@ -211,7 +211,11 @@ export class LogStore extends Rows {
         evidence: string | null;
         t_ms: number;
         sseq: number | null;
-      }>("SELECT source, what, detail, evidence, t_ms, sseq FROM incident ORDER BY id DESC LIMIT ?", limit)
+      }>(
+        "SELECT source, what, detail, evidence, t_ms, sseq FROM incident WHERE source = coalesce(?, source) ORDER BY id DESC LIMIT ?",
+        source,
+        limit,
+      )
       .toArray()
       .toReversed();
   }

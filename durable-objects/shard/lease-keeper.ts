@@ -14,6 +14,8 @@ export type LeasePorts = {
   readonly trust: ShardTrust;
   /** Resolves when the log has said how far it has this source, which comes before any lease. */
   readonly marked: () => Promise<void> | null;
+  /** Whether nothing is decided here any more: no lease is asked for. */
+  readonly over: () => boolean;
   readonly now: () => number;
   readonly request: (wanted: Wanted) => LeaseRequest;
   readonly send: (request: LeaseRequest) => Promise<LeaseAnswer>;
@@ -41,12 +43,12 @@ export class LeaseKeeper {
    * rests on a region of which nothing fresh is known, or asks for more than is known.
    */
   async ensure(wanted: Wanted = NOTHING_WANTED): Promise<void> {
-    const { trust, marked, now } = this.#ports;
+    const { trust, marked, now, over } = this.#ports;
     const mark = marked();
     if (mark !== null) await Promise.race([mark, pause(FRESHNESS.refresh_wait_ms)]);
     const at = now();
     const more = wanted.wanted.length > 0 || Object.keys(wanted.need).length > 0;
-    if (this.isYoung(at) && !more) return;
+    if (over() || (this.isYoung(at) && !more)) return;
     // A refresh under way may have left without these wishes: the next one takes them along.
     if (more && this.#refreshing !== null && !covers(this.#asked, wanted)) {
       await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms / 2)]);

@@ -75,8 +75,14 @@ export class Shard implements Turn {
   readonly #trust: ShardTrust;
   readonly #leaves: LeafSender;
   readonly #anchoring: ShardAnchoring;
-  /** Why this source may not go on; `null` while log and source agree. */
-  #halted: string | null = "the region log has not yet said how far it has this source";
+  /** Why this source may not go on, as the log answers to its leaves; `null` while log and source agree. */
+  #apart: string | null = "the region log has not yet said how far it has this source";
+  #heard = false;
+  /** Why nothing is decided here any more: the log told, an operator sealed, or the epoch is past. For good. */
+  #ended: string | null = null;
+  get #halted(): string | null {
+    return this.#ended ?? this.#apart;
+  }
   readonly #commit: GroupCommit;
   readonly #lease: LeaseKeeper;
   /** Calls and withheld records that one signature covers (`lineage/receipt`). */
@@ -118,11 +124,13 @@ export class Shard implements Turn {
     witnessed: false,
   };
 
-  constructor(storage: DurableObjectStorage, env: Env, region: Region, shard: number) {
+  /** `past`: of an epoch that the region has left. It is read, and takes part in nothing. */
+  constructor(storage: DurableObjectStorage, env: Env, region: Region, shard: number, past = false) {
     this.#env = env;
     this.#config = region;
     this.shard = shard;
     this.store = new ShardStore(storage);
+    this.#ended = past ? `log epoch ${region.log_epoch} has ended` : this.store.meta("sealed");
     this.#trust = new ShardTrust(region.name, this.store, new Pseudonyms(region.secrets));
     this.trust = this.#trust.view();
     this.policy = activePolicy(this.#config);
@@ -150,7 +158,8 @@ export class Shard implements Turn {
         hashes: (first, last) => this.store.leafHashes(first, last),
         integrate: (message) => regionLog(env, region).integrate(message),
         halt: (reason, what) => {
-          this.#halted = reason;
+          this.#apart = reason;
+          this.#heard = true;
           if (reason !== null && what !== null)
             void tellIncident(env, region, { what, source: `shard/${shard}`, detail: reason, evidence: null });
         },
@@ -180,8 +189,13 @@ export class Shard implements Turn {
       marked: () => (this.#leaves.mark === null ? this.#leaves.ready : null),
       now: () => this.#clock(),
       request: (wanted) => this.#trust.leaseRequest(this.shard, this.#signing.publicJwk, wanted),
+      over: () => this.#isOver,
       // A new stub each time: one that threw is never used again.
-      send: (request) => authority(this.#env, this.#config).lease(request),
+      send: async (request) => {
+        const answer = await authority(this.#env, this.#config).lease(request);
+        if (!answer.ok && answer.code === "ended") this.halt(answer.reason);
+        return answer;
+      },
       settled: () => this.#commit.settled(),
       failed: (message) => {
         console.warn(JSON.stringify({ level: "warn", event: "lease_refresh_failed", shard: this.shard, message }));
@@ -192,8 +206,8 @@ export class Shard implements Turn {
   /** Makes the shard's own key at first start, loads it ever after. Nothing else may run before it is done. */
   async start(): Promise<void> {
     this.#signing = await ownSigningKey(this.store, receiptKid(this.region, this.log_epoch, this.shard, 1));
-    // Asks the log for its mark; the answer comes when it comes.
-    this.#leaves.notify(this.writer.sseq);
+    // Asks the log for its mark; the answer comes when it comes. A sealed one too: it may have more to send.
+    if (this.#ended === null || this.store.meta("sealed") !== null) this.#leaves.notify(this.writer.sseq);
     void this.#askJournal();
   }
 
@@ -212,6 +226,7 @@ export class Shard implements Turn {
     if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
     if (!this.#lease.isYoung(received)) await this.#lease.ensure();
     if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
+    if (this.#isOver) return this.#turnedAway(message.items.length, "lineage_halted");
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
     if (facts !== null && (message.at_least !== null || this.#trust.unheard(received))) {
@@ -233,6 +248,7 @@ export class Shard implements Turn {
   async search(message: SearchMessage): Promise<SearchAnswer> {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
     await this.#lease.ensure();
+    if (this.#isOver) return nothingFound("lineage_halted", this.continuity());
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null && this.#neverLeased) return nothingFound("trust_lease_expired", this.continuity());
     if (facts === null) return { ok: false, code: "stale_facts" };
@@ -265,7 +281,34 @@ export class Shard implements Turn {
     return this.#trust.material === null;
   }
 
+  /** It is known that nothing is decided here, whoever asks: no lease and no key material is needed to say so. */
+  get #isOver(): boolean {
+    return this.#ended !== null || (this.#heard && this.#apart !== null);
+  }
+
+  halt(reason: string): void {
+    this.#ended ??= reason;
+  }
+
+  /** Durable before anything else, so that a crash on the way leaves a shard that denies. */
+  async seal(reason: string): Promise<{ readonly last: number }> {
+    if (this.store.meta("sealed") === null) this.store.setMeta("sealed", reason);
+    this.#ended = reason;
+    // What is under way is released or withheld, and what is owed for that follows in a flush of its own.
+    for (let tries = 0; ; tries++) {
+      await this.#commit.settled();
+      if (this.#commit.waiting === 0 && this.#owed.length + this.#paying.length === 0) break;
+      if (tries === 1_000) throw new Error("decisions are still under way");
+      await pause(5);
+    }
+    await this.store.sync();
+    const last = this.writer.sseq;
+    this.#leaves.notify(last);
+    return { last };
+  }
+
   #unknownCaller(): RunAnswer {
+    if (this.#isOver) return { ok: false, code: "denied", reason: "lineage_halted" };
     return this.#neverLeased
       ? { ok: false, code: "denied", reason: "trust_lease_expired" }
       : { ok: false, code: "stale_facts", reason: null };
@@ -513,7 +556,11 @@ export class Shard implements Turn {
 
   async #askJournal(): Promise<void> {
     try {
-      const head = await authority(this.#env, this.#config).erasureHead(this.shard, this.#eraser.position);
+      const head = await authority(this.#env, this.#config).erasureHead(
+        this.log_epoch,
+        this.shard,
+        this.#eraser.position,
+      );
       this.#journalHead ??= head;
     } catch {
       // Asked again by the next read; until there is an answer no payload is read.

@@ -98,11 +98,12 @@ function adminProblem(code: Extract<AdminResult<unknown>, { ok: false }>["code"]
   }
 }
 
-const reasoned = (operation: "freeze" | "unfreeze"): Handler =>
+const reasoned = (operation: "freeze" | "unfreeze" | "sealEpoch" | "nextEpoch"): Handler =>
   door(operation, async (call) => {
     const input = await body(call, freezeBody);
     if (!input.ok) return input;
-    return done(await call.ask((stub) => stub[operation](input.value.reason, call.admin.id)));
+    const { reason } = input.value;
+    return done<unknown>(await call.ask<AdminResult<unknown>>((stub) => stub[operation](reason, call.admin.id)));
   });
 
 /** The one thing that the body names. */
@@ -195,6 +196,9 @@ export const adminHandlers = {
     return done(asked);
   }),
 
+  epochStatus: door("epochStatus", async ({ ask }) => shown(await ask((stub) => stub.epochStatus()))),
+  sealEpoch: reasoned("sealEpoch"),
+  nextEpoch: reasoned("nextEpoch"),
   freeze: reasoned("freeze"),
   unfreeze: reasoned("unfreeze"),
 } as const satisfies Readonly<Record<string, Handler>>;

@@ -31,12 +31,17 @@ const WIDE: ReadonlySet<string> = new Set([
   "/lineage/v1/decisions/{id}",
   "/lineage/v1/decisions/{id}/proof",
   "/log/tile/{tile}",
+  "/logs/{epoch}/tile/{tile}",
 ]);
 
+/** Of several parameters the last one is wide. */
+const isWide = (path: string, at: number): boolean => WIDE.has(path) && at === path.lastIndexOf("{");
+
 /** `/a/{b}` as Hono writes it. */
-export const honoPath = (path: string): string => path.replaceAll(/\{([a-z]+)\}/g, WIDE.has(path) ? ":$1{.+}" : ":$1");
+export const honoPath = (path: string): string =>
+  path.replaceAll(/\{([a-z]+)\}/g, (_, name: string, at: number) => `:${name}${isWide(path, at) ? "{.+}" : ""}`);
 
 const pattern = (path: string): RegExp => {
   const literal = path.replaceAll(/[.]/g, String.raw`\$&`);
-  return new RegExp(`^${literal.replaceAll(/\{[a-z]+\}/g, WIDE.has(path) ? ".+" : "[^/]+")}$`);
+  return new RegExp(`^${literal.replaceAll(/\{[a-z]+\}/g, (_, at: number) => (isWide(path, at) ? ".+" : "[^/]+"))}$`);
 };

@@ -20,6 +20,8 @@ export type Deps = {
   readonly witness: () => WitnessRpc;
   /** Home shard of a run (`objects/address`). */
   readonly homeOf: (run: string) => number;
+  /** The same of another log epoch of this region. */
+  readonly epoch: (of: Pick<Region, "log_epoch" | "shards">) => Pick<Deps, "region" | "shard" | "regionLog" | "homeOf">;
   readonly admin_keys: readonly AdminKey[];
   /** Unix milliseconds. */
   readonly now: () => number;

@@ -35,7 +35,8 @@ export async function evaluateOne(
     options.run,
   );
   if (isInvalid(text)) return refuse(bad(invalidText(text)), "text");
-  if (options.run !== null && !namesRunHere(room, options.run)) return locally(room, "run_unknown");
+  const elsewhere = options.run === null ? null : runElsewhere(room, options.run);
+  if (elsewhere !== null) return locally(room, elsewhere);
 
   const implicit = options.run === null ? implicitRun(room, state.caller.pep, options.idempotency_key) : null;
   const run = options.run ?? implicit!;
@@ -86,8 +87,13 @@ function locally(room: Room, reason: ReasonCode): Response {
   return json(deny(reason));
 }
 
-/** Whether a run id is one that a shard of this region can know. */
-export const namesRunHere = (room: Room, run: string): boolean => parseRunId(run)?.region === room.region.name;
+/** Why no shard of this log epoch can know a run; `null` where one may. Runs end with the epoch they began in. */
+export function runElsewhere(room: Room, run: string): "run_unknown" | "run_closed" | null {
+  const { name, log_epoch } = room.region;
+  const parts = parseRunId(run);
+  if (parts?.region !== name || parts.log_epoch > log_epoch) return "run_unknown";
+  return parts.log_epoch < log_epoch ? "run_closed" : null;
+}
 
 const IMPLICIT = utf8("interlock-implicit-run\0");
 

@@ -7,7 +7,7 @@ import { readItems, type BatchItem } from "./batch-items.ts";
 import { execute, type Executed, type Group, type Planned } from "./batch-plan.ts";
 import { isInvalid } from "./canonical-request.ts";
 import type { Arrival, Room } from "./deps.ts";
-import { evaluateOne, implicitRun, namesRunHere } from "./evaluation.ts";
+import { evaluateOne, implicitRun, runElsewhere } from "./evaluation.ts";
 import { evidenceHeaders } from "./evidence-headers.ts";
 import { readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText } from "./json-text.ts";
@@ -105,7 +105,8 @@ function planItems(
       }
       return { kind: "ask", shard: current.shard, item: { request: item.text, run: current.run } };
     }
-    if (!namesRunHere(room, item.run)) return { kind: "deny", reason: "run_unknown" };
+    const elsewhere = runElsewhere(room, item.run);
+    if (elsewhere !== null) return { kind: "deny", reason: elsewhere };
     return { kind: "ask", shard: room.homeOf(item.run), item: { request: item.text, run: item.run } };
   };
   const plan = items.map((item) => {

@@ -1,5 +1,4 @@
 import { base64url } from "../base/bytes.ts";
-import { parseRunId } from "../base/ids.ts";
 import { buildEvidence, type RecordInput } from "../lineage/build-evidence.ts";
 import { encodeEvidence } from "../lineage/evidence.ts";
 import { logOrigin } from "../lineage/names.ts";
@@ -9,10 +8,11 @@ import { TileTree } from "../lineage/tile-reader.ts";
 import type { LineageAnswer, RunExport } from "../objects/shard.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
+import { sourceOf } from "./epochs.ts";
 import { readerDoor, unread } from "./lineage.ts";
 import { recordRead } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
-import { UNKNOWN_RUN } from "./runs.ts";
+import { roomOfRun, UNKNOWN_RUN } from "./runs.ts";
 
 /** Records in one RPC. */
 const PAGE = 1_000;
@@ -33,8 +33,10 @@ const BUSY: Problem = unavailable("the evidence cannot be put together now; retr
  */
 export const evidence: Handler = readerDoor(async (room, _arrival, _request, params, reader) => {
   const run = params["run"] ?? "";
-  if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
-  const read = await readRun(room, run);
+  const in_epoch = await roomOfRun(room, run);
+  if (!in_epoch.ok) return refuse(in_epoch.error, "problem");
+  const at = in_epoch.value;
+  const read = await readRun(at, run);
   if (!read.ok) return refuse(unread(read.code, UNKNOWN_RUN), "problem");
   const exported = read.value;
   if (exported.next_before_sseq !== null)
@@ -43,19 +45,19 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
       "problem",
     );
 
-  const source = `shard/${room.homeOf(run)}`;
+  const source = `shard/${at.homeOf(run)}`;
   const last = exported.records.at(-1)!.sseq;
   // First the run's last record, then its head: a head in the log says how long the run was, so it comes after it.
-  if (!(await integrated(room, source, last))) return refuse(LATER, "problem");
+  if (!(await integrated(at, source, last))) return refuse(LATER, "problem");
   const erased = exported.records.flatMap(({ sseq, payload }) => (payload === "erased" ? [sseq] : []));
-  const erasures = await erasuresOf(room, room.homeOf(run), erased);
-  const head = await room.regionLog().appendOwn("run.head", {
+  const erasures = await erasuresOf(at, at.homeOf(run), erased);
+  const head = await at.regionLog().appendOwn("run.head", {
     head: base64url(exported.run.head),
-    run: saltedRunHash(exported.run.salt, run, room.sha256),
+    run: saltedRunHash(exported.run.salt, run, at.sha256),
     seq: exported.run.seq,
   });
-  const checkpoint = head.ok ? await coveringCheckpoint(room, head.index) : await room.regionLog().bestCheckpoint();
-  const indexes = await room.regionLog().indexes(
+  const checkpoint = head.ok ? await coveringCheckpoint(at, head.index) : await at.regionLog().bestCheckpoint();
+  const indexes = await at.regionLog().indexes(
     source,
     exported.records.map(({ sseq }) => sseq),
   );
@@ -64,31 +66,31 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
     payload,
     index: indexes[at] ?? null,
   }));
-  const [headLeaf] = head.ok ? await room.regionLog().ownLeaves(head.sseq, 1) : [];
+  const [headLeaf] = head.ok ? await at.regionLog().ownLeaves(head.sseq, 1) : [];
   const tree =
     checkpoint === null
       ? null
-      : new TileTree(checkpoint.size, (level, n, width) => room.regionLog().tile(level, n, width), room.sha256);
-  const { name, pdp, log_epoch } = room.region;
+      : new TileTree(checkpoint.size, (level, n, width) => at.regionLog().tile(level, n, width), at.sha256);
+  const { name, pdp, log_epoch } = at.region;
   const built = await buildEvidence(
     {
       region: name,
       log_epoch,
       origin: logOrigin(pdp, name, log_epoch),
-      exported_at_ms: room.now(),
+      exported_at_ms: at.now(),
       run: { id: run, salt: exported.run.salt },
       records,
       erasures,
       head: headLeaf === undefined ? null : { index: head.index, leaf: headLeaf },
       checkpoint: checkpoint?.note ?? null,
-      policy: await room.regionLog().tlogPolicy(),
+      policy: await at.regionLog().tlogPolicy(),
     },
     tree,
-    room.sha256,
+    at.sha256,
   );
   if (!built.ok)
     return refuse({ ...BUSY, detail: `the evidence cannot be put together: ${built.error.message}` }, "problem");
-  const ranges = readRanges(exported.records.map(({ sseq }) => ({ source, sseq })));
+  const ranges = readRanges(exported.records.map(({ sseq }) => ({ source: sourceOf(room, at, source), sseq })));
   const unrecorded = await recordRead(room, reader, { what: "evidence", query: run, count: records.length, ranges });
   if (unrecorded !== null) return refuse(unrecorded, "problem");
   return new Response(encodeEvidence(built.value), {
@@ -151,7 +153,7 @@ async function erasuresOf(
     const leaves = new Map<number, Uint8Array>();
     let named = 0;
     for (const page of pages)
-      for (const { sseq, leaf, records } of await room.authority().erasureLeaves(home, page)) {
+      for (const { sseq, leaf, records } of await room.authority().erasureLeaves(room.region.log_epoch, home, page)) {
         leaves.set(sseq, leaf);
         named += records.length;
       }

@@ -76,6 +76,7 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
     if (authority.mode === "joining")
       problems.push("the region holds no valid signed membership: enrol it (interlock region enrol)");
     if (authority.mode === "frozen") problems.push("the region is frozen by an operator");
+    if (authority.epoch_problem !== null) problems.push(authority.epoch_problem);
     if (authority.rewound !== null) problems.push(`no lease is granted: ${authority.rewound}`);
     if (authority.policy_problem !== null) problems.push(`no valid policy is active: ${authority.policy_problem}`);
     for (const pack of authority.packs) {
@@ -88,6 +89,7 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
     else if (shard.denies !== null) problems.push(`shard ${index} denies: ${shard.denies}`);
   });
   if (log !== null && log.halted !== null) problems.push(`the region log is halted: ${log.halted}`);
+  else if (log !== null && log.closed !== null) problems.push(`the region log takes nothing: ${log.closed}`);
   return problems;
 }
 

@@ -1,11 +1,12 @@
-import { parseDecisionId, parseRunId } from "../base/ids.ts";
+import { parseDecisionId } from "../base/ids.ts";
 import type { Handler } from "./access.ts";
 import { callShard } from "./ask-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
+import { roomIn } from "./epochs.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
 import { inTurn, rangesOfIds, recordRead, requireReader, type Reader } from "./reading.ts";
 import { json, refuse, unavailable, type Problem } from "./reply.ts";
-import { reasonProblem, UNKNOWN_RUN } from "./runs.ts";
+import { reasonProblem, roomOfRun, UNKNOWN_RUN } from "./runs.ts";
 import { readRunQuery } from "./schemas/runs.ts";
 import { readQuery } from "./schema-input.ts";
 
@@ -34,14 +35,16 @@ export const lineageHandlers = {
   readDecision: readerDoor(async (room, arrival, _request, params, reader) => {
     const id = params["id"] ?? "";
     const parts = parseDecisionId(id);
-    const { name, log_epoch, shards } = room.region;
-    if (parts === null || parts.region !== name || parts.log_epoch !== log_epoch || parts.shard >= shards) {
-      return refuse(UNKNOWN_DECISION, "problem");
-    }
-    const called = await callShard(room, arrival, parts.shard, DEFAULT_DEADLINE_MS, (stub) => stub.readDecision(id));
+    if (parts?.region !== room.region.name) return refuse(UNKNOWN_DECISION, "problem");
+    const at = await roomIn(room, parts.log_epoch, UNKNOWN_DECISION);
+    if (!at.ok) return refuse(at.error, "problem");
+    if (parts.shard >= at.value.region.shards) return refuse(UNKNOWN_DECISION, "problem");
+    const called = await callShard(at.value, arrival, parts.shard, DEFAULT_DEADLINE_MS, (stub) =>
+      stub.readDecision(id),
+    );
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
     if (!called.value.ok) return refuse(unread(called.value.code, UNKNOWN_DECISION), "problem");
-    const note = { what: "decision", query: id, count: 1, ranges: rangesOfIds([id]) } as const;
+    const note = { what: "decision", query: id, count: 1, ranges: rangesOfIds(room, at.value, [id]) } as const;
     const unrecorded = await recordRead(room, reader, note);
     return unrecorded === null ? json(called.value.value) : refuse(unrecorded, "problem");
   }),
@@ -50,15 +53,16 @@ export const lineageHandlers = {
     const query = readQuery(request, readRunQuery);
     if (!query.ok) return refuse(query.error, "problem");
     const run = params["run"] ?? "";
-    if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
+    const at = await roomOfRun(room, run);
+    if (!at.ok) return refuse(at.error, "problem");
     const { limit = DEFAULT_RECORDS, before = null } = query.value;
-    const called = await callShard(room, arrival, room.homeOf(run), DEFAULT_DEADLINE_MS, (stub) =>
+    const called = await callShard(at.value, arrival, at.value.homeOf(run), DEFAULT_DEADLINE_MS, (stub) =>
       stub.readRun(run, limit, before),
     );
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
     if (!called.value.ok) return refuse(unread(called.value.code, UNKNOWN_RUN), "problem");
     const ids = called.value.value.records.map(({ decision_id }) => decision_id);
-    const note = { what: "run", query: run, count: ids.length, ranges: rangesOfIds(ids) } as const;
+    const note = { what: "run", query: run, count: ids.length, ranges: rangesOfIds(room, at.value, ids) } as const;
     const unrecorded = await recordRead(room, reader, note);
     return unrecorded === null ? json(called.value.value) : refuse(unrecorded, "problem");
   }),

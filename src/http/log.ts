@@ -6,6 +6,7 @@ import type { LogPosition } from "../objects/log.ts";
 import type { Handler } from "./access.ts";
 import { readBounded } from "./body.ts";
 import type { Room } from "./deps.ts";
+import { now, ofEpoch, roomIn, sourceOf, type InEpoch } from "./epochs.ts";
 import { inTurn, recordRead, requireReader } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { twice } from "./with-deadline.ts";
@@ -33,44 +34,51 @@ const privateBytes = (body: Uint8Array): Response =>
     headers: { "Content-Type": "application/octet-stream", "Cache-Control": "no-store" },
   });
 
-/** The region's log as C2SP tlog-tiles has it, and the witness for its peers (tlog-witness). */
+const checkpoint: InEpoch = async (_room, at) => {
+  const note = await ask(() => at.regionLog().checkpoint());
+  if (note === undefined) return refuse(SILENT, "problem");
+  return note === null
+    ? refuse({ status: 404, code: "not_found", detail: "no checkpoint is signed yet" }, "problem")
+    : text(note);
+};
+
+const tlogPolicy: InEpoch = async (_room, at) => {
+  const policy = await ask(() => at.regionLog().tlogPolicy());
+  return policy === undefined ? refuse(SILENT, "problem") : text(policy);
+};
+
+/** Hash tiles are for everybody; entry bundles hold leaves, which only the region's auditors may read (G8). */
+const tile: InEpoch = async (room, at, arrival, request, params) => {
+  const name = parseTilePath(`tile/${params["tile"] ?? ""}`);
+  if (name === null) return refuse(NO_TILE, "problem");
+  if (name.kind === "hashes") {
+    const tile = await ask(() => at.regionLog().tile(name.level, name.index, name.width));
+    if (tile === undefined) return refuse(SILENT, "problem");
+    return tile === null ? refuse(NO_TILE, "problem") : bytes(tile, name.width === 256);
+  }
+  const reader = await requireReader(room, arrival, request, "entries");
+  if (!reader.ok) return refuse(reader.error, "problem");
+  const answer = await inTurn(room, async () => {
+    const first = name.index * TILE_WIDTH;
+    const leaves = await ask(() => entries(at, first, name.width));
+    if (leaves === undefined) return refuse(SILENT, "problem");
+    if (leaves === null) return refuse(NO_TILE, "problem");
+    const read = [{ source: sourceOf(room, at, "index"), first, last: first + name.width - 1 }];
+    const note = { what: "entries", query: "entry bundles", count: name.width, ranges: read } as const;
+    const unrecorded = await recordRead(room, reader.value, note);
+    return unrecorded === null ? privateBytes(encodeBundle(leaves)) : refuse(unrecorded, "problem");
+  });
+  return answer.ok ? answer.value : refuse(answer.error, "problem");
+};
+
+/** The region's logs as C2SP tlog-tiles has it, one prefix each, and the witness for its peers (tlog-witness). */
 export const logHandlers = {
-  checkpoint: async (room) => {
-    const note = await ask(() => room.regionLog().checkpoint());
-    if (note === undefined) return refuse(SILENT, "problem");
-    return note === null
-      ? refuse({ status: 404, code: "not_found", detail: "no checkpoint is signed yet" }, "problem")
-      : text(note);
-  },
-
-  tlogPolicy: async (room) => {
-    const policy = await ask(() => room.regionLog().tlogPolicy());
-    return policy === undefined ? refuse(SILENT, "problem") : text(policy);
-  },
-
-  /** Hash tiles are for everybody; entry bundles hold leaves, which only the region's auditors may read (G8). */
-  tile: async (room, arrival, request, params) => {
-    const name = parseTilePath(`tile/${params["tile"] ?? ""}`);
-    if (name === null) return refuse(NO_TILE, "problem");
-    if (name.kind === "hashes") {
-      const tile = await ask(() => room.regionLog().tile(name.level, name.index, name.width));
-      if (tile === undefined) return refuse(SILENT, "problem");
-      return tile === null ? refuse(NO_TILE, "problem") : bytes(tile, name.width === 256);
-    }
-    const reader = await requireReader(room, arrival, request, "entries");
-    if (!reader.ok) return refuse(reader.error, "problem");
-    const answer = await inTurn(room, async () => {
-      const first = name.index * TILE_WIDTH;
-      const leaves = await ask(() => entries(room, first, name.width));
-      if (leaves === undefined) return refuse(SILENT, "problem");
-      if (leaves === null) return refuse(NO_TILE, "problem");
-      const read = [{ source: "index", first, last: first + name.width - 1 }];
-      const note = { what: "entries", query: "entry bundles", count: name.width, ranges: read } as const;
-      const unrecorded = await recordRead(room, reader.value, note);
-      return unrecorded === null ? privateBytes(encodeBundle(leaves)) : refuse(unrecorded, "problem");
-    });
-    return answer.ok ? answer.value : refuse(answer.error, "problem");
-  },
+  checkpoint: now(checkpoint),
+  epochCheckpoint: ofEpoch(checkpoint),
+  tlogPolicy: now(tlogPolicy),
+  epochPolicy: ofEpoch(tlogPolicy),
+  tile: now(tile),
+  epochTile: ofEpoch(tile),
 
   addCheckpoint: async (room, _arrival, request) => {
     const body = await readBounded(request, MAX_ADD_CHECKPOINT_BYTES);
@@ -96,13 +104,14 @@ export const logHandlers = {
     const reader = await requireReader(room, arrival, request);
     if (!reader.ok) return refuse(reader.error, "problem");
     const id = parseDecisionId(params["id"] ?? "");
-    const { name, log_epoch, shards } = room.region;
-    if (id === null || id.region !== name || id.log_epoch !== log_epoch || id.shard >= shards)
-      return refuse(UNKNOWN, "problem");
-    const known = await ask(() => room.shard(id.shard).readDecision(params["id"]!));
+    if (id?.region !== room.region.name) return refuse(UNKNOWN, "problem");
+    const at = await roomIn(room, id.log_epoch, UNKNOWN);
+    if (!at.ok) return refuse(at.error, "problem");
+    if (id.shard >= at.value.region.shards) return refuse(UNKNOWN, "problem");
+    const known = await ask(() => at.value.shard(id.shard).readDecision(params["id"]!));
     if (known === undefined) return refuse(SILENT, "problem");
     if (!known.ok) return refuse(UNKNOWN, "problem");
-    const answer = await ask(() => room.regionLog().prove(`shard/${id.shard}`, id.sseq));
+    const answer = await ask(() => at.value.regionLog().prove(`shard/${id.shard}`, id.sseq));
     if (answer === undefined) return refuse(SILENT, "problem");
     if (answer.ok) return text(answer.proof);
     if (answer.code === "halted")
@@ -136,7 +145,7 @@ async function entries(room: Room, first: number, count: number): Promise<readon
 
 function leavesOf(room: Room, source: string, from: number, count: number): Promise<readonly Uint8Array[]> {
   if (source === "log") return room.regionLog().ownLeaves(from, count);
-  if (source === "trust") return room.authority().leaves(from, count);
+  if (source === "trust") return room.authority().leaves(room.region.log_epoch, from, count);
   return room.shard(Number(source.slice("shard/".length))).leaves(from, count);
 }
 

@@ -6,6 +6,7 @@ import { readRanges, type ReadKind, type ReadRange } from "../lineage/read-recor
 import type { Facts } from "../vocabulary/types.ts";
 import { requireAdmin } from "./admin-guard.ts";
 import type { Arrival, Room } from "./deps.ts";
+import { sourceOf } from "./epochs.ts";
 import { requireRegisteredPep } from "./pep-guard.ts";
 import { unavailable, type Problem } from "./reply.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -84,10 +85,10 @@ export async function recordRead(room: Room, reader: Reader, note: ReadNote): Pr
 }
 
 /** Ranges of the records with these decision ids. */
-export const rangesOfIds = (ids: readonly string[]): ReadRange[] =>
+export const rangesOfIds = (room: Room, at: Room, ids: readonly string[]): ReadRange[] =>
   readRanges(
     ids.flatMap((id) => {
       const parts = parseDecisionId(id);
-      return parts === null ? [] : [{ source: `shard/${parts.shard}`, sseq: parts.sseq }];
+      return parts === null ? [] : [{ source: sourceOf(room, at, `shard/${parts.shard}`), sseq: parts.sseq }];
     }),
   );

@@ -1,10 +1,12 @@
 import { mintRunId, parseRunId } from "../base/ids.ts";
+import { err, type Result } from "../base/result.ts";
 import type { RunAnswer, ShardRpc } from "../objects/shard.ts";
 import { REASONS, type ReasonCode } from "../vocabulary/reasons.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import type { Handler } from "./access.ts";
 import { callShard, renewFacts, type CallerState } from "./ask-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
+import { roomIn } from "./epochs.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
 import { requirePep, requireRegisteredPep } from "./pep-guard.ts";
 import { json, refuse, unavailable, type Problem } from "./reply.ts";
@@ -36,7 +38,9 @@ export const runHandlers = {
       if (!body.ok) return refuse(body.error, "problem");
     }
     const run = params["run"] ?? "";
-    if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
+    const at = await roomOfRun(room, run);
+    if (!at.ok) return refuse(at.error, "problem");
+    if (at.value !== room) return refuse(denied("run_closed"), "problem");
     const traceparent = readTraceparent(request.headers.get("traceparent"));
     const state = { authorization: request.headers.get("authorization"), caller: who.value, renewal: null };
     const answer = await ask(room, arrival, run, state, (stub, facts) =>
@@ -49,14 +53,23 @@ export const runHandlers = {
     const who = await requireRegisteredPep(room, request, "runs", arrival.started_ms);
     if (!who.ok) return refuse(who.error, "problem");
     const run = params["run"] ?? "";
-    if (parseRunId(run)?.region !== room.region.name) return refuse(UNKNOWN_RUN, "problem");
-    const called = await callShard(room, arrival, room.homeOf(run), DEFAULT_DEADLINE_MS, (stub) =>
+    const at = await roomOfRun(room, run);
+    if (!at.ok) return refuse(at.error, "problem");
+    const called = await callShard(at.value, arrival, at.value.homeOf(run), DEFAULT_DEADLINE_MS, (stub) =>
       stub.describeRun(run),
     );
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
-    return called.value.ok ? json(called.value.value) : refuse(UNKNOWN_RUN, "problem");
+    if (!called.value.ok) return refuse(UNKNOWN_RUN, "problem");
+    // With its log epoch every run of it ended, whatever its row says.
+    return json(at.value === room ? called.value.value : { ...called.value.value, status: "closed" });
   },
 } as const satisfies Readonly<Record<string, Handler>>;
+
+/** The region in the log epoch that the run began in, where its shard is. */
+export async function roomOfRun(room: Room, run: string): Promise<Result<Room, Problem>> {
+  const parts = parseRunId(run);
+  return parts?.region === room.region.name ? roomIn(room, parts.log_epoch, UNKNOWN_RUN) : err(UNKNOWN_RUN);
+}
 
 export const UNKNOWN_RUN: Problem = {
   status: 404,

@@ -10,8 +10,13 @@ import { MAX_LEAF_BYTES } from "./record.ts";
  * data: names are committed to with a salt that stays with the source.
  */
 export const STATE_KINDS = [
-  /** First leaf of a log: `{kid, shards, previous}`; `previous` is the last checkpoint of the epoch before, or null. */
+  /**
+   * First leaf of a log: `{kid, shards, previous}`; `previous` is the last checkpoint of the epoch before as a note, or
+   * null. Where an incident ended that epoch, an `incident` leaf follows.
+   */
   "log.genesis",
+  /** Last leaf of a log that was closed in order: `{marks}` of every source. */
+  "log.seal",
   /** `{marks}`: the high-water mark of every source at this point of the log; a truncated source shows. */
   "log.heartbeat",
   /** `{run, seq, head}`: the newest record of a run when it was exported; run is its salted hash. */

@@ -38,6 +38,19 @@ export function witness(env: Env, region: Region): WitnessRpc {
 
 export const shardName = (region: Region, shard: number): string => `${region.name}/${region.log_epoch}/shard/${shard}`;
 
+/** The region in a log epoch: other objects, and as many shards as that epoch has. */
+export const inEpoch = (region: Region, { log_epoch, shards }: Pick<Region, "log_epoch" | "shards">): Region => ({
+  ...region,
+  log_epoch,
+  shards,
+});
+
+/** The log epoch in the own name of a log or a shard; `null` for a name that has none. */
+export function epochOfName(name: string | undefined): number | null {
+  const match = /^[^/]+\/([1-9][0-9]{0,8})\/(?:log|shard\/[0-9]+)$/.exec(name ?? "");
+  return match === null ? null : Number(match[1]);
+}
+
 /** The shard number in an object's own name (`ctx.id.name`); `null` for a name that is not a shard's. */
 export function shardOfName(name: string | undefined): number | null {
   const match = /\/shard\/([0-9]+)$/.exec(name ?? "");

@@ -1,6 +1,7 @@
 import type { TrustEntry } from "../trust/events.ts";
 import type { FederationView } from "../trust/federation.ts";
 import type { EraseOrder, ErasureView, JournalEntry } from "./erasure.ts";
+import type { LogStatus } from "./log.ts";
 import type { RegionMode, PepScope } from "../vocabulary/types.ts";
 
 /** Messages to the `TrustAuthority` (docs/object-rpc.md). */
@@ -84,7 +85,9 @@ export type LeaseAnswer =
   | {
       readonly ok: false;
       readonly code: "unsupported_version" | "unknown_shard" | "another_key" | "rewound" | "unconfirmed";
-    };
+    }
+  /** The log epoch is sealed, or about to be: nothing is decided in it any more. */
+  | { readonly ok: false; readonly code: "ended"; readonly reason: string };
 
 export type RevokeMessage = {
   readonly key: string;
@@ -149,6 +152,8 @@ export type Enrolment = {
 
 export type AuthorityStatus = {
   readonly mode: RegionMode;
+  /** Why the configured log epoch is not the one that this region may run; `null` where it is. */
+  readonly epoch_problem: string | null;
   /** Why no lease is granted any more: its storage was put back. */
   readonly rewound: string | null;
   readonly revision: number;
@@ -165,6 +170,25 @@ export type AuthorityStatus = {
   readonly shards: readonly { readonly shard: number; readonly revision: number; readonly leased_for_ms: number }[];
 };
 
+/** One lifetime of the log and its shards. All but the last are past. */
+export type EpochView = {
+  readonly log_epoch: number;
+  readonly shards: number;
+  readonly began_ms: number;
+  /** Why an operator seals, or sealed it; `null` where nobody does. */
+  readonly sealing: string | null;
+  /** Why an operator let the next one follow; `null` where it may not begin yet. */
+  readonly next: string | null;
+};
+
+export type EpochStatus = {
+  readonly epochs: readonly EpochView[];
+  /** Why the configured epoch is not the one that this region may run; `null` where it is. */
+  readonly problem: string | null;
+  /** Of the newest epoch; `null` where it does not answer. */
+  readonly log: LogStatus | null;
+};
+
 export interface AuthorityRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
@@ -172,8 +196,8 @@ export interface AuthorityRpc {
   lease(request: LeaseRequest): Promise<LeaseAnswer>;
   /** Verifier keys of the peers' logs that membership lists: whom this region's witness serves. */
   peerLogs(): Promise<readonly string[]>;
-  /** Leaf bytes of the `trust` source. */
-  leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
+  /** Leaf bytes of the `trust` source in a log epoch. */
+  leaves(log_epoch: number, from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
   /** Last number of the `trust` source, and payloads that its `erasure` leaves name. */
   sourceHead(): Promise<{ readonly sseq: number; readonly erased: number }>;
   status(): Promise<AuthorityStatus>;
@@ -208,14 +232,21 @@ export interface AuthorityRpc {
    * The newest entry of the journal for a shard, 0 where there is none. `position`: how far that shard is. What it has
    * done before and lacks now is sent to it again.
    */
-  erasureHead(shard: number, position: number): Promise<number>;
+  erasureHead(log_epoch: number, shard: number, position: number): Promise<number>;
   /** The `erasure` leaves that name any of these records, with their `sseq` in the `trust` source. */
   erasureLeaves(
+    log_epoch: number,
     shard: number,
     sseqs: readonly number[],
   ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]>;
   freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
   unfreeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
+  epochs(): Promise<readonly EpochView[]>;
+  epochStatus(): Promise<EpochStatus>;
+  /** Ends the epoch in order. Ask again until the log's state is `sealed`. */
+  sealEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>>;
+  /** Lets the next epoch begin, where the one before is sealed or halted; then the region is configured for it. */
+  nextEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>>;
   /** A compact JWS by the authority over a JSON payload with `iss` and `iat`: for `signed_metadata`. */
   signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string>;
 }

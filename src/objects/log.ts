@@ -29,6 +29,8 @@ export type IntegrateAnswer =
   /** Another hash stands at `sseq` already: the source was rewound or forked. Nothing of it is integrated again. */
   | { readonly ok: false; readonly code: "diverged"; readonly sseq: number }
   | { readonly ok: false; readonly code: "halted"; readonly reason: string }
+  /** It has not begun: the log of the epoch before has not ended, or does not answer. Ask again. */
+  | { readonly ok: false; readonly code: "waiting"; readonly reason: string }
   | { readonly ok: false; readonly code: "unsupported_version" | "malformed" };
 
 /** Where a source's record stands in the log. */
@@ -40,8 +42,27 @@ export type ProofAnswer =
   | { readonly ok: false; readonly code: "not_ready"; readonly retry_after_s: number }
   | { readonly ok: false; readonly code: "halted"; readonly reason: string };
 
+/**
+ * `waiting`: not begun, since the epoch before it has not ended. `sealing`: no shard decides any more, what is decided
+ * still comes in. `sealed`: its last leaf says so, nothing follows. `halted`: an incident ended it.
+ */
+export type LogState = "waiting" | "open" | "sealing" | "sealed" | "halted";
+
+/** How a log ended, for the genesis of the next one. */
+export type LogEnding = {
+  readonly state: LogState;
+  /** Its last checkpoint, with cosignatures where there are any; `null` where it never signed one. */
+  readonly note: string | null;
+  /** What ended it; `null` where it was sealed. */
+  readonly incident: Incident | null;
+};
+
 export type LogStatus = {
   readonly origin: string;
+  readonly log_epoch: number;
+  readonly state: LogState;
+  /** Why it takes no more leaves; `null` while it is open. */
+  readonly closed: string | null;
   readonly size: number;
   readonly root: string;
   readonly halted: string | null;
@@ -140,6 +161,13 @@ export interface RegionLogRpc {
   coverage(message: CoverageMessage): Promise<string>;
   /** A source or the authority met what must not happen: a leaf at once, or kept where the log is halted. */
   incident(found: Omit<Incident, "t_ms">): Promise<void>;
+  /** From now on it waits to be sealed, also after a restart. */
+  beginSeal(): Promise<LogStatus>;
+  /** Appends the last leaf, where it has every source up to `marks`; then its checkpoint. Once is enough. */
+  finishSeal(marks: Readonly<Record<string, number>>): Promise<LogStatus>;
+  ending(): Promise<LogEnding>;
+  /** Leaf hashes of a source as integrated, 32 bytes each; fewer where it has fewer. */
+  hashes(source: string, from_sseq: number, count: number): Promise<Uint8Array>;
   /** Public half of the checkpoint key and the log's origin. */
   identity(): Promise<{ readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk }>;
   /** Who cosigns, and the tlog-policy text of this log. Replaces what was configured. */

@@ -277,5 +277,9 @@ export interface ShardRpc {
   prepareErasure(target: ErasureTarget): Promise<PrepareErasureAnswer>;
   /** Erases one slice; answers when it is on disk. */
   erase(message: EraseMessage): Promise<EraseAnswer>;
+  /** The log takes nothing more: from now on everything is denied. */
+  halt(message: { readonly v: 1; readonly reason: string }): Promise<void>;
+  /** The same for good, by an operator: resolves when nothing is under way any more, with the last `sseq`. */
+  seal(message: { readonly v: 1; readonly reason: string }): Promise<{ readonly last: number }>;
   status(): Promise<ShardStatus>;
 }

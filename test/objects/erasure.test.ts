@@ -47,7 +47,7 @@ async function statusOf(id: string): Promise<string> {
 
 /** The `trust` source's leaves of a kind. */
 async function leaves(kind: StateRecord["kind"]): Promise<readonly StateRecord[]> {
-  const all = await trust().leaves(1, 100_000);
+  const all = await trust().leaves(1, 1, 100_000);
   return all.flatMap((leaf) => {
     const decoded = decodeStateRecord(leaf);
     if (!decoded.ok) throw new Error(decoded.error);

@@ -24,18 +24,19 @@ const bytesAt = async (url: string, headers: Record<string, string> = {}): Promi
   return new Uint8Array(await answer.arrayBuffer());
 };
 
+/** `prefix`: `log` for the current log, `logs/<epoch>` for that of an epoch. */
 export const tilesOf =
-  (region: TestRegion): ReadTile =>
+  (region: TestRegion, prefix = "log"): ReadTile =>
   (level, index, width) =>
-    bytesAt(`${region.url}/log/${tilePath({ level, index, width })}`);
+    bytesAt(`${region.url}/${prefix}/${tilePath({ level, index, width })}`);
 
 export const bundlesOf =
-  (region: TestRegion, token = region.admin): ReadBundle =>
+  (region: TestRegion, token = region.admin, prefix = "log"): ReadBundle =>
   (index, width) =>
-    bytesAt(`${region.url}/log/${bundlePath({ index, width })}`, bearer(token));
+    bytesAt(`${region.url}/${prefix}/${bundlePath({ index, width })}`, bearer(token));
 
-export async function noteOf(region: TestRegion): Promise<string> {
-  const answer = await fetch(`${region.url}/log/checkpoint`);
+export async function noteOf(region: TestRegion, prefix = "log"): Promise<string> {
+  const answer = await fetch(`${region.url}/${prefix}/checkpoint`);
   if (answer.status !== 200) throw new Error(`checkpoint: ${answer.status}`);
   return answer.text();
 }

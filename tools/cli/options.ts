@@ -34,7 +34,7 @@ export function parseRegions(text: string): { name: string; port: number }[] {
   return regions;
 }
 
-function parseShards(text: string): number {
+export function parseShards(text: string): number {
   const shards = Number(text);
   if (!Number.isInteger(shards) || shards < 1 || shards > 256)
     throw new InvalidArgumentError("The number of shards is 1 to 256.");

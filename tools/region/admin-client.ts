@@ -1,4 +1,4 @@
-import type { Enrolment, PepView, RevocationView } from "../../src/objects/authority.ts";
+import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { messageOf, Problem } from "../problem.ts";
 
@@ -31,6 +31,9 @@ export class AdminClient {
   restore = (id: string, reason: string): Promise<RevocationView> =>
     this.#call("POST", `revocations/${encodeURIComponent(id)}/restore`, { reason });
   freeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "freeze", { reason });
+  epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");
+  sealEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/seal", { reason });
+  nextEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/next", { reason });
   unfreeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "unfreeze", { reason });
 
   async #call<T>(method: string, path: string, body?: unknown): Promise<T> {

@@ -14,6 +14,7 @@ const ADMIN_SCOPES = [
   "erasures:read",
   "erasures:write",
   "freeze:write",
+  "epoch:write",
   "reads:read",
   "lineage:read",
   "log:read",

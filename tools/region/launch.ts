@@ -128,6 +128,16 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
   }
 }
 
+/** What the next start of a region on this machine runs: the epoch that the authority let in, with its own shards. */
+export function prepareEpoch(dir: DataDir, log_epoch: number, shards: number | null): void {
+  const path = join(dir.path, "region.json");
+  const before = readSecretJson(path) as Fixed | null;
+  if (before === null)
+    throw new Problem(`${dir.path} has no region.json`, "Name the base directory of the region with --data.", 2);
+  const fixed: Fixed = { ...before, log_epoch, shards: shards ?? before.shards };
+  writeSecret(path, JSON.stringify(fixed, null, 2) + "\n");
+}
+
 function settle(dir: DataDir, { name, shards, pdp }: LaunchOptions): Fixed {
   const path = join(dir.path, "region.json");
   const before = readSecretJson(path) as Fixed | null;

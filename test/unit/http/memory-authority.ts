@@ -7,6 +7,8 @@ import type {
   AuthorityRpc,
   AuthorityStatus,
   Enrolment,
+  EpochStatus,
+  EpochView,
   LeaseAnswer,
   Material,
   MaterialKey,
@@ -74,6 +76,7 @@ export class MemoryAuthority implements AuthorityRpc {
     const membership = { membership_version: 1, membership_expires_ms: this.#clock.now_ms + 1_000 };
     return {
       mode: this.mode,
+      epoch_problem: null,
       rewound: null,
       revision: this.#revocations.length,
       revocations,
@@ -200,6 +203,18 @@ export class MemoryAuthority implements AuthorityRpc {
   async unfreeze(): Promise<AdminResult<AuthorityStatus>> {
     this.mode = "active";
     return { ok: true, value: await this.status() };
+  }
+  async epochs(): Promise<readonly EpochView[]> {
+    return [{ log_epoch: 1, shards: 4, began_ms: 0, sealing: null, next: null }];
+  }
+  async epochStatus(): Promise<EpochStatus> {
+    return { epochs: await this.epochs(), problem: null, log: null };
+  }
+  async sealEpoch(): Promise<AdminResult<EpochStatus>> {
+    return { ok: true, value: await this.epochStatus() };
+  }
+  async nextEpoch(): Promise<AdminResult<EpochStatus>> {
+    return { ok: false, code: "conflict", message: "log epoch 1 is open: seal it first" };
   }
   async signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string> {
     this.signatures++;

@@ -235,6 +235,13 @@ export class MemoryShard implements ShardRpc {
   async applyTrust(): Promise<ApplyTrustAnswer> {
     return { ok: true, revision: this.revision };
   }
+  async halt(): Promise<void> {
+    this.denies = "lineage_halted";
+  }
+  async seal(): Promise<{ readonly last: number }> {
+    this.denies = "lineage_halted";
+    return { last: this.records.length };
+  }
   async status(): Promise<ShardStatus> {
     return {
       shard: this.#number,

@@ -118,6 +118,7 @@ export async function newRegion(options: RegionOptions = {}): Promise<TestRegion
     regionLog: () => reads as unknown as RegionLogRpc,
     witness: () => unreachable("witness"),
     homeOf: (run) => utf8(run).reduce((sum, byte) => (sum * 31 + byte) % 1_000_003, 7) % count,
+    epoch: () => unreachable("other log epoch"),
     admin_keys,
     now: () => clock.now_ms,
     random: (length) => sha256(new TextEncoder().encode(`random ${counter++}`)).subarray(0, length),
@@ -188,6 +189,8 @@ export function bind(shard: ShardRpc): ShardRpc {
     applyTrust: (message) => shard.applyTrust(message),
     prepareErasure: (target) => shard.prepareErasure(target),
     erase: (message) => shard.erase(message),
+    halt: (message) => shard.halt(message),
+    seal: (message) => shard.seal(message),
     status: () => shard.status(),
   };
 }

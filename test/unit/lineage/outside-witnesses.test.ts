@@ -92,7 +92,7 @@ describe("the quorum", () => {
   };
 
   test("takes the peers' and, beside it, that of the witnesses outside", () => {
-    const { quorum, targets, policy } = policyOf(membership("eu", "us", "ap"), "eu", outside("any", "a", "b"));
+    const { quorum, targets, policy } = policyOf(membership("eu", "us", "ap"), "eu", 1, outside("any", "a", "b"));
     expect(targets.map(({ url }) => url)).toEqual([
       "https://us.pdp.example/witness/v1",
       "https://ap.pdp.example/witness/v1",
@@ -110,10 +110,10 @@ describe("the quorum", () => {
   });
 
   test("is theirs alone for a region without peers, the peers' alone without them, and none without either", () => {
-    expect(policyOf(membership("eu"), "eu", outside(2, "a", "b")).quorum("outside:a", "outside:b")).toBe(true);
-    expect(policyOf(membership("eu"), "eu", outside(2, "a", "b")).quorum("outside:a")).toBe(false);
-    expect(policyOf(membership("eu", "us"), "eu").policy).toContain("quorum peers\n");
-    expect(policyOf(membership("eu"), "eu").policy).toContain("quorum none\n");
+    expect(policyOf(membership("eu"), "eu", 1, outside(2, "a", "b")).quorum("outside:a", "outside:b")).toBe(true);
+    expect(policyOf(membership("eu"), "eu", 1, outside(2, "a", "b")).quorum("outside:a")).toBe(false);
+    expect(policyOf(membership("eu", "us"), "eu", 1).policy).toContain("quorum peers\n");
+    expect(policyOf(membership("eu"), "eu", 1).policy).toContain("quorum none\n");
   });
 
   test("does not count a peer's own key as one outside", () => {
@@ -121,7 +121,7 @@ describe("the quorum", () => {
     const known = outside("all", "a");
     const [a] = known.witnesses;
     const twice = { threshold: 2, witnesses: [a!, { ...a!, name: "outside:us", key: { ...us, type: 4 } }] };
-    const { quorum, targets } = policyOf(membership("eu", "us"), "eu", twice);
+    const { quorum, targets } = policyOf(membership("eu", "us"), "eu", 1, twice);
     expect(targets).toHaveLength(2);
     expect(quorum("us", "outside:a")).toBe(true);
     expect(quorum("us")).toBe(false);

@@ -1,0 +1,249 @@
+import { equalBytes } from "../../src/base/bytes.ts";
+import type { JsonObject } from "../../src/base/json.ts";
+import { decodeStateRecord } from "../../src/lineage/state-record.ts";
+import { inEpoch, regionLog, shardAt, type Env } from "../../src/objects/address.ts";
+import type { AdminResult, EpochStatus, EpochView } from "../../src/objects/authority.ts";
+import type { LogState, LogStatus, RegionLogRpc } from "../../src/objects/log.ts";
+import type { Region } from "../../src/region/config.ts";
+import { regionKey } from "../../src/trust/keys.ts";
+import { ErasureRows } from "./erasure-rows.ts";
+import { pause } from "./pause.ts";
+import type { Rewind } from "./rewind.ts";
+import type { AuthorityStore } from "./store.ts";
+import type { EventWriter } from "./writer.ts";
+
+/** One request of an administrator waits this long for the last leaves to arrive; the next one goes on. */
+const SEAL_MS = 5_000;
+const AGAIN_MS = 1_000;
+const PAGE = 1_000;
+
+/** The records that an `erasure` leaf names are of the epoch that it was made in, and say so in another. */
+const ofEpoch = (body: JsonObject, log_epoch: number): JsonObject => ({
+  ...body,
+  records: (body["records"] as readonly { readonly source: string; readonly sseq: number }[]).map(
+    ({ source, sseq }) => ({ source: `epoch/${log_epoch}/${source}`, sseq }),
+  ),
+});
+
+const hasEnded = (state: LogState): boolean => state === "sealed" || state === "halted";
+
+/**
+ * Lifetimes of the log (docs/operations/new-epoch.md). The authority outlives them: its events go on, and its source
+ * begins again at 1 in each new log with whatever the log before never integrated, so that no event goes unlogged.
+ * A new epoch begins only after an operator ended the one before, and let this one follow.
+ */
+export class Epochs {
+  readonly #env: Env;
+  readonly #region: Region;
+  readonly #store: AuthorityStore;
+  readonly #writer: EventWriter;
+  readonly #rewind: Rewind;
+  /** Why the configured epoch is not, or not yet, the one to run. */
+  #problem: string | null = null;
+
+  readonly #erasures: ErasureRows;
+
+  constructor(
+    env: Env,
+    region: Region,
+    storage: DurableObjectStorage,
+    store: AuthorityStore,
+    writer: EventWriter,
+    rewind: Rewind,
+  ) {
+    this.#erasures = new ErasureRows(storage, region.log_epoch);
+    this.#env = env;
+    this.#region = region;
+    this.#store = store;
+    this.#writer = writer;
+    this.#rewind = rewind;
+  }
+
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** Why no lease is granted in this epoch any more; `null` while it goes on. */
+  get closed(): string | null {
+    const { log_epoch } = this.#region;
+    const sealing = this.#store.epochs().find((epoch) => epoch.log_epoch === log_epoch)?.sealing ?? null;
+    return sealing === null ? null : `log epoch ${log_epoch} is sealed`;
+  }
+
+  /** Goes on in the configured epoch, or enters it; says what stands against that. */
+  start(): void {
+    const { log_epoch, shards } = this.#region;
+    const newest = this.#store.epochs().at(-1);
+    if (newest === undefined) this.#store.addEpoch(log_epoch, shards, Date.now());
+    else if (newest.log_epoch > log_epoch)
+      this.#problem = `INTERLOCK_LOG_EPOCH is ${log_epoch}, and log epoch ${newest.log_epoch} has begun: set it to ${newest.log_epoch}`;
+    else if (newest.log_epoch < log_epoch && (newest.next === null || newest.log_epoch + 1 !== log_epoch))
+      this.#problem = `log epoch ${newest.log_epoch + 1} was not let in: interlock epoch next, with INTERLOCK_LOG_EPOCH still ${newest.log_epoch}`;
+    else if (newest.log_epoch < log_epoch) {
+      this.#problem = `log epoch ${log_epoch} has not begun yet`;
+      void this.#enter(newest);
+      return;
+    } else if (newest.shards !== shards)
+      this.#problem = `INTERLOCK_SHARDS is ${shards}, and log epoch ${log_epoch} has ${newest.shards}: the number is fixed while a log lives`;
+    if (this.#problem === null) this.#writer.start();
+    else console.error(JSON.stringify({ level: "error", event: "log_epoch", message: this.#problem }));
+  }
+
+  /** Asks the log of the epoch before what it has, until it answers; then one transaction. */
+  async #enter(before: EpochView): Promise<void> {
+    const { log_epoch, shards } = this.#region;
+    for (;;) {
+      try {
+        const log = this.#logOf(before);
+        const { state } = await log.ending();
+        if (hasEnded(state)) {
+          const integrated = await this.#integrated(log, before.log_epoch);
+          this.#store.transaction(() => {
+            this.#store.addEpoch(log_epoch, shards, Date.now());
+            this.#carry(before.log_epoch, integrated);
+            this.#rewind.lift();
+          });
+          this.#problem = null;
+          this.#writer.start();
+          return;
+        }
+        this.#problem = `log epoch ${before.log_epoch} is ${state}: seal it first, with INTERLOCK_LOG_EPOCH ${before.log_epoch}`;
+      } catch (cause) {
+        const message = cause instanceof Error ? cause.message : "unknown";
+        console.warn(JSON.stringify({ level: "warn", event: "log_epoch_not_entered", message }));
+      }
+      await pause(AGAIN_MS);
+    }
+  }
+
+  #logOf(epoch: EpochView): RegionLogRpc {
+    return regionLog(this.#env, inEpoch(this.#region, epoch));
+  }
+
+  /**
+   * How many of this source's leaves the log of that epoch has. Each leaf holds the hash of the one before, so one
+   * that is equal means that all before it are; a storage that was put back has others from some number on.
+   */
+  async #integrated(log: RegionLogRpc, log_epoch: number): Promise<number> {
+    const equal = async (sseq: number): Promise<boolean> => {
+      const theirs = await log.hashes("trust", sseq, 1);
+      const [own] = this.#store.leafHashes(log_epoch, sseq, sseq);
+      return own !== undefined && equalBytes(own, theirs);
+    };
+    const { marks } = await log.status();
+    let high = Math.min(marks["trust"] ?? 0, this.#store.leafHead(log_epoch).sseq);
+    if (high === 0 || (await equal(high))) return high;
+    let low = 0;
+    for (high--; low < high;) {
+      const middle = Math.ceil((low + high) / 2);
+      if (await equal(middle)) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #carry(log_epoch: number, integrated: number): void {
+    for (let from = integrated + 1; ; from += PAGE) {
+      const leaves = this.#store.saltedLeaves(log_epoch, from, PAGE);
+      for (const { leaf, salt } of leaves) {
+        const state = decodeStateRecord(leaf);
+        if (!state.ok) throw new Error(`a trust leaf of log epoch ${log_epoch}: ${state.error}`);
+        const { kind, body, t } = state.value;
+        this.#writer.storeLeaf(kind, kind === "erasure" ? ofEpoch(body, log_epoch) : body, t, salt);
+      }
+      if (leaves.length < PAGE) return;
+    }
+  }
+
+  async status(): Promise<EpochStatus> {
+    const epochs = this.#store.epochs();
+    let log: LogStatus | null = null;
+    try {
+      log = await this.#logOf(epochs.at(-1)!).status();
+    } catch {
+      // Said by its absence.
+    }
+    return { epochs, problem: this.#problem, log };
+  }
+
+  /** The epoch that is run and that an operator may act on. */
+  #running(): AdminResult<EpochView> {
+    const pending = this.#erasures.pending().length;
+    if (pending > 0)
+      return {
+        ok: false,
+        code: "conflict",
+        message: `${pending} erasures are pending: in the next log epoch nobody would carry them out; ask again when they are done`,
+      };
+    const epoch = this.#store.epochs().find(({ log_epoch }) => log_epoch === this.#region.log_epoch);
+    if (epoch !== undefined && this.#problem === null) return { ok: true, value: epoch };
+    return { ok: false, code: "conflict", message: this.#problem ?? "no log epoch runs" };
+  }
+
+  /**
+   * In this order: an event and a mark that survive a restart, so that no lease is granted any more; every shard, which
+   * from then on denies, and says how far it has come; the log, once it has all of that. A crash in between leaves a
+   * region that denies and is sealed by asking again.
+   */
+  async seal(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
+    const running = this.#running();
+    if (!running.ok) return running;
+    const { log_epoch, shards, sealing } = running.value;
+    const log = (): RegionLogRpc => this.#logOf(running.value);
+    const { state } = await log().status();
+    if (state === "halted" || state === "waiting") {
+      const message = `the log is ${state}, so it cannot be sealed${state === "halted" ? ": it has ended, go on with interlock epoch next" : ""}`;
+      return { ok: false, code: "conflict", message };
+    }
+    if (state !== "sealed") {
+      if (sealing === null)
+        await this.#writer.append(
+          {
+            kind: "seal",
+            key: regionKey(this.#region.name),
+            generation: log_epoch,
+            reason_code: "admin",
+            actor,
+            note: reason,
+          },
+          () => this.#store.setSealing(log_epoch, reason),
+        );
+      await log().beginSeal();
+      const marks: Record<string, number> = {};
+      await Promise.all(
+        Array.from({ length: shards }, async (_, k) => {
+          const stub = shardAt(this.#env, inEpoch(this.#region, running.value), k);
+          marks[`shard/${k}`] = (await stub.seal({ v: 1, reason: `log epoch ${log_epoch} is sealed` })).last;
+        }),
+      );
+      // An authority that was put back sends nothing any more; the next epoch begins with what it has.
+      if (!this.#rewind.noted) marks["trust"] = this.#store.leafHead(log_epoch).sseq;
+      for (const end = Date.now() + SEAL_MS; Date.now() < end; await pause(100))
+        if ((await log().finishSeal(marks)).state === "sealed") break;
+    }
+    return { ok: true, value: await this.status() };
+  }
+
+  async next(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
+    const running = this.#running();
+    if (!running.ok) return running;
+    const { log_epoch, next } = running.value;
+    if (next === null) {
+      const { state } = await this.#logOf(running.value).ending();
+      if (!hasEnded(state))
+        return { ok: false, code: "conflict", message: `log epoch ${log_epoch} is ${state}: seal it first` };
+      await this.#writer.append(
+        {
+          kind: "epoch",
+          key: regionKey(this.#region.name),
+          generation: log_epoch + 1,
+          reason_code: "admin",
+          actor,
+          note: reason,
+        },
+        () => this.#store.setNext(log_epoch, reason),
+      );
+    }
+    return { ok: true, value: await this.status() };
+  }
+}
