@@ -78,7 +78,11 @@ export const findDecisions: Handler = readerDoor(async (room, arrival, request, 
     what: "search",
     query: new URL(request.url).search.slice(0, 2_048),
     count: found.length,
-    ranges: rangesOfIds(room, room, found.map(({ decision_id }) => decision_id)),
+    ranges: rangesOfIds(
+      room,
+      room,
+      found.map(({ decision_id }) => decision_id),
+    ),
   });
   if (unrecorded !== null) return refuse(unrecorded, "problem");
   return json({
