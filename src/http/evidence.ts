@@ -1,14 +1,14 @@
 import { base64url } from "../base/bytes.ts";
-import { buildEvidence, type RecordInput } from "../lineage/build-evidence.ts";
-import { encodeEvidence } from "../lineage/evidence.ts";
+import { frameEvidence } from "../lineage/build-evidence.ts";
+import { evidenceFrame } from "../lineage/evidence.ts";
 import { logOrigin } from "../lineage/names.ts";
 import { readRanges } from "../lineage/read-record.ts";
 import { saltedRunHash } from "../lineage/record.ts";
 import { TileTree } from "../lineage/tile-reader.ts";
-import type { LineageAnswer, RunExport } from "../objects/shard.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { sourceOf } from "./epochs.ts";
+import { evidenceStream, MAX_RECORDS, surveyRun } from "./evidence-stream.ts";
 import { readerDoor, unread } from "./lineage.ts";
 import { recordRead } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
@@ -16,7 +16,6 @@ import { roomOfRun, UNKNOWN_RUN } from "./runs.ts";
 
 /** Records in one RPC. */
 const PAGE = 1_000;
-const MAX_RECORDS = 100_000;
 /** How long to wait for a cosigned checkpoint that covers the run's head before the bundle goes out without one. */
 const ANCHOR_MS = 4_000;
 const ASK_AGAIN_MS = 200;
@@ -29,57 +28,53 @@ const BUSY: Problem = unavailable("the evidence cannot be put together now; retr
 
 /**
  * A run's evidence bundle (docs/evidence.md): its records with opened payloads, a `run.head` leaf appended for this
- * export, and one proof for all of it under the newest cosigned checkpoint. The verifier trusts none of it.
+ * export, and one proof for all of it under the newest cosigned checkpoint. The verifier trusts none of it. The records
+ * are read twice, a page at a time: once for what stands before them, once while they are sent.
  */
 export const evidence: Handler = readerDoor(async (room, _arrival, _request, params, reader) => {
   const run = params["run"] ?? "";
   const in_epoch = await roomOfRun(room, run);
   if (!in_epoch.ok) return refuse(in_epoch.error, "problem");
   const at = in_epoch.value;
-  const read = await readRun(at, run);
+  const read = await surveyRun(at, run);
   if (!read.ok) return refuse(unread(read.code, UNKNOWN_RUN), "problem");
-  const exported = read.value;
-  if (exported.next_before_sseq !== null)
+  const survey = read.value;
+  if (survey === null)
     return refuse(
       { ...BUSY, detail: `runs of more than ${MAX_RECORDS} records are exported in parts; not built yet` },
       "problem",
     );
 
   const source = `shard/${at.homeOf(run)}`;
-  const last = exported.records.at(-1)!.sseq;
+  const sseqs = survey.pages.flatMap((page) => page.sseqs);
+  const last = sseqs.at(-1)!;
   // First the run's last record, then its head: a head in the log says how long the run was, so it comes after it.
   if (!(await integrated(at, source, last))) return refuse(LATER, "problem");
-  const erased = exported.records.flatMap(({ sseq, payload }) => (payload === "erased" ? [sseq] : []));
+  const statuses = survey.pages.flatMap((page) => page.statuses);
+  const erased = sseqs.filter((_, i) => statuses[i] === "erased");
   const erasures = await erasuresOf(at, at.homeOf(run), erased);
   const head = await at.regionLog().appendOwn("run.head", {
-    head: base64url(exported.run.head),
-    run: saltedRunHash(exported.run.salt, run, at.sha256),
-    seq: exported.run.seq,
+    head: base64url(survey.run.head),
+    run: saltedRunHash(survey.run.salt, run, at.sha256),
+    seq: survey.run.seq,
   });
   const checkpoint = head.ok ? await coveringCheckpoint(at, head.index) : await at.regionLog().bestCheckpoint();
-  const indexes = await at.regionLog().indexes(
-    source,
-    exported.records.map(({ sseq }) => sseq),
-  );
-  const records: RecordInput[] = exported.records.map(({ leaf, payload }, at) => ({
-    leaf,
-    payload,
-    index: indexes[at] ?? null,
-  }));
+  const indexes = await indexesOf(at, source, sseqs);
   const [headLeaf] = head.ok ? await at.regionLog().ownLeaves(head.sseq, 1) : [];
   const tree =
     checkpoint === null
       ? null
       : new TileTree(checkpoint.size, (level, n, width) => at.regionLog().tile(level, n, width), at.sha256);
   const { name, pdp, log_epoch } = at.region;
-  const built = await buildEvidence(
+  const frame = await frameEvidence(
     {
       region: name,
       log_epoch,
       origin: logOrigin(pdp, name, log_epoch),
       exported_at_ms: at.now(),
-      run: { id: run, salt: exported.run.salt },
-      records,
+      run: { id: run, salt: survey.run.salt },
+      records: sseqs.map((_, i) => ({ index: indexes[i] ?? null, payload: statuses[i]! })),
+      last_seq: survey.last_seq,
       erasures,
       head: headLeaf === undefined ? null : { index: head.index, leaf: headLeaf },
       checkpoint: checkpoint?.note ?? null,
@@ -88,12 +83,12 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
     tree,
     at.sha256,
   );
-  if (!built.ok)
-    return refuse({ ...BUSY, detail: `the evidence cannot be put together: ${built.error.message}` }, "problem");
-  const ranges = readRanges(exported.records.map(({ sseq }) => ({ source: sourceOf(room, at, source), sseq })));
-  const unrecorded = await recordRead(room, reader, { what: "evidence", query: run, count: records.length, ranges });
+  if (!frame.ok)
+    return refuse({ ...BUSY, detail: `the evidence cannot be put together: ${frame.error.message}` }, "problem");
+  const ranges = readRanges(sseqs.map((sseq) => ({ source: sourceOf(room, at, source), sseq })));
+  const unrecorded = await recordRead(room, reader, { what: "evidence", query: run, count: sseqs.length, ranges });
   if (unrecorded !== null) return refuse(unrecorded, "problem");
-  return new Response(encodeEvidence(built.value), {
+  return new Response(evidenceStream(at, run, survey.pages, indexes, evidenceFrame(frame.value)), {
     headers: {
       "Content-Type": "application/json",
       "Cache-Control": "no-store",
@@ -102,20 +97,12 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
   });
 });
 
-/** All pages, oldest record first; steps taken after the first page was read are not part of it. */
-async function readRun(room: Room, run: string): Promise<LineageAnswer<RunExport>> {
-  const home = room.homeOf(run);
-  const newest = await room.shard(home).exportRun(run, null);
-  if (!newest.ok) return newest;
-  const records = [...newest.value.records];
-  let next = newest.value.next_before_sseq;
-  while (next !== null && records.length < MAX_RECORDS) {
-    const page = await room.shard(home).exportRun(run, next);
-    if (!page.ok) return page;
-    records.push(...page.value.records);
-    next = page.value.next_before_sseq;
-  }
-  return { ok: true, value: { ...newest.value, records: records.toReversed(), next_before_sseq: next } };
+/** Where each record stands in the log. */
+async function indexesOf(room: Room, source: string, sseqs: readonly number[]): Promise<readonly (number | null)[]> {
+  const indexes: (number | null)[] = [];
+  for (let at = 0; at < sseqs.length; at += PAGE)
+    indexes.push(...(await room.regionLog().indexes(source, sseqs.slice(at, at + PAGE))));
+  return indexes;
 }
 
 /** Whether the log has the record; waits for it, since a shard sends within a quarter of a second. */

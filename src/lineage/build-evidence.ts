@@ -6,6 +6,7 @@ import { err, ok, type Result } from "../base/result.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
 import {
   coverageOf,
+  type CountedRecord,
   type DisclosedPayload,
   type Evidence,
   type EvidenceLeaf,
@@ -61,43 +62,76 @@ export async function buildEvidence(
   tree: TileTree | null,
   sha: Sha256,
 ): Promise<Result<Evidence, BuildProblem>> {
-  const size = input.checkpoint === null ? 0 : checkpointSize(input.checkpoint);
+  const { records: inputs, ...rest } = input;
+  const records: EvidenceRecord[] = [];
+  for (const record of inputs) {
+    const disclosed = discloseRecord(record, sha);
+    if (!disclosed.ok) return disclosed;
+    records.push(disclosed.value);
+  }
+  const last = inputs.at(-1);
+  const lastRecord = last === undefined ? null : decodeRecord(last.leaf);
+  const counted = records.map(({ index, payload }) => ({
+    index,
+    payload: typeof payload === "string" ? payload : ("opened" as const),
+  }));
+  const planned = { ...rest, records: counted, last_seq: lastRecord?.ok === true ? lastRecord.value.seq : 0 };
+  const frame = await frameEvidence(planned, tree, sha);
+  return frame.ok ? ok({ ...frame.value, records }) : frame;
+}
+
+/** A bundle before its records are at hand: where each stands in the log, and what of it will be shown. */
+export type EvidencePlan = Omit<EvidenceInput, "records"> & {
+  /** In order of `seq`. */
+  readonly records: readonly CountedRecord[];
+  /** `seq` of the last of them. */
+  readonly last_seq: number;
+};
+
+/** Everything of a bundle but its records, so that those can be written one after the other (`evidenceFrame`). */
+export async function frameEvidence(
+  plan: EvidencePlan,
+  tree: TileTree | null,
+  sha: Sha256,
+): Promise<Result<Omit<Evidence, "records">, BuildProblem>> {
+  const size = plan.checkpoint === null ? 0 : checkpointSize(plan.checkpoint);
   if (size === null || size !== (tree?.size ?? 0))
     return problem("checkpoint", "the note is no checkpoint of the size of the tree");
-  const records: EvidenceRecord[] = [];
-  for (const { index, leaf, payload } of input.records) {
-    const disclosed = typeof payload === "string" ? payload : disclose(payload);
-    if (disclosed === null) return problem("payload", "an opened payload is not what a shard seals");
-    records.push({ hash: base64url(leafHash(leaf, sha)), index, leaf: base64url(leaf), payload: disclosed });
-  }
   const leafOf = ({ index, leaf }: LeafInput): EvidenceLeaf => ({
     hash: base64url(leafHash(leaf, sha)),
     index,
     leaf: base64url(leaf),
   });
-  const erasures = input.erasures.map(leafOf);
-  const head = input.head === null ? null : leafOf(input.head);
-  const proof =
-    tree === null ? ok([]) : await proofOf(tree, [...records, ...erasures, ...(head === null ? [] : [head])]);
+  const erasures = plan.erasures.map(leafOf);
+  const head = plan.head === null ? null : leafOf(plan.head);
+  const leaves = [...plan.records, ...erasures, ...(head === null ? [] : [head])];
+  const proof = tree === null ? ok([]) : await proofOf(tree, leaves);
   if (!proof.ok) return proof;
-  const last = input.records.at(-1);
-  const lastRecord = last === undefined ? null : decodeRecord(last.leaf);
   return ok({
-    checkpoint: input.checkpoint,
-    coverage: coverageOf(records, size, lastRecord?.ok === true ? lastRecord.value.seq : 0),
+    checkpoint: plan.checkpoint,
+    coverage: coverageOf(plan.records, size, plan.last_seq),
     erasures,
-    exported_at_ms: input.exported_at_ms,
+    exported_at_ms: plan.exported_at_ms,
     head,
-    log_epoch: input.log_epoch,
-    origin: input.origin,
-    policy: input.policy,
+    log_epoch: plan.log_epoch,
+    origin: plan.origin,
+    policy: plan.policy,
     proof: proof.value.map(base64url),
-    records,
-    region: input.region,
-    run: input.run === null ? null : { id: input.run.id, salt: base64url(input.run.salt) },
+    region: plan.region,
+    run: plan.run === null ? null : { id: plan.run.id, salt: base64url(plan.run.salt) },
     type: "interlock-evidence",
     v: 1,
   });
+}
+
+/** A record as the bundle has it. */
+export function discloseRecord(
+  { index, leaf, payload }: RecordInput,
+  sha: Sha256,
+): Result<EvidenceRecord, BuildProblem> {
+  const disclosed = typeof payload === "string" ? payload : disclose(payload);
+  if (disclosed === null) return problem("payload", "an opened payload is not what a shard seals");
+  return ok({ hash: base64url(leafHash(leaf, sha)), index, leaf: base64url(leaf), payload: disclosed });
 }
 
 function checkpointSize(source: string): number | null {

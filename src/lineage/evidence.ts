@@ -88,11 +88,23 @@ export const MAX_EVIDENCE_BYTES = 500_000_000;
 /** The bundle's one text. */
 export const encodeEvidence = (evidence: Evidence): string => [...evidencePieces(evidence)].join("");
 
-/**
- * The same, piece by piece, for a writer or reader that does not want a second copy of a large bundle. Literals in
- * sorted order make `JSON.stringify` give the JCS.
- */
+/** The same, piece by piece, for a writer or reader that does not want a second copy of a large bundle. */
 export function* evidencePieces(evidence: Evidence): Generator<string> {
+  const { before, after } = evidenceFrame(evidence);
+  yield before;
+  let comma = "";
+  for (const record of evidence.records) {
+    yield comma + evidenceRecordText(record);
+    comma = ",";
+  }
+  yield after;
+}
+
+/** What stands around the records. Literals in sorted order make `JSON.stringify` give the JCS. */
+export function evidenceFrame(evidence: Omit<Evidence, "records">): {
+  readonly before: string;
+  readonly after: string;
+} {
   const { coverage, run } = evidence;
   const before: Omit<Evidence, "proof" | "records" | "region" | "run" | "type" | "v"> = {
     checkpoint: evidence.checkpoint,
@@ -118,17 +130,14 @@ export function* evidencePieces(evidence: Evidence): Generator<string> {
     type: "interlock-evidence",
     v: 1,
   };
-  yield `${JSON.stringify(before).slice(0, -1)},"proof":${JSON.stringify(evidence.proof)},"records":[`;
-  let comma = "";
-  for (const { hash, index, leaf, payload } of evidence.records) {
-    yield (
-      comma +
-      JSON.stringify({ hash, index, leaf, payload: typeof payload === "string" ? payload : sortedPayload(payload) })
-    );
-    comma = ",";
-  }
-  yield `],${JSON.stringify(after).slice(1)}\n`;
+  return {
+    before: `${JSON.stringify(before).slice(0, -1)},"proof":${JSON.stringify(evidence.proof)},"records":[`,
+    after: `],${JSON.stringify(after).slice(1)}\n`,
+  };
 }
+
+export const evidenceRecordText = ({ hash, index, leaf, payload }: EvidenceRecord): string =>
+  JSON.stringify({ hash, index, leaf, payload: typeof payload === "string" ? payload : sortedPayload(payload) });
 
 const sortedLeaf = ({ hash, index, leaf }: EvidenceLeaf): EvidenceLeaf => ({ hash, index, leaf });
 
@@ -142,16 +151,17 @@ const sortedPayload = ({ core, facts, input, run_state }: DisclosedPayload): Dis
 const sortedText = (opened: OpenedText | null): OpenedText | null =>
   opened === null ? null : { salt: opened.salt, text: opened.text };
 
+/** A record as the coverage counts it. */
+export type CountedRecord = { readonly index: number | null; readonly payload: "opened" | PayloadAbsence };
+
 /** What is in these records under a checkpoint of `size`, as the bundle states it and the verifier counts it. */
-export function coverageOf(records: readonly EvidenceRecord[], size: number, lastSeq: number): EvidenceCoverage {
-  const count = (matches: (record: EvidenceRecord) => boolean): number => records.filter(matches).length;
-  return {
-    erased: count(({ payload }) => payload === "erased"),
-    last_seq: lastSeq,
-    opened: count(({ payload }) => typeof payload !== "string"),
-    records: records.length,
-    unanchored: count(({ index }) => index === null || index >= size),
-    undisclosed: count(({ payload }) => payload === "undisclosed"),
-    unreadable: count(({ payload }) => payload === "unreadable"),
-  };
+export function coverageOf(
+  records: readonly (CountedRecord | EvidenceRecord)[],
+  size: number,
+  lastSeq: number,
+): EvidenceCoverage {
+  const coverage = { erased: 0, opened: 0, undisclosed: 0, unreadable: 0 };
+  for (const { payload } of records) coverage[typeof payload === "string" ? payload : "opened"]++;
+  const unanchored = records.filter(({ index }) => index === null || index >= size).length;
+  return { ...coverage, last_seq: lastSeq, records: records.length, unanchored };
 }

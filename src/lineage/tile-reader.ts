@@ -20,7 +20,10 @@ export type TileProblem = {
 
 type Read<T> = Promise<Result<T, TileProblem>>;
 
-/** Reads the tree of `size`; keeps every tile it read, so use one per question. */
+/** Tiles that are kept, some 30 KB each: a proof of records all over a large log reads more than fits in memory. */
+const MAX_TILES = 512;
+
+/** Reads the tree of `size`; keeps the last tiles that it read, so use one per question. */
 export class TileTree {
   readonly size: number;
   readonly #read: ReadTile;
@@ -93,6 +96,8 @@ export class TileTree {
     const known = this.#tiles.get(key);
     if (known !== undefined) return known;
     const tile = readHashTile(this.#read, { level, index, width: widthOf(level, index, this.size) });
+    // Ranges are asked for from left to right, so the oldest tile is the one that is needed least.
+    if (this.#tiles.size >= MAX_TILES) this.#tiles.delete(this.#tiles.keys().next().value!);
     this.#tiles.set(key, tile);
     return tile;
   }
