@@ -12,6 +12,7 @@ import {
 } from "./cli/admin.ts";
 import { conformanceCommand } from "./cli/conformance.ts";
 import { epochCommand } from "./cli/epoch.ts";
+import { eraseCommand, erasuresCommand } from "./cli/erase.ts";
 import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
 import { lineageCommand } from "./cli/lineage.ts";
 import { logCommand } from "./cli/log.ts";
@@ -56,6 +57,8 @@ for (const command of [
   freezeCommand(),
   unfreezeCommand(),
   pepCommand(),
+  eraseCommand(),
+  erasuresCommand(),
   readsCommand(),
   regionCommand(),
   epochCommand(),

@@ -70,9 +70,18 @@ export const startOptions = (): Option[] => [
     "pin real membership roots (JSON {threshold, keys}); then enrol with `interlock region`",
   ),
   new Option("--witnesses <file>", "witnesses outside that must cosign, JSON (docs/operations/add-witness.md)"),
+  new Option(
+    "--retention-days <n>",
+    "erase payloads that are older; their records and proofs stay (default: never)",
+  ).argParser(parseRetention),
   new Option("--v8-flags <flags>", 'for workerd, e.g. "--trace-gc"'),
   new Option("--log <mode>", "decision log on standard error").choices([...LOG_MODES]).default("pretty"),
 ];
+
+function parseRetention(text: string): string {
+  if (!/^[1-9][0-9]{0,4}$/.test(text)) throw new InvalidArgumentError("Payloads are kept for 1 to 99999 days.");
+  return text;
+}
 
 export type StartFlags = {
   readonly data: string;
@@ -83,6 +92,7 @@ export type StartFlags = {
   readonly clean?: true;
   readonly roots?: string;
   readonly witnesses?: string;
+  readonly retentionDays?: string;
   readonly v8Flags?: string;
   readonly log: LogMode;
 };

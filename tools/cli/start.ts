@@ -59,7 +59,10 @@ async function run(
     pdp,
     ...(flags.witnesses === undefined ? {} : { witnesses: readWitnesses(flags.witnesses) }),
     v8_flags: (flags.v8Flags ?? "").split(/\s+/).filter((flag) => flag !== ""),
-    ...(flags.log === "off" ? { vars: { INTERLOCK_LOG: "off" } } : {}),
+    vars: {
+      ...(flags.log === "off" ? { INTERLOCK_LOG: "off" } : {}),
+      ...(flags.retentionDays === undefined ? {} : { INTERLOCK_RETENTION_DAYS: flags.retentionDays }),
+    },
     onLine: lineSink(
       flags.log,
       (text) => process.stderr.write(text + "\n"),

@@ -1,4 +1,5 @@
 import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/objects/authority.ts";
+import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { messageOf, Problem } from "../problem.ts";
 
@@ -30,6 +31,12 @@ export class AdminClient {
   reads = (query: string): Promise<unknown> => this.#call("GET", `reads${query}`);
   restore = (id: string, reason: string): Promise<RevocationView> =>
     this.#call("POST", `revocations/${encodeURIComponent(id)}/restore`, { reason });
+  erase = (body: object): Promise<ErasureView> => this.#call("POST", "erasures", body);
+  erasure = (id: string): Promise<ErasureView> => this.#call("GET", `erasures/${encodeURIComponent(id)}`);
+  erasures = (query: string): Promise<{ erasures: readonly ErasureView[]; next: number | null }> =>
+    this.#call("GET", `erasures${query}`);
+  enterErasures = (erasures: readonly ErasureView[]): Promise<{ erasures: readonly ErasureView[] }> =>
+    this.#call("PUT", "erasures", { erasures });
   freeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "freeze", { reason });
   epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");
   sealEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/seal", { reason });

@@ -164,8 +164,10 @@ export class MemoryAuthority implements AuthorityRpc {
     return { revocations, next: null };
   }
   readonly erasures: ErasureView[] = [];
+  readonly orders: EraseOrder[] = [];
   async erase(order: EraseOrder): Promise<AdminResult<ErasureView>> {
     if (order.target.kind === "run") return { ok: false, code: "not_found", message: "no such run" };
+    this.orders.push(order);
     const view: ErasureView = {
       id: `eu.e.${this.erasures.length + 1}`,
       what: order.target.kind,
