@@ -87,7 +87,7 @@ export class Erasures {
     // From here to the entry no `await`: the same order asked twice at once is one.
     const known = this.#known(order, prepared);
     if (known !== null) return known;
-    const id = `${this.#region.name}.e.${base64url(randomBytes(16))}`;
+    const id = this.#newId();
     return { ok: true, value: this.#enter({ ...rowOf(order), id, t_ms: Date.now() }, prepared) };
   }
 
@@ -126,15 +126,27 @@ export class Erasures {
     return this.#describe(row);
   }
 
+  get #prefix(): string {
+    return `${this.#region.name}.${this.#region.log_epoch}.e.`;
+  }
+
+  #newId(): string {
+    return this.#prefix + base64url(randomBytes(16));
+  }
+
   reenter(entries: readonly JournalEntry[]): AdminResult<readonly ErasureView[]> {
     if (this.#rewind.noted)
       return { ok: false, code: "conflict", message: "the authority's storage was put back: restore the region first" };
+    // What a shard has to erase it says in numbers of one log epoch: in another they are other records.
     const foreign = entries.find(
-      ({ id, shards }) =>
-        !id.startsWith(`${this.#region.name}.e.`) || shards.some(({ shard }) => shard >= this.#region.shards),
+      ({ id, shards }) => !id.startsWith(this.#prefix) || shards.some(({ shard }) => shard >= this.#region.shards),
     );
     if (foreign !== undefined)
-      return { ok: false, code: "invalid", message: `${foreign.id}: is not of this region's journal` };
+      return {
+        ok: false,
+        code: "invalid",
+        message: `${foreign.id}: is not of this region's journal in log epoch ${this.#region.log_epoch}`,
+      };
     const views = entries.map((entry) => {
       const known = this.#rows.byId(entry.id);
       if (known !== null) return this.#describe(known);
@@ -318,7 +330,7 @@ export class Erasures {
       return [{ shard, selector: { kind: "old", from: reached + 1, until: selector.until } }];
     });
     if (parts.length > 0) {
-      const id = `${this.#region.name}.e.${base64url(randomBytes(16))}`;
+      const id = this.#newId();
       const order = { target, ground: "retention", reason: `older than ${days} days`, idempotency_key: null } as const;
       this.#enter({ ...rowOf({ ...order, actor: "retention" }), id, t_ms: now_ms }, parts);
     }

@@ -262,13 +262,14 @@ describe("a crash and a restore", () => {
     const lost = await decide([asked("otto")]);
     const prepared = await shard().prepareErasure(subjectOf("otto"));
     if (!prepared.ok || prepared.selector === null) throw new Error("nothing");
-    const entry = { ...view, id: "eu.e.lost", shards: [{ shard: 0, selector: prepared.selector }] };
-    expect(valueOf(await trust().reenterErasures([entry]))[0]!.id).toBe("eu.e.lost");
-    await finished("eu.e.lost");
+    const entry = { ...view, id: "eu.1.e.lost", shards: [{ shard: 0, selector: prepared.selector }] };
+    expect(valueOf(await trust().reenterErasures([entry]))[0]!.id).toBe("eu.1.e.lost");
+    await finished("eu.1.e.lost");
     expect(await statusOf(lost.decision_id!)).toBe("erased");
     for (const foreign of [
-      { ...entry, id: "us.e.1" },
-      { ...entry, id: "eu.e.2", shards: [{ shard: 7, selector: prepared.selector }] },
+      { ...entry, id: "us.1.e.1" },
+      { ...entry, id: "eu.2.e.1" },
+      { ...entry, id: "eu.1.e.2", shards: [{ shard: 7, selector: prepared.selector }] },
     ])
       expect(await trust().reenterErasures([foreign])).toMatchObject({ ok: false, code: "invalid" });
   });
