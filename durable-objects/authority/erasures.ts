@@ -139,7 +139,9 @@ export class Erasures {
       return { ok: false, code: "conflict", message: "the authority's storage was put back: restore the region first" };
     // What a shard has to erase it says in numbers of one log epoch: in another they are other records.
     const foreign = entries.find(
-      ({ id, shards }) => !id.startsWith(this.#prefix) || shards.some(({ shard }) => shard >= this.#region.shards),
+      ({ id, shards }) =>
+        this.#rows.byId(id) === null &&
+        (!id.startsWith(this.#prefix) || shards.some(({ shard }) => shard >= this.#region.shards)),
     );
     if (foreign !== undefined)
       return {
