@@ -15,6 +15,7 @@ import type {
   RegisterPepMessage,
   RevocationView,
   RevokeMessage,
+  SignedMembership,
 } from "../src/objects/authority.ts";
 import type { EraseOrder, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
 import { readRegion } from "../src/region/config.ts";
@@ -43,6 +44,13 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   async jwks(): Promise<{ readonly keys: readonly PublicJwk[] }> {
     return { keys: this.#authority.keys.all() };
+  }
+  async memberships(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly memberships: readonly SignedMembership[]; readonly next: number | null }> {
+    const memberships = this.#authority.store.memberships(after, limit);
+    return { memberships, next: memberships.length < limit ? null : memberships.at(-1)!.version };
   }
   async sourceHead(): Promise<{ readonly sseq: number; readonly erased: number }> {
     return this.#authority.sourceHead();

@@ -6,11 +6,11 @@ import type { AdminResult, Enrolment, PublicJwk } from "../../src/objects/author
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import type { Membership } from "../../src/trust/membership.ts";
+import { peerLogKeys, witnessing } from "../../src/trust/witnessing.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import type { Shards } from "./shards.ts";
 import type { Standing } from "./standing.ts";
-import { peerLogKeys, witnessing } from "./witnessing.ts";
 import type { EventWriter } from "./writer.ts";
 
 /** Loaded when a membership arrives: its schema would cost every start 10 ms, and no decision needs it. */
@@ -77,7 +77,10 @@ export class Memberships {
     if (!verified.ok) return verified.error;
     const membership = verified.value;
     const current = this.#standing.membership;
-    if (current !== null && jcs(current) === jcs(membership)) return { ok: true, value: await this.enrolment() };
+    if (current !== null && jcs(current) === jcs(membership)) {
+      this.#standing.keep(membership, jws);
+      return { ok: true, value: await this.enrolment() };
+    }
     const stored = await this.#writer.append(
       {
         kind: "membership",
@@ -87,7 +90,7 @@ export class Memberships {
         actor,
         note: `version ${membership.version}`,
       },
-      () => this.#standing.succeed(membership),
+      () => this.#standing.succeed(membership, jws),
     );
     if (!stored.result) {
       return {
@@ -123,12 +126,12 @@ export class Memberships {
 
   /** Verifier keys of the logs that this region's witness serves. */
   peerLogs(): readonly string[] {
-    return peerLogKeys(this.#standing.membership, this.#region.name);
+    return peerLogKeys(this.#standing.membership, this.#region.name, nodeSha256);
   }
 
   /** Tells the log who cosigns. The log keeps it, so a failure here only delays a change until the next start. */
   async #configureLog(membership: Membership): Promise<void> {
-    const told = witnessing(membership, this.#region.name, this.#region.log_epoch, this.#outside);
+    const told = witnessing(membership, this.#region.name, this.#region.log_epoch, nodeSha256, this.#outside);
     if (told === null) return;
     try {
       await regionLog(this.#env, this.#region).configure(told.targets, told.policy);

@@ -3,10 +3,10 @@ import type { PublicJwk } from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { FederationView } from "../../src/trust/federation.ts";
 import type { Membership } from "../../src/trust/membership.ts";
+import { listsLog } from "../../src/trust/witnessing.ts";
 import type { RegionMode } from "../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { AuthorityStore } from "./store.ts";
-import { listsLog } from "./witnessing.ts";
 
 /** How the region stands: the membership in force, whether an administrator froze it, and the mode that follows. */
 export class Standing {
@@ -42,11 +42,17 @@ export class Standing {
   }
 
   /** Whether `membership` rises above the one in force; then it takes its place, in the caller's transaction. */
-  succeed(membership: Membership): boolean {
+  succeed(membership: Membership, jws: unknown): boolean {
     const current = this.membership;
     if (current !== null && membership.version <= current.version) return false;
     this.#store.setMeta("membership", JSON.stringify(membership));
+    this.keep(membership, jws);
     return true;
+  }
+
+  /** Keeps the membership as it was signed: who audits the region follows its keys through all of them. */
+  keep({ version }: Membership, jws: unknown): void {
+    this.#store.addMembership(version, JSON.stringify(jws), Date.now());
   }
 
   get frozen(): boolean {
@@ -61,7 +67,7 @@ export class Standing {
     const membership = this.membership;
     const self = membership?.regions.find(({ region }) => region === this.#region.name);
     // In a new log epoch too: until the peers know its log, nobody witnesses what is decided.
-    if (self !== undefined && !listsLog(self, this.#region.log_epoch)) return "joining";
+    if (self !== undefined && !listsLog(self, this.#region.log_epoch, nodeSha256)) return "joining";
     if (membership === null || self?.state !== "active" || membership.expires_ms <= Date.now()) return "joining";
     return this.frozen ? "frozen" : "active";
   }

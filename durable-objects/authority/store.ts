@@ -1,4 +1,4 @@
-import type { EpochView, PublicJwk } from "../../src/objects/authority.ts";
+import type { EpochView, PublicJwk, SignedMembership } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent, TrustState } from "../../src/trust/events.ts";
@@ -38,6 +38,7 @@ const STEPS = [
      PRIMARY KEY(log_epoch, shard, first_sseq)) STRICT, WITHOUT ROWID;
    INSERT INTO erased_range SELECT 1, shard, first_sseq, last_sseq, leaf_sseq FROM erased_before;
    DROP TABLE erased_before;`,
+  `CREATE TABLE membership(version INTEGER PRIMARY KEY, jws TEXT NOT NULL, accepted_at_ms INTEGER NOT NULL) STRICT;`,
 ];
 
 export type EntryRow = {
@@ -280,6 +281,27 @@ export class AuthorityStore extends Rows {
 
   countRevoked(): number {
     return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM entry WHERE state = 'revoked'").one().n;
+  }
+
+  /** A membership as it was signed; the first text of a version stays. */
+  addMembership(version: number, jws: string, t_ms: number): void {
+    this.sql.exec(
+      "INSERT OR IGNORE INTO membership(version, jws, accepted_at_ms) VALUES (?, ?, ?)",
+      version,
+      jws,
+      t_ms,
+    );
+  }
+
+  memberships(after: number, limit: number): readonly SignedMembership[] {
+    return this.sql
+      .exec<{ version: number; jws: string; accepted_at_ms: number }>(
+        "SELECT version, jws, accepted_at_ms FROM membership WHERE version > ? ORDER BY version LIMIT ?",
+        after,
+        limit,
+      )
+      .toArray()
+      .map((row) => ({ ...row, jws: JSON.parse(row.jws) as SignedMembership["jws"] }));
   }
 
   certify(jwk: PublicJwk, role: string, seq: number): void {

@@ -46,6 +46,7 @@ const decisionOrProof: Handler = (room, arrival, request, params) => {
 const HANDLERS: Readonly<Record<Operation, Handler>> = {
   ...accessHandlers,
   ...discoveryHandlers,
+  memberships: later(async () => (await import("./memberships.ts")).memberships),
   health,
   metrics: metricsPage,
   openapi: later(async () => (await import("./openapi.ts")).openapi),

@@ -275,6 +275,16 @@ export const ROUTES = [
     summary: "Public keys of this region, current and past",
   },
   {
+    operation: "memberships",
+    audience: "anyone",
+    method: "GET",
+    path: "/.well-known/interlock/membership",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 400, 503],
+    summary: "Every membership that this region has held, as the roots signed it, oldest first",
+  },
+  {
     operation: "health",
     audience: "anyone",
     method: "GET",

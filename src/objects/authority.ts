@@ -150,6 +150,16 @@ export type Enrolment = {
   readonly root_threshold: number;
 };
 
+/** A membership as the roots signed it (General JSON, RFC 7515 section 7.2.1), and when this region took it. */
+export type SignedMembership = {
+  readonly version: number;
+  readonly accepted_at_ms: number;
+  readonly jws: {
+    readonly payload: string;
+    readonly signatures: readonly { readonly protected: string; readonly signature: string }[];
+  };
+};
+
 export type AuthorityStatus = {
   readonly mode: RegionMode;
   /** Why the configured log epoch is not the one that this region may run; `null` where it is. */
@@ -202,6 +212,11 @@ export interface AuthorityRpc {
   sourceHead(): Promise<{ readonly sseq: number; readonly erased: number }>;
   status(): Promise<AuthorityStatus>;
   enrolment(): Promise<Enrolment>;
+  /** Memberships of later versions than `after` that this region has held, oldest first. */
+  memberships(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly memberships: readonly SignedMembership[]; readonly next: number | null }>;
   /** `jws`: General JSON JWS of a membership, `typ: interlock-membership+jws`. */
   putMembership(jws: unknown, actor: string): Promise<AdminResult<Enrolment>>;
   registerPep(message: RegisterPepMessage): Promise<AdminResult<PepView & { readonly credential: string }>>;

@@ -9,6 +9,7 @@ import { signAdminToken } from "../region/admin-token.ts";
 import { payloadOf } from "../region/enrol.ts";
 import { signingKey } from "../region/keys.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../region/membership.ts";
+import { trustCommand } from "./trust.ts";
 import { auditorToken } from "./auditor.ts";
 import { addTargetOptions, printJson, readJsonFile, targetOf, type TargetFlags } from "./target.ts";
 
@@ -25,6 +26,7 @@ export function regionCommand(): Command {
   enrol(command);
   signMembershipCommand(command);
   activate(command);
+  trustCommand(command);
   return command;
 }
 

@@ -194,3 +194,14 @@ export const readsAnswer = z
     next: z.int().nullable(),
   })
   .meta({ id: "Reads" });
+
+export const membershipsQuery = z.strictObject({ after: counter("after", Number.MAX_SAFE_INTEGER).optional() });
+
+/** `SignedMembership` in objects/authority. */
+export const membershipsAnswer = z
+  .object({
+    region: z.string(),
+    memberships: z.array(z.object({ version: z.int(), accepted_at_ms: z.int(), jws: membershipBody })),
+    next: z.int().nullable(),
+  })
+  .meta({ id: "Memberships" });

@@ -57,6 +57,10 @@ export class MemoryAuthority implements AuthorityRpc {
   async leaves(): Promise<readonly Uint8Array[]> {
     return [];
   }
+  async memberships(after: number) {
+    const jws = { payload: "e30", signatures: [{ protected: "e30", signature: "AA" }] };
+    return { memberships: after < 1 ? [{ version: 1, accepted_at_ms: 0, jws }] : [], next: null };
+  }
   async sourceHead() {
     return { sseq: 0, erased: 0 };
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { witnessing } from "../../../durable-objects/authority/witnessing.ts";
+import { witnessing } from "../../../src/trust/witnessing.ts";
 import { base64url } from "../../../src/base/bytes.ts";
 import { formatVerifierKey } from "../../../src/lineage/note-key.ts";
 import { readOutsideWitnesses } from "../../../src/lineage/outside-witnesses.ts";
@@ -84,8 +84,8 @@ describe("the quorum", () => {
     if (!configured.ok) throw new Error(configured.error);
     return configured.value;
   };
-  const policyOf = (...args: Parameters<typeof witnessing>) => {
-    const told = witnessing(...args)!;
+  const policyOf = (members: Membership, region: string, epoch: number, others?: Parameters<typeof witnessing>[4]) => {
+    const told = witnessing(members, region, epoch, sha, others)!;
     const policy = parsePolicy(told.policy, sha);
     if (!policy.ok) throw new Error(policy.error.message);
     return { ...told, quorum: (...cosigned: readonly string[]) => isQuorum(policy.value, new Set(cosigned)) };

@@ -1,11 +1,10 @@
-import { equalBytes, fromBase64url } from "../../src/base/bytes.ts";
-import { logOrigin, witnessName } from "../../src/lineage/names.ts";
-import { formatVerifierKey, SIGNATURE_TYPE, verifierKey, type VerifierKey } from "../../src/lineage/note-key.ts";
-import { NO_OUTSIDE_WITNESSES, type OutsideWitnesses } from "../../src/lineage/witnesses.ts";
-import { formatPolicy, type PolicyGroup, type PolicyWitness } from "../../src/lineage/tlog-policy.ts";
-import type { WitnessTarget } from "../../src/objects/log.ts";
-import type { Membership } from "../../src/trust/membership.ts";
-import { nodeSha256 } from "../platform.ts";
+import { equalBytes, fromBase64url } from "../base/bytes.ts";
+import type { Sha256 } from "../base/digest.ts";
+import { logOrigin, witnessName } from "../lineage/names.ts";
+import { formatVerifierKey, SIGNATURE_TYPE, verifierKey, type VerifierKey } from "../lineage/note-key.ts";
+import { NO_OUTSIDE_WITNESSES, type OutsideWitnesses } from "../lineage/witnesses.ts";
+import { formatPolicy, type PolicyGroup, type PolicyWitness } from "../lineage/tlog-policy.ts";
+import type { Membership } from "./membership.ts";
 
 type Member = Membership["regions"][number];
 
@@ -25,32 +24,34 @@ function keysOf(
 }
 
 /** The logs of a member as notes know them: every epoch that is listed, so that one that ended is still answered for. */
-const logsOf = (member: Member): readonly (VerifierKey & { readonly log_epoch: number })[] =>
+export const logsOf = (member: Member, sha: Sha256): readonly (VerifierKey & { readonly log_epoch: number })[] =>
   keysOf(member, "log").map(({ log_epoch, bytes }) => ({
-    ...verifierKey(logOrigin(member.pdp, member.region, log_epoch), SIGNATURE_TYPE.ed25519, bytes, nodeSha256),
+    ...verifierKey(logOrigin(member.pdp, member.region, log_epoch), SIGNATURE_TYPE.ed25519, bytes, sha),
     log_epoch,
   }));
 
 /** The witness outlives the epochs, and its key the one that it was made in. */
-function witnessOf(member: Member): VerifierKey | null {
+function witnessOf(member: Member, sha: Sha256): VerifierKey | null {
   const [key] = keysOf(member, "witness");
-  return key === undefined
-    ? null
-    : verifierKey(witnessName(member.pdp), SIGNATURE_TYPE.cosignature, key.bytes, nodeSha256);
+  return key === undefined ? null : verifierKey(witnessName(member.pdp), SIGNATURE_TYPE.cosignature, key.bytes, sha);
 }
 
 /** Whether the membership lists the key of the log that the region runs: before that no peer can witness it. */
-export const listsLog = (member: Member, log_epoch: number): boolean =>
-  logsOf(member).some((log) => log.log_epoch === log_epoch);
+export const listsLog = (member: Member, log_epoch: number, sha: Sha256): boolean =>
+  logsOf(member, sha).some((log) => log.log_epoch === log_epoch);
 
 const peersIn = (membership: Membership | null, region: string): readonly Member[] =>
   membership?.regions.filter((member) => member.region !== region && member.state !== "removed") ?? [];
 
 /** Verifier keys of the logs that this region's witness serves. */
-export const peerLogKeys = (membership: Membership | null, region: string): readonly string[] =>
-  peersIn(membership, region).flatMap((member) => logsOf(member).map(formatVerifierKey));
+export const peerLogKeys = (membership: Membership | null, region: string, sha: Sha256): readonly string[] =>
+  peersIn(membership, region).flatMap((member) => logsOf(member, sha).map(formatVerifierKey));
 
-export type Witnessing = { readonly targets: readonly WitnessTarget[]; readonly policy: string };
+export type Witnessing = {
+  /** Verifier keys and submission prefixes of those to ask. */
+  readonly targets: readonly { readonly vkey: string; readonly url: string }[];
+  readonly policy: string;
+};
 
 /**
  * Whom this region's log asks to cosign, and the quorum in the form of a tlog-policy: all peers but one, so that one
@@ -63,13 +64,14 @@ export function witnessing(
   membership: Membership,
   region: string,
   log_epoch: number,
+  sha: Sha256,
   outside: OutsideWitnesses = NO_OUTSIDE_WITNESSES,
 ): Witnessing | null {
   const self = membership.regions.find((member) => member.region === region);
-  const log = self === undefined ? undefined : logsOf(self).find((one) => one.log_epoch === log_epoch);
+  const log = self === undefined ? undefined : logsOf(self, sha).find((one) => one.log_epoch === log_epoch);
   if (log === undefined) return null;
   const peers = peersIn(membership, region).flatMap((member) => {
-    const key = witnessOf(member);
+    const key = witnessOf(member, sha);
     return key === null ? [] : [{ name: member.region, key, url: `${member.endpoint}/witness/v1` }];
   });
   // A policy holds a key once. A peer's own witness is none outside, whatever the configuration says.
