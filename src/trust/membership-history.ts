@@ -46,7 +46,7 @@ export type KeyHistory = {
 };
 
 /** Keys of the region's log, witness and authority in order of appearance. The same `kid` with another key is another key. */
-export function keyHistory(history: readonly Membership[], region: string): readonly KeyHistory[] {
+function keyHistory(history: readonly Membership[], region: string): readonly KeyHistory[] {
   const seen = new Map<string, KeyHistory>();
   const newest = history.at(-1);
   for (const membership of history) {

@@ -27,7 +27,7 @@ beforeAll(async () => {
   })) as readonly [TestRegion, TestRegion];
   auditor = await tokenOf(eu);
   const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: READ.subject });
-  run = ((await opened.json()) as { readonly run: string }).run;
+  run = (await jsonOf<{ readonly run: string }>(opened)).run;
   for (let i = 0; i < 4; i++) await evaluate(eu, { ...READ, context: { interlock: { run } } });
   for (let i = 0; i < 12; i++) await evaluate(eu, READ);
   for (let i = 0; i < 5; i++) await evaluate(eu, { ...READ, subject: { type: "user", id: "mallory" } });
@@ -47,6 +47,8 @@ const tokenOf = async (region: TestRegion): Promise<string> =>
     lifetime_s: 3_600,
   });
 
+const jsonOf = async <T>(answer: Response): Promise<T> => JSON.parse(await answer.text()) as T;
+
 type Item = {
   readonly decision_id: string;
   readonly t_ms: number;
@@ -61,7 +63,7 @@ const find = (query: string, token = auditor): Promise<Response> =>
 async function findAll(query: string): Promise<readonly Item[]> {
   const all: Item[] = [];
   for (let cursor: string | null = ""; cursor !== null;) {
-    const page = (await (await find(`${query}${cursor === "" ? "" : `&cursor=${cursor}`}`)).json()) as Page;
+    const page: Page = await jsonOf<Page>(await find(`${query}${cursor === "" ? "" : `&cursor=${cursor}`}`));
     all.push(...page.decisions);
     cursor = page.next_cursor;
   }
@@ -92,9 +94,9 @@ describe("an auditor", () => {
 
   test("is in the list of reads with what was read, and in the log without a name", async () => {
     await find("?limit=1&reason=policy_denied");
-    const { reads } = (await (
-      await fetch(`${eu.url}/admin/v1/reads?limit=500`, { headers: bearer(eu.admin) })
-    ).json()) as { readonly reads: readonly { reader: string; query: string; what: string; sseq: number | null }[] };
+    const { reads } = await jsonOf<{
+      readonly reads: readonly { reader: string; query: string; what: string; sseq: number | null }[];
+    }>(await fetch(`${eu.url}/admin/v1/reads?limit=500`, { headers: bearer(eu.admin) }));
     const mine = reads.filter(({ reader }) => reader === "admin:auditor:eva");
     expect(mine.length).toBeGreaterThan(5);
     expect(mine.at(-1)).toMatchObject({ what: "search", query: "?limit=1&reason=policy_denied" });
@@ -107,10 +109,10 @@ describe("an auditor", () => {
       let [count, after] = [0, 0];
       for (;;) {
         const answer = await fetch(`${eu.url}/admin/v1/reads?limit=500&after=${after}`, { headers: bearer(eu.admin) });
-        const page = (await answer.json()) as {
+        const page = await jsonOf<{
           readonly reads: readonly { id: number; what: string }[];
           next: number | null;
-        };
+        }>(answer);
         count += page.reads.filter(({ what }) => what === "search").length;
         if (page.next === null) return count;
         after = page.next;
@@ -139,8 +141,18 @@ describe("from the roots to a verdict", () => {
     writeFileSync(file("roots.json"), (await devRoots(eu.base)).pinned);
     // us is asked about eu: the roots' signatures are what counts.
     const made = await told(
-      ...["region", "trust", "--membership", us.url, "--roots", file("roots.json"), "--region", "eu"],
-      ...["--peers", "all", "--out", file("eu.policy")],
+      "region",
+      "trust",
+      "--membership",
+      us.url,
+      "--roots",
+      file("roots.json"),
+      "--region",
+      "eu",
+      "--peers",
+      "all",
+      "--out",
+      file("eu.policy"),
     );
     expect(made).toMatchObject({ code: 0 });
     expect(made.err).toContain("eu.1.log.1");
@@ -181,8 +193,16 @@ describe("from the roots to a verdict", () => {
     const others = mkdtempSync(join(folder, "roots-"));
     writeFileSync(file("others.json"), (await devRoots(others)).pinned);
     const made = await told(
-      ...["region", "trust", "--membership", eu.url, "--roots", file("others.json"), "--region", "eu"],
-      ...["--out", file("never.policy")],
+      "region",
+      "trust",
+      "--membership",
+      eu.url,
+      "--roots",
+      file("others.json"),
+      "--region",
+      "eu",
+      "--out",
+      file("never.policy"),
     );
     expect(made.code).toBe(1);
     expect(existsSync(file("never.policy"))).toBe(false);
