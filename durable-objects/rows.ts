@@ -8,10 +8,11 @@ export class Rows {
   readonly #storage: DurableObjectStorage;
   protected readonly sql: SqlStorage;
 
-  constructor(storage: DurableObjectStorage, steps: readonly string[]) {
+  /** `migrations`: the table that remembers the steps, where a room of the object has steps of its own. */
+  constructor(storage: DurableObjectStorage, steps: readonly string[], migrations?: string) {
     this.#storage = storage;
     this.sql = storage.sql;
-    migrate(storage, steps);
+    migrate(storage, steps, migrations);
   }
 
   transaction<T>(turn: () => T): T {

@@ -18,6 +18,14 @@ import type {
   SignedMembership,
 } from "../src/objects/authority.ts";
 import type { EraseOrder, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
+import type {
+  AcceptSignalAnswer,
+  AcceptSignalMessage,
+  RefusedSignalMessage,
+  RegisterStreamMessage,
+  SignalSource,
+  SignalStreamView,
+} from "../src/objects/signals.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";
 
@@ -125,8 +133,29 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]> {
     return this.#authority.erasures.leavesOf(log_epoch, shard, sseqs);
   }
+  registerStream(message: RegisterStreamMessage): Promise<AdminResult<SignalStreamView>> {
+    return this.#authority.signals.register(message);
+  }
+  async listStreams(): Promise<readonly SignalStreamView[]> {
+    return this.#authority.signals.list();
+  }
+  async readStream(id: string): Promise<AdminResult<SignalStreamView>> {
+    return this.#authority.signals.read(id);
+  }
+  removeStream(id: string, actor: string): Promise<AdminResult<SignalStreamView>> {
+    return this.#authority.signals.remove(id, actor);
+  }
+  async signalSource(id: string): Promise<SignalSource | null> {
+    return this.#authority.signals.source(id);
+  }
+  acceptSignal(message: AcceptSignalMessage): Promise<AcceptSignalAnswer> {
+    return this.#authority.signals.accept(message);
+  }
+  refusedSignal(message: RefusedSignalMessage): Promise<void> {
+    return this.#authority.signals.refused(message);
+  }
   override alarm(): Promise<void> {
-    return this.#authority.erasures.alarm();
+    return this.#authority.alarm();
   }
   freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
     return this.#authority.setFrozen(true, reason, actor);

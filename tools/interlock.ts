@@ -19,6 +19,7 @@ import { logCommand } from "./cli/log.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { receiptCommand } from "./cli/receipt.ts";
 import { regionCommand } from "./cli/region.ts";
+import { ssfCommand } from "./cli/ssf.ts";
 import { fleetCommand, serveCommand } from "./cli/start.ts";
 import { Problem } from "./problem.ts";
 
@@ -60,6 +61,7 @@ for (const command of [
   eraseCommand(),
   erasuresCommand(),
   readsCommand(),
+  ssfCommand(),
   regionCommand(),
   epochCommand(),
 ]) {

@@ -17,6 +17,7 @@ import { Peps } from "./peps.ts";
 import { Revocations } from "./revocations.ts";
 import { Rewind } from "./rewind.ts";
 import { Shards } from "./shards.ts";
+import { Signals } from "./signals.ts";
 import { Standing } from "./standing.ts";
 import { AuthorityStore } from "./store.ts";
 import { EventWriter } from "./writer.ts";
@@ -42,6 +43,7 @@ export class Authority {
   readonly peps: Peps;
   readonly memberships: Memberships;
   readonly erasures: Erasures;
+  readonly signals: Signals;
 
   private constructor(
     env: Env,
@@ -50,6 +52,7 @@ export class Authority {
     storage: DurableObjectStorage,
     store: AuthorityStore,
     signing: SigningKey,
+    send: typeof fetch,
   ) {
     this.#region = region;
     this.#policy = activePolicy(region);
@@ -78,23 +81,35 @@ export class Authority {
     this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
     this.memberships = new Memberships(env, region, outside, this.#writer, this.keys, this.#standing, this.shards);
     this.erasures = new Erasures(env, region, storage, store, this.#writer, this.#rewind);
+    this.signals = new Signals(region, storage, this.#writer, this.revocations, send);
   }
 
   /** Makes the region's own key at first start, loads it ever after. Nothing else may run before it is done. */
-  static async open(storage: DurableObjectStorage, env: Env, region: Region): Promise<Authority> {
+  static async open(
+    storage: DurableObjectStorage,
+    env: Env,
+    region: Region,
+    send: typeof fetch = (input, init) => fetch(input, init),
+  ): Promise<Authority> {
     const store = new AuthorityStore(storage);
     const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
-    const authority = new Authority(env, region, await outsideWitnessesOf(env), storage, store, signing);
+    const authority = new Authority(env, region, await outsideWitnessesOf(env), storage, store, signing, send);
     await authority.keys.certify(signing.publicJwk, "authority");
     authority.epochs.start();
     authority.#rewind.start();
     authority.memberships.start();
     authority.erasures.start();
+    authority.signals.start();
     return authority;
   }
 
   sourceHead(): { readonly sseq: number; readonly erased: number } {
     return { sseq: this.store.leafHead(this.#region.log_epoch).sseq, erased: this.#erased.count() };
+  }
+
+  /** The object has one alarm: each room looks what is due, and sets the next. */
+  async alarm(): Promise<void> {
+    await Promise.all([this.erasures.alarm(), this.signals.alarm()]);
   }
 
   status(): AuthorityStatus {

@@ -8,6 +8,12 @@ import type { Shards } from "./shards.ts";
 import type { AuthorityStore, EntryRow } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
 
+/** On whose behalf a revocation is made, and what else its transaction writes. */
+export type Cause = { readonly reason_code: string; readonly also?: () => void };
+/** A source of signals is degraded (`signals`). */
+export const SOURCE = "ssf_source";
+const ADMIN: Cause = { reason_code: "admin" };
+
 /** Revocations that this region made: by key, and each by the id of the event that made it. */
 export class Revocations {
   readonly #region: Region;
@@ -25,15 +31,20 @@ export class Revocations {
   }
 
   /** Deny-ward writes are always accepted, also while the region is joining or frozen. */
-  async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
+  async revoke(message: RevokeMessage, cause: Cause = ADMIN): Promise<AdminResult<RevocationView>> {
     const parsed = parseKey(message.key);
     if (!parsed.ok) return { ok: false, code: "invalid", message: `key: ${parsed.error}` };
     const origin = this.#region.name;
     const pseudonym = this.#pseudonyms.current(message.key);
     const before = this.#store.entry(pseudonym, origin);
     // The same revocation again is the same entry; only a stronger one (`beginning`) is a new event.
-    if (before?.state === "revoked" && (before.from === message.from || before.from === "beginning")) {
-      await this.#shards.effective(before.revision);
+    if (
+      before?.state === "revoked" &&
+      (before.from === message.from || before.from === "beginning") &&
+      this.#covers(before, cause)
+    ) {
+      if (cause.also !== undefined) this.#store.transaction(cause.also);
+      await this.#reach(before.revision, message.wait);
       return { ok: true, value: this.#describe(before) };
     }
     const { revision } = await this.#writer.append(
@@ -42,7 +53,7 @@ export class Revocations {
         key: message.key,
         generation: "next",
         from: message.from,
-        reason_code: "admin",
+        reason_code: cause.reason_code,
         actor: message.actor,
         note: message.reason,
       },
@@ -57,10 +68,31 @@ export class Revocations {
           revoked_seq: seq,
           revision,
         });
+        cause.also?.();
       },
     );
-    if (message.wait === "local") await this.#shards.effective(revision);
+    await this.#reach(revision, message.wait);
     return { ok: true, value: this.#describe(this.#store.entry(pseudonym, origin)!) };
+  }
+
+  /** `accepted`: the shards hear of it all the same, and nobody waits. */
+  async #reach(revision: number, wait: RevokeMessage["wait"]): Promise<void> {
+    const effective = this.#shards.effective(revision);
+    if (wait === "local") await effective;
+  }
+
+  /**
+   * Whether what stands is enough for this cause. A deny because a source fell silent is lifted when the source is
+   * live again, so whoever else revokes the key makes an entry of their own.
+   */
+  #covers(entry: EntryRow, cause: Cause): boolean {
+    return cause.reason_code === SOURCE || this.#store.event(entry.revoked_seq)!.event.reason_code !== SOURCE;
+  }
+
+  /** Whether the revocation was made for this cause. */
+  madeFor(id: string, reason_code: string): boolean {
+    const made = this.#find(id);
+    return made.ok && this.#store.event(made.value.revoked_seq)!.event.reason_code === reason_code;
   }
 
   async restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {

@@ -7,7 +7,7 @@ import { err, ok, type Result } from "../base/result.ts";
  * trailing bits that are not zero and repeated member names, so one token would have several texts: a cache, a
  * revocation by digest or a lineage record could be dodged. Here one token has one text.
  */
-const MAX_TOKEN_CHARS = 4_096;
+const CREDENTIAL = { what: "credential", max_chars: 4_096 } as const;
 const MAX_HEADER_CHARS = 2_048;
 const LIMITS = { max_depth: 8, max_values: 1_000 } as const;
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
@@ -15,26 +15,29 @@ const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 /** A compact JWS whose form is sound; nothing about it is verified. */
 export type GatedToken = { readonly text: string; readonly header: JsonObject; readonly claims: JsonObject };
 
-export function gate(text: string): Result<GatedToken, string> {
-  if (text.length > MAX_TOKEN_CHARS) return err(`the credential is longer than ${MAX_TOKEN_CHARS} characters`);
-  if (!COMPACT.test(text)) return err("the credential is not a compact JWS");
+/** `what`: how messages call the token. */
+export function gate(
+  text: string,
+  { what, max_chars }: { readonly what: string; readonly max_chars: number } = CREDENTIAL,
+): Result<GatedToken, string> {
+  if (text.length > max_chars) return err(`the ${what} is longer than ${max_chars} characters`);
+  if (!COMPACT.test(text)) return err(`the ${what} is not a compact JWS`);
   const [first, second, third] = text.split(".") as [string, string, string];
-  if (first.length > MAX_HEADER_CHARS)
-    return err(`the credential's header is longer than ${MAX_HEADER_CHARS} characters`);
-  const header = segment(first, "header");
+  if (first.length > MAX_HEADER_CHARS) return err(`the ${what}'s header is longer than ${MAX_HEADER_CHARS} characters`);
+  const header = segment(first, `${what}'s header`);
   if (!header.ok) return header;
-  const claims = segment(second, "payload");
+  const claims = segment(second, `${what}'s payload`);
   if (!claims.ok) return claims;
-  if (fromBase64url(third) === null) return err("the credential's signature is not canonical base64url");
+  if (fromBase64url(third) === null) return err(`the ${what}'s signature is not canonical base64url`);
   return ok({ text, header: header.value, claims: claims.value });
 }
 
 function segment(text: string, name: string): Result<JsonObject, string> {
   const bytes = fromBase64url(text);
-  if (bytes === null) return err(`the credential's ${name} is not canonical base64url`);
+  if (bytes === null) return err(`the ${name} is not canonical base64url`);
   const json = fromUtf8(bytes);
-  if (json === null) return err(`the credential's ${name} is not UTF-8`);
+  if (json === null) return err(`the ${name} is not UTF-8`);
   const parsed = parseJson(json, LIMITS);
-  if (!parsed.ok) return err(`the credential's ${name}: ${parsed.error.message}`);
-  return isObject(parsed.value) ? ok(parsed.value) : err(`the credential's ${name} is not a JSON object`);
+  if (!parsed.ok) return err(`the ${name}: ${parsed.error.message}`);
+  return isObject(parsed.value) ? ok(parsed.value) : err(`the ${name} is not a JSON object`);
 }

@@ -40,7 +40,7 @@ type Call = {
 type Answer = Result<{ readonly status: 200 | 201; readonly body: unknown }, Problem>;
 
 /** Authenticates, then answers. The scope is the route table's. */
-function door(operation: Operation, answer: (call: Call) => Promise<Answer>): Handler {
+export function door(operation: Operation, answer: (call: Call) => Promise<Answer>): Handler {
   const scope: string = ROUTES.find((route) => route.operation === operation)!.scope ?? "";
   return async (room, arrival, request, params) => {
     const admin = await requireAdmin(room, request, scope, arrival.started_ms);
@@ -75,10 +75,10 @@ async function logStatus(room: Room): Promise<LogStatus | null> {
   }
 }
 
-const body = <S extends Parameters<typeof readBody>[2]>({ request, room }: Call, schema: S) =>
+export const body = <S extends Parameters<typeof readBody>[2]>({ request, room }: Call, schema: S) =>
   readBody(request, room.max_body_bytes, schema);
 
-const done = <T>(asked: Result<AdminResult<T>, Problem>, status: 200 | 201 = 200): Answer => {
+export const done = <T>(asked: Result<AdminResult<T>, Problem>, status: 200 | 201 = 200): Answer => {
   if (!asked.ok) return asked;
   return asked.value.ok
     ? ok({ status, body: asked.value.value })

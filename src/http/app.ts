@@ -4,6 +4,7 @@ import { faultText, logLine } from "../observe/decision-log.ts";
 import { createMetrics } from "../observe/region-metrics.ts";
 import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
+import type { streamHandlers } from "./admin-signals.ts";
 import type { logHandlers } from "./log.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
 import type { Arrival, Deps, Room } from "./deps.ts";
@@ -34,6 +35,9 @@ const log = (operation: keyof typeof logHandlers) =>
   later(async () => (await import("./log.ts")).logHandlers[operation]);
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
+
+const streams = (operation: keyof typeof streamHandlers) =>
+  later(async () => (await import("./admin-signals.ts")).streamHandlers[operation]);
 
 /** An id may hold a slash, so the router takes `{id}/proof` for an id as well: told apart here. */
 const decisionOrProof: Handler = (room, arrival, request, params) => {
@@ -84,6 +88,11 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   listErasures: admin("listErasures"),
   readErasure: admin("readErasure"),
   reenterErasures: admin("reenterErasures"),
+  pushSignal: later(async () => (await import("./signals.ts")).pushSignal),
+  registerStream: streams("registerStream"),
+  listStreams: streams("listStreams"),
+  readStream: streams("readStream"),
+  removeStream: streams("removeStream"),
   freeze: admin("freeze"),
   unfreeze: admin("unfreeze"),
 };

@@ -26,6 +26,8 @@ import {
   revocationsAnswer,
   revokeBody,
 } from "./schemas/admin.ts";
+import { streamBody } from "../ssf/stream.ts";
+import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
 import { findDecisionsAnswer, findDecisionsQuery } from "./schemas/find.ts";
 import { openRunBody, readRunQuery } from "./schemas/runs.ts";
@@ -46,6 +48,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   reenterErasures: journalBody,
   freeze: freezeBody,
   unfreeze: freezeBody,
+  registerStream: streamBody,
 };
 
 const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
@@ -58,6 +61,10 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   readRevocation: revocationAnswer,
   restore: revocationAnswer,
   listRevocations: revocationsAnswer,
+  registerStream: streamAnswer,
+  readStream: streamAnswer,
+  removeStream: streamAnswer,
+  listStreams: streamsAnswer,
   listReads: readsAnswer,
   memberships: membershipsAnswer,
   findDecisions: findDecisionsAnswer,
@@ -79,6 +86,7 @@ const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
 const MEANING: Readonly<Record<number, string>> = {
   200: "Answered; a deny is an answer",
   201: "Created",
+  202: "Taken, and durable",
   400: "The request is not well-formed",
   401: "No valid credential",
   403: "The credential's scope does not cover this, or the region denied it",
@@ -154,6 +162,14 @@ function operation(route: Route): ZodOpenApiOperationObject {
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
+    ...(id === "pushSignal"
+      ? {
+          requestBody: {
+            required: true,
+            content: { "application/secevent+jwt": { schema: { type: "string" as const } } },
+          },
+        }
+      : {}),
     responses: Object.fromEntries(route.statuses.map((status) => [String(status), response(route, status)])),
   };
 }
@@ -172,6 +188,10 @@ function security({ audience, scope }: Route): Record<string, string[]>[] {
 
 function response(route: Route, status: number): ZodOpenApiResponseObject {
   const description = MEANING[status] ?? "Answer";
+  if (route.operation === "pushSignal" && status === 202) return { description };
+  if (route.operation === "pushSignal" && status === 400) {
+    return { description, content: { "application/json": { schema: setRefused } } };
+  }
   if (status >= 400) {
     return route.path.startsWith("/access/")
       ? { description, content: { "text/plain": { schema: { type: "string" } } } }

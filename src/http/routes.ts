@@ -7,7 +7,7 @@ export type Audience = "PEP" | "auditor" | "anyone" | "admin";
 export type Route = {
   readonly operation: string;
   readonly audience: Audience;
-  readonly method: "GET" | "POST" | "PUT";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** With `{name}` for a path parameter. */
   readonly path: string;
   /** As in the docs: the scope of a credential, or how two kinds of credential qualify. */
@@ -483,6 +483,56 @@ export const ROUTES = [
     idempotent: "yes",
     statuses: [200, 400, 401, 403, 409],
     summary: "Let the next log epoch begin, once the one before is sealed or halted",
+  },
+  {
+    operation: "pushSignal",
+    audience: "anyone",
+    method: "POST",
+    path: "/ssf/v1/events/{stream}",
+    scope: null,
+    idempotent: "yes (by iss and jti)",
+    statuses: [202, 400, 404, 413, 503],
+    summary: "Push a Security Event Token of a registered stream (RFC 8935)",
+  },
+  {
+    operation: "registerStream",
+    audience: "admin",
+    method: "POST",
+    path: "/admin/v1/ssf/streams",
+    scope: "ssf:write",
+    idempotent: "yes (same id: replaces)",
+    statuses: [201, 400, 401, 403, 409],
+    summary: "Register a Shared Signals stream, or replace its registration",
+  },
+  {
+    operation: "listStreams",
+    audience: "admin",
+    method: "GET",
+    path: "/admin/v1/ssf/streams",
+    scope: "ssf:write",
+    idempotent: "yes",
+    statuses: [200, 401, 403],
+    summary: "Registered streams, and whether each source is alive",
+  },
+  {
+    operation: "readStream",
+    audience: "admin",
+    method: "GET",
+    path: "/admin/v1/ssf/streams/{id}",
+    scope: "ssf:write",
+    idempotent: "yes",
+    statuses: [200, 401, 403, 404],
+    summary: "One stream, and whether its source is alive",
+  },
+  {
+    operation: "removeStream",
+    audience: "admin",
+    method: "DELETE",
+    path: "/admin/v1/ssf/streams/{id}",
+    scope: "ssf:write",
+    idempotent: "no",
+    statuses: [200, 401, 403, 404],
+    summary: "Stop listening to a stream; what it lowered stays",
   },
   {
     operation: "freeze",

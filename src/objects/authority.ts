@@ -1,3 +1,4 @@
+import type { SignalsRpc } from "./signals.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { FederationView } from "../trust/federation.ts";
 import type { EraseOrder, ErasureView, JournalEntry } from "./erasure.ts";
@@ -199,7 +200,7 @@ export type EpochStatus = {
   readonly log: LogStatus | null;
 };
 
-export interface AuthorityRpc {
+export interface AuthorityRpc extends SignalsRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;

@@ -12,7 +12,8 @@ export type TrustEvent = {
   readonly seq: number;
   /** Digest of the previous event of this origin; `null` for the first. */
   readonly prev: string | null;
-  readonly kind: "revoke" | "restore" | "freeze" | "unfreeze" | "key" | "membership" | "pep" | "seal" | "epoch";
+  readonly kind:
+    "revoke" | "restore" | "freeze" | "unfreeze" | "key" | "membership" | "pep" | "seal" | "epoch" | "source";
   /** Canonical key (`trust/keys`). */
   readonly key: string;
   readonly generation: number;

@@ -103,6 +103,7 @@ export class FakeStorage {
         await new Promise((resolve) => setImmediate(resolve));
         if (life !== this.#life) throw new Crashed("the process is dead");
       },
+      getAlarm: async (): Promise<number | null> => this.alarm,
       setAlarm: async (t_ms: number): Promise<void> => {
         alive();
         this.alarm = t_ms;

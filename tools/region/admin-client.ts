@@ -37,6 +37,10 @@ export class AdminClient {
     this.#call("GET", `erasures${query}`);
   enterErasures = (erasures: readonly ErasureView[]): Promise<{ erasures: readonly ErasureView[] }> =>
     this.#call("PUT", "erasures", { erasures });
+  registerStream = (stream: unknown): Promise<unknown> => this.#call("POST", "ssf/streams", stream);
+  streams = (): Promise<unknown> => this.#call("GET", "ssf/streams");
+  stream = (id: string): Promise<unknown> => this.#call("GET", `ssf/streams/${encodeURIComponent(id)}`);
+  removeStream = (id: string): Promise<unknown> => this.#call("DELETE", `ssf/streams/${encodeURIComponent(id)}`);
   freeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "freeze", { reason });
   epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");
   sealEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/seal", { reason });

@@ -15,6 +15,7 @@ const ADMIN_SCOPES = [
   "erasures:write",
   "freeze:write",
   "epoch:write",
+  "ssf:write",
   "reads:read",
   "lineage:read",
   "log:read",

@@ -17,10 +17,11 @@ import type {
   RevocationView,
   RevokeMessage,
 } from "../../../src/objects/authority.ts";
+import { MemorySignals } from "./memory-signals.ts";
 import type { Signer } from "./region.ts";
 
 /** A TrustAuthority in memory: keys, PEPs, revocations and freeze as the contract has them, no storage, no leases. */
-export class MemoryAuthority implements AuthorityRpc {
+export class MemoryAuthority extends MemorySignals implements AuthorityRpc {
   keys: readonly MaterialKey[];
   mode: AuthorityStatus["mode"] = "active";
   policy_problem: string | null = null;
@@ -32,6 +33,7 @@ export class MemoryAuthority implements AuthorityRpc {
   readonly peps: PepView[] = [];
 
   constructor(keys: readonly MaterialKey[], signer: Signer, clock: { readonly now_ms: number }) {
+    super();
     this.keys = keys;
     this.#signer = signer;
     this.#clock = clock;

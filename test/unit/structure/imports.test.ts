@@ -14,6 +14,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["replay"],
   ["decision"],
   ["runs"],
+  ["ssf"],
   ["credentials"],
   ["policy"],
   ["sync"],
@@ -26,7 +27,19 @@ const FLOORS: readonly (readonly string[])[] = [
 ];
 
 /** No platform, no clock, no randomness: the same inputs give the same bytes everywhere (G6). */
-const PURE = ["replay", "decision", "runs", "credentials", "trust", "sync", "cedar", "lineage", "vocabulary", "base"];
+const PURE = [
+  "replay",
+  "decision",
+  "runs",
+  "ssf",
+  "credentials",
+  "trust",
+  "sync",
+  "cedar",
+  "lineage",
+  "vocabulary",
+  "base",
+];
 
 function roomOf(path: string): string {
   const [top, second, ...rest] = path.split("/");
