@@ -24,9 +24,11 @@ type Read = (
 export const readerDoor =
   (read: Read): Handler =>
   async (room, arrival, request, params) => {
-    const reader = await requireReader(room, arrival, request);
-    if (!reader.ok) return refuse(reader.error, "problem");
-    const answer = await inTurn(room, () => read(room, arrival, request, params, reader.value));
+    // The turn holds for the look at the credential too: that asks the authority, which has leases to give.
+    const answer = await inTurn(room, async () => {
+      const reader = await requireReader(room, arrival, request);
+      return reader.ok ? read(room, arrival, request, params, reader.value) : refuse(reader.error, "problem");
+    });
     return answer.ok ? answer.value : refuse(answer.error, "problem");
   };
 

@@ -42,7 +42,7 @@ export async function requireReader(
 }
 
 /** Reads under way in this isolate beyond which the next are turned away: they share the shards with decisions. */
-const MAX_READS = 32;
+const MAX_READS = 8;
 const underWay = new WeakMap<Room, number>();
 
 const BUSY: Problem = unavailable("too many reads are under way; retry", "overloaded");

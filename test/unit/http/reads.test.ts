@@ -119,7 +119,7 @@ describe("a read", () => {
     expect(region.reads.recorded).toHaveLength(3);
   });
 
-  test("beyond 32 at once is turned away, and the next are served again", async () => {
+  test("beyond 8 at once is turned away, and the next are served again", async () => {
     let release: () => void = () => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
     const region = await newRegion();
@@ -134,11 +134,11 @@ describe("a read", () => {
     const watched = reads.map(async (read) => {
       const answer = await read;
       if (answer.status === 503) refused.push(answer);
-      if (refused.length === 8) release();
+      if (refused.length === 32) release();
       return answer.status;
     });
     const statuses = await Promise.all(watched);
-    expect(statuses.filter((status) => status === 200)).toHaveLength(32);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(8);
     expect(await jsonOf(refused[0]!)).toMatchObject({ code: "overloaded" });
     expect(refused[0]!.headers.get("retry-after")).toBe("1");
     expect((await call(region, `/lineage/v1/decisions/${id}`)).status).toBe(200);
