@@ -7,6 +7,7 @@ import type {
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
+  EndLeasesMessage,
   FindRecordsAnswer,
   FindRecordsMessage,
   LineageAnswer,
@@ -72,6 +73,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   findRecords(message: FindRecordsMessage): Promise<FindRecordsAnswer> {
     return this.#shard.findRecords(message);
+  }
+  async endLeases(message: EndLeasesMessage): Promise<void> {
+    this.#shard.endLeases(message);
   }
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     return this.#shard.applyTrust(message);

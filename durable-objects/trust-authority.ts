@@ -16,6 +16,8 @@ import type {
   RevocationView,
   RevokeMessage,
   SignedMembership,
+  SyncAnswer,
+  Wait,
 } from "../src/objects/authority.ts";
 import type { EraseOrder, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
 import type {
@@ -96,8 +98,14 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
     return this.#authority.revocations.restore(id, reason, actor);
   }
-  async revocation(id: string): Promise<AdminResult<RevocationView>> {
-    return this.#authority.revocations.read(id);
+  syncPull(text: string): Promise<SyncAnswer> {
+    return this.#authority.links.answerPull(text);
+  }
+  syncPush(text: string): Promise<SyncAnswer> {
+    return this.#authority.links.takePush(text);
+  }
+  revocation(id: string, wait: Wait): Promise<AdminResult<RevocationView>> {
+    return this.#authority.revocations.read(id, wait);
   }
   async anyRevoked(keys: readonly string[]): Promise<boolean> {
     return this.#authority.revocations.any(keys);

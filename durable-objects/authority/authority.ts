@@ -13,7 +13,12 @@ import { ErasedCount } from "./erased-count.ts";
 import { Epochs } from "./epochs.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
+import { applyEvents } from "./apply-events.ts";
+import { Links } from "./links.ts";
+import { PeerStore } from "./peer-store.ts";
 import { Peps } from "./peps.ts";
+import { SyncMessages } from "./sync-messages.ts";
+import { RegionSync } from "./sync.ts";
 import { Revocations } from "./revocations.ts";
 import { Rewind } from "./rewind.ts";
 import { Shards } from "./shards.ts";
@@ -35,6 +40,7 @@ export class Authority {
   readonly #policy: LoadedPolicy;
   readonly #erased: ErasedCount;
   readonly #rewind: Rewind;
+  readonly #peers: PeerStore;
   readonly store: AuthorityStore;
   readonly epochs: Epochs;
   readonly keys: CertifiedKeys;
@@ -44,6 +50,8 @@ export class Authority {
   readonly memberships: Memberships;
   readonly erasures: Erasures;
   readonly signals: Signals;
+  readonly sync: RegionSync;
+  readonly links: Links;
 
   private constructor(
     env: Env,
@@ -62,7 +70,20 @@ export class Authority {
     const pseudonyms = new Pseudonyms(region.secrets);
     store.rekey(pseudonyms.secret, (key) => pseudonyms.current(key));
     this.#standing = new Standing(region, store);
-    this.#writer = new EventWriter(env, region, store, signing, this.#rewind, pseudonyms, this.#standing);
+    const peers = new PeerStore(storage);
+    this.#peers = peers;
+    this.sync = new RegionSync(region, store, peers, this.#standing, this.#policy.digest);
+    this.#writer = new EventWriter(
+      env,
+      region,
+      store,
+      signing,
+      this.#rewind,
+      pseudonyms,
+      this.#standing,
+      peers,
+      this.sync,
+    );
     this.store = store;
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
     this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind);
@@ -75,11 +96,30 @@ export class Authority {
       rewind: this.#rewind,
       epochs: this.epochs,
       policy: this.#policy.digest,
-      others: null,
+      sync: this.sync,
     });
-    this.revocations = new Revocations(region, store, this.#writer, this.shards, pseudonyms);
+    this.revocations = new Revocations(region, {
+      store,
+      peers,
+      writer: this.#writer,
+      shards: this.shards,
+      standing: this.#standing,
+      sync: this.sync,
+      pseudonyms,
+    });
     this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
-    this.memberships = new Memberships(env, region, outside, this.#writer, this.keys, this.#standing, this.shards);
+    this.memberships = new Memberships(
+      env,
+      region,
+      outside,
+      this.#writer,
+      this.keys,
+      this.#standing,
+      this.shards,
+      this.sync,
+    );
+    const messages = new SyncMessages(region.name, signing, () => this.#standing.membership);
+    this.links = new Links(messages, this.sync, this.#standing, send, (jws) => this.memberships.put(jws, "peer"));
     this.erasures = new Erasures(env, region, storage, store, this.#writer, this.#rewind);
     this.signals = new Signals(region, storage, this.#writer, this.revocations, send);
   }
@@ -94,6 +134,7 @@ export class Authority {
     const store = new AuthorityStore(storage);
     const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
     const authority = new Authority(env, region, await outsideWitnessesOf(env), storage, store, signing, send);
+    authority.#startSync();
     await authority.keys.certify(signing.publicJwk, "authority");
     authority.epochs.start();
     authority.#rewind.start();
@@ -110,6 +151,23 @@ export class Authority {
   /** The object has one alarm: each room looks what is due, and sets the next. */
   async alarm(): Promise<void> {
     await Promise.all([this.erasures.alarm(), this.signals.alarm()]);
+  }
+
+  #startSync(): void {
+    const { sync, links, shards, store } = this;
+    sync.start({
+      send: (pull) => links.pull(pull),
+      push: (to, sets) => links.push(to, sets),
+      fetchMembership: (from) => links.fetchMembership(from),
+      apply: (events, also, own) => applyEvents(store, this.#peers, this.#writer, events, also, own),
+      spread: () => shards.spread(),
+      lost: (origins, why) =>
+        shards.lost(
+          origins,
+          why === "equivocation" ? "sync_equivocation" : why === "unsupported" ? "sync_unsupported" : null,
+        ),
+      number: () => this.#writer.numberAll(),
+    });
   }
 
   status(): AuthorityStatus {
@@ -135,7 +193,7 @@ export class Authority {
         {
           kind: frozen ? "freeze" : "unfreeze",
           key: regionKey(this.#region.name),
-          generation: this.store.head().seq + 1,
+          generation: this.store.revision() + 1,
           reason_code: "admin",
           actor,
           note: reason,

@@ -35,10 +35,10 @@ export class CertifiedKeys {
         actor: "region",
         note: key.kid,
       },
-      ({ seq }) => {
+      ({ row }) => {
         // Seen twice at once: the second event would say nothing.
         if (this.find(key.kid) !== undefined) return false;
-        this.#store.certify(key, role, seq);
+        this.#store.certify(key, role, row);
         this.#material = null;
         return true;
       },

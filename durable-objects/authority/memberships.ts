@@ -11,6 +11,7 @@ import { nodeSha256 } from "../platform.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import type { Shards } from "./shards.ts";
 import type { Standing } from "./standing.ts";
+import type { RegionSync } from "./sync.ts";
 import type { EventWriter } from "./writer.ts";
 
 /** Loaded when a membership arrives: its schema would cost every start 10 ms, and no decision needs it. */
@@ -33,6 +34,7 @@ export class Memberships {
   readonly #keys: CertifiedKeys;
   readonly #standing: Standing;
   readonly #shards: Shards;
+  readonly #sync: RegionSync;
   readonly #outside: OutsideWitnesses;
 
   constructor(
@@ -43,7 +45,9 @@ export class Memberships {
     keys: CertifiedKeys,
     standing: Standing,
     shards: Shards,
+    sync: RegionSync,
   ) {
+    this.#sync = sync;
     this.#outside = outside;
     this.#env = env;
     this.#region = region;
@@ -99,6 +103,7 @@ export class Memberships {
         message: `version ${membership.version} does not rise above version ${this.#standing.membership!.version}`,
       };
     }
+    this.#sync.membershipChanged(membership);
     await this.#configureLog(membership);
     await this.#shards.effective(stored.revision);
     return { ok: true, value: await this.enrolment() };

@@ -1,12 +1,38 @@
-import type { AdminResult, AuthorityRpc, RevocationView, RevokeMessage } from "../../src/objects/authority.ts";
+import type {
+  AdminResult,
+  AuthorityRpc,
+  RevocationStatus,
+  RevocationView,
+  RevokeMessage,
+  Wait,
+} from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
+import type { Acknowledgement, Home } from "../../src/sync/acknowledgement.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import { eventId, parseEventId } from "../../src/trust/event-chain.ts";
+import { Federation } from "../../src/trust/federation.ts";
 import { bindsDecisions, parseKey } from "../../src/trust/keys.ts";
+import { severity, type EntryState } from "../../src/trust/levels.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
+import type { PeerStore } from "./peer-store.ts";
 import type { Shards } from "./shards.ts";
+import type { Standing } from "./standing.ts";
 import type { AuthorityStore, EntryRow } from "./store.ts";
+import type { RegionSync } from "./sync.ts";
 import type { EventWriter } from "./writer.ts";
+
+/** Beyond this nobody waits any longer for regions that do not confirm; the answer says how far it is. */
+const ALL_MS = 10_000;
+
+export type RevocationsRoom = {
+  readonly store: AuthorityStore;
+  readonly peers: PeerStore;
+  readonly writer: EventWriter;
+  readonly shards: Shards;
+  readonly standing: Standing;
+  readonly sync: RegionSync;
+  readonly pseudonyms: Pseudonyms;
+};
 
 /** On whose behalf a revocation is made, and what else its transaction writes. */
 export type Cause = { readonly reason_code: string; readonly also?: () => void };
@@ -14,124 +40,135 @@ export type Cause = { readonly reason_code: string; readonly also?: () => void }
 export const SOURCE = "ssf_source";
 const ADMIN: Cause = { reason_code: "admin" };
 
-/** Revocations that this region made: by key, and each by the id of the event that made it. */
+/** Revocations and trust levels that this region entered: by key, and each by the id of the event that made it. */
 export class Revocations {
   readonly #region: Region;
-  readonly #store: AuthorityStore;
-  readonly #writer: EventWriter;
-  readonly #shards: Shards;
-  readonly #pseudonyms: Pseudonyms;
+  readonly #room: RevocationsRoom;
+  #federation: Federation | null = null;
 
-  constructor(region: Region, store: AuthorityStore, writer: EventWriter, shards: Shards, pseudonyms: Pseudonyms) {
-    this.#pseudonyms = pseudonyms;
+  constructor(region: Region, room: RevocationsRoom) {
     this.#region = region;
-    this.#store = store;
-    this.#writer = writer;
-    this.#shards = shards;
+    this.#room = room;
   }
 
-  /** Deny-ward writes are always accepted, also while the region is joining or frozen. */
+  /** Deny-ward writes are always accepted, also while the region is joining, frozen or cut off. */
   async revoke(message: RevokeMessage, cause: Cause = ADMIN): Promise<AdminResult<RevocationView>> {
     const parsed = parseKey(message.key);
     if (!parsed.ok) return { ok: false, code: "invalid", message: `key: ${parsed.error}` };
+    const { store, writer, pseudonyms } = this.#room;
     const origin = this.#region.name;
-    const pseudonym = this.#pseudonyms.current(message.key);
-    const before = this.#store.entry(pseudonym, origin);
-    // The same revocation again is the same entry; only a stronger one (`beginning`) is a new event.
-    if (
-      before?.state === "revoked" &&
-      (before.from === message.from || before.from === "beginning") &&
-      this.#covers(before, cause)
-    ) {
-      if (cause.also !== undefined) this.#store.transaction(cause.also);
-      await this.#reach(before.revision, message.wait);
+    const pseudonym = pseudonyms.current(message.key);
+    const state: EntryState = message.level ?? "revoked";
+    const until_ms = message.until_ms ?? null;
+    const before = store.entry(pseudonym, origin);
+    if (before !== null && saysAlready(before, state, message) && this.#covers(before, cause)) {
+      if (cause.also !== undefined) store.transaction(cause.also);
+      await this.#settle(before, message.wait);
       return { ok: true, value: this.#describe(before) };
     }
-    const { revision } = await this.#writer.append(
+    if (before?.state === "revoked" && severity(state) < severity("revoked")) {
+      return { ok: false, code: "conflict", message: "the key is revoked; restore the revocation first" };
+    }
+    const { result } = await writer.append(
       {
-        kind: "revoke",
+        kind: state === "revoked" ? "revoke" : "level",
         key: message.key,
         generation: "next",
         from: message.from,
+        level: message.level ?? null,
+        until_ms,
         reason_code: cause.reason_code,
         actor: message.actor,
         note: message.reason,
       },
-      ({ seq, key, generation }, revision) => {
-        this.#store.putEntry({
+      ({ key, generation, revision, row }) => {
+        store.putEntry({
           key,
           clear: message.key,
           origin,
           generation,
-          state: "revoked",
+          state,
           from: message.from,
-          revoked_seq: seq,
+          until_ms,
+          revoked_seq: row,
           revision,
         });
         cause.also?.();
       },
     );
-    await this.#reach(revision, message.wait);
-    return { ok: true, value: this.#describe(this.#store.entry(pseudonym, origin)!) };
-  }
-
-  /** `accepted`: the shards hear of it all the same, and nobody waits. */
-  async #reach(revision: number, wait: RevokeMessage["wait"]): Promise<void> {
-    const effective = this.#shards.effective(revision);
-    if (wait === "local") await effective;
+    if (result === "unchecked") return UNCHECKED;
+    const entry = store.entry(pseudonym, origin)!;
+    await this.#settle(entry, message.wait);
+    return { ok: true, value: this.#describe(store.entry(pseudonym, origin)!) };
   }
 
   /**
    * Whether what stands is enough for this cause. A deny because a source fell silent is lifted when the source is
    * live again, so whoever else revokes the key makes an entry of their own.
    */
-  #covers(entry: EntryRow, cause: Cause): boolean {
-    return cause.reason_code === SOURCE || this.#store.event(entry.revoked_seq)!.event.reason_code !== SOURCE;
+  #covers({ revoked_seq: row }: EntryRow, cause: Cause): boolean {
+    return cause.reason_code === SOURCE || this.#causeOf(row) !== SOURCE;
+  }
+
+  #causeOf(row: number): string | null {
+    const { store, peers } = this.#room;
+    return row < 0 ? (peers.draft(-row)?.reason_code ?? null) : (store.event(row)?.event.reason_code ?? null);
   }
 
   /** Whether the revocation was made for this cause. */
   madeFor(id: string, reason_code: string): boolean {
     const made = this.#find(id);
-    return made.ok && this.#store.event(made.value.revoked_seq)!.event.reason_code === reason_code;
+    return made.ok && this.#causeOf(made.value.revoked_seq) === reason_code;
   }
 
   async restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
     const found = this.#find(id);
     if (!found.ok) return found;
     const entry = found.value;
+    const { store, writer } = this.#room;
     if (entry.state === "restored") return { ok: true, value: this.#describe(entry) };
-    const { revision, result } = await this.#writer.append(
+    if (entry.clear === null)
+      return {
+        ok: false,
+        code: "conflict",
+        message: "the event came back from a peer, which has the key's pseudonym only",
+      };
+    const { result } = await writer.append(
       {
         kind: "restore",
-        key: entry.clear!,
+        key: entry.clear,
         generation: "next",
         from: entry.from,
-        cites: entry.revoked_seq,
+        cites: this.#seqOf(entry.revoked_seq),
         reason_code: "admin",
         actor,
         note: reason,
       },
-      ({ generation }, revision) => {
-        const current = this.#store.entry(entry.key, entry.origin);
+      ({ generation, revision }) => {
+        const current = store.entry(entry.key, entry.origin);
         // Revoked again meanwhile: this restoration cites an event that no longer stands.
         if (current?.revoked_seq !== entry.revoked_seq) return false;
-        this.#store.putEntry({ ...entry, generation, state: "restored", revision });
+        store.putEntry({ ...entry, generation, state: "restored", until_ms: null, revision });
         return true;
       },
     );
+    if (result === "unchecked") return UNCHECKED;
     if (!result)
       return { ok: false, code: "conflict", message: "the key was revoked again; restore the newer revocation" };
-    await this.#shards.effective(revision);
-    return { ok: true, value: this.#describe(this.#store.entry(entry.key, entry.origin)!) };
+    const restored = store.entry(entry.key, entry.origin)!;
+    await this.#settle(restored, "local");
+    return { ok: true, value: this.#describe(restored) };
   }
 
-  read(id: string): AdminResult<RevocationView> {
+  async read(id: string, wait: Wait): Promise<AdminResult<RevocationView>> {
     const found = this.#find(id);
-    return found.ok ? { ok: true, value: this.#describe(found.value) } : found;
+    if (!found.ok) return found;
+    await this.#settle(found.value, wait);
+    return { ok: true, value: this.#describe(found.value) };
   }
 
   list(after: number, limit: number): Awaited<ReturnType<AuthorityRpc["listRevocations"]>> {
-    const rows = this.#store.revocations(this.#region.name, after, limit + 1);
+    const rows = this.#room.store.revocations(this.#region.name, after, limit + 1);
     const page = rows.slice(0, limit);
     return {
       revocations: page.map((row) => this.#describe(row)),
@@ -141,47 +178,162 @@ export class Revocations {
 
   /** From storage, not from memory: a superseded twin of this object would fail here instead of letting through. */
   any(keys: readonly string[]): boolean {
-    return keys.some((key) => this.#store.entry(this.#pseudonyms.current(key), this.#region.name)?.state === "revoked");
+    const { store, pseudonyms } = this.#room;
+    return keys.some((key) =>
+      store
+        .entriesOn(pseudonyms.of(key).map(({ text }) => text))
+        .some(({ origin, state }) => state === "revoked" && this.#binds(origin, key)),
+    );
+  }
+
+  /** Waits as far as it is asked to; what was reached is in the view, whatever was waited for. */
+  async #settle(entry: EntryRow, wait: Wait): Promise<void> {
+    const { shards, sync } = this.#room;
+    // The shards hear of it all the same, and nobody waits.
+    shards.spread();
+    if (wait === "accepted") return;
+    if (wait === "local") return shards.effective(entry.revision);
+    const reached = (ack: Acknowledgement): boolean => (wait === "all" ? ack.all : ack.barrier);
+    await sync.until(() => reached(this.#acknowledgement(entry)), Date.now() + ALL_MS);
+  }
+
+  #acknowledgement(entry: EntryRow): Acknowledgement {
+    const { revoked_seq, revision, state } = entry;
+    const { sync } = this.#room;
+    // The event of a restoration is not kept with the entry: whoever has the whole chain has it.
+    const seq = state === "restored" ? sync.state.own.mark.seq : revoked_seq < 0 ? null : this.#seqOf(revoked_seq);
+    return sync.acknowledgement({ seq, revision }, this.#homeOf(entry));
+  }
+
+  #homeOf({ clear }: EntryRow): Home {
+    const federation = this.#compiled();
+    if (clear === null || federation === null) return "here";
+    return federation.homes(clear).includes(this.#region.name) ? "here" : "away";
+  }
+
+  #binds(origin: string, key: string): boolean {
+    return origin === this.#region.name || (this.#compiled()?.binds(origin, key) ?? true);
+  }
+
+  #compiled(): Federation | null {
+    const view = this.#room.standing.federation();
+    if (this.#federation?.view !== view) this.#federation = view === null ? null : new Federation(view);
+    return this.#federation;
+  }
+
+  /** Number of an own event in its chain; its row while it waits for one. */
+  #seqOf(row: number): number {
+    return this.#room.store.event(row)?.event.seq ?? row;
   }
 
   #find(id: string): AdminResult<EntryRow> {
+    const { store, peers } = this.#room;
+    const unknown = {
+      ok: false,
+      code: "not_found",
+      message: `no revocation ${id} was made in region ${this.#region.name}`,
+    } as const;
+    const waiting = /^([a-z][a-z0-9-]{0,30})\.waiting\.([1-9][0-9]{0,14})$/.exec(id);
     const parts = parseEventId(id);
-    const row = parts?.origin === this.#region.name ? this.#store.event(parts.seq) : null;
-    if (row === null || row.event.kind !== "revoke" || eventId(row.event) !== id) {
-      return { ok: false, code: "not_found", message: `no revocation ${id} was made in region ${this.#region.name}` };
+    let row: number | null = null;
+    if (waiting?.[1] === this.#region.name) {
+      const numbered = peers.numberedAs(Number(waiting[2]));
+      row = numbered === undefined ? null : (numbered ?? -Number(waiting[2]));
+    } else if (parts?.origin === this.#region.name) {
+      row = store.rowOf(parts.incarnation, parts.seq);
     }
-    const entry = this.#store.entry(row.event.key, row.event.origin)!;
-    if (entry.revoked_seq !== row.event.seq) {
+    if (row === null) return unknown;
+    const key = row < 0 ? peers.keyOf(-row) : this.#keyAt(row, id);
+    const entry = key === null ? null : store.entry(key, this.#region.name);
+    if (entry === null) return unknown;
+    if (entry.revoked_seq !== row) {
       return {
         ok: false,
         code: "conflict",
-        message: `revocation ${id} was superseded by ${this.#region.name}.1.${entry.revoked_seq}`,
+        message: `revocation ${id} was superseded by ${this.#idOf(entry.revoked_seq)}`,
       };
     }
     return { ok: true, value: entry };
   }
 
+  /** Pseudonym, under today's secret, of the key that the event at `row` took away. */
+  #keyAt(row: number, id: string): string | null {
+    const found = this.#room.store.event(row);
+    if (found === null || (found.event.kind !== "revoke" && found.event.kind !== "level")) return null;
+    if (!id.includes(".waiting.") && eventId(found.event) !== id) return null;
+    return found.clear === null ? found.event.key : this.#room.pseudonyms.current(found.clear);
+  }
+
+  #idOf(row: number): string {
+    const found = row < 0 ? null : this.#room.store.event(row);
+    return found === null ? `${this.#region.name}.waiting.${-row}` : eventId(found.event);
+  }
+
   #describe(entry: EntryRow): RevocationView {
-    const made = this.#store.event(entry.revoked_seq)!;
+    const { store, peers, sync } = this.#room;
+    const { revoked_seq: row } = entry;
+    const made = row < 0 ? null : store.event(row);
+    const waiting = row < 0 ? peers.draft(-row) : null;
     const clear = entry.clear ?? entry.key;
     const key = parseKey(clear);
+    const federation = this.#compiled();
+    const serving = federation?.all ?? [this.#region.name];
+    const { mark } = sync.state.own;
     return {
-      id: eventId(made.event),
+      id: this.#idOf(row),
       key: clear,
       origin: entry.origin,
       generation: entry.generation,
       state: entry.state,
       from: entry.from,
-      reason: made.note,
-      issued_at_ms: made.event.issued_at_ms,
+      until_ms: entry.until_ms,
+      reason: made?.note ?? waiting?.note ?? "",
+      issued_at_ms: made?.event.issued_at_ms ?? waiting?.t_ms ?? 0,
       revision: entry.revision,
       effect: key.ok && bindsDecisions(key.value.kind) ? "denies" : "recorded",
-      status: { [this.#region.name]: this.#shards.statusOf(entry.revision) },
+      home: key.ok && federation !== null ? federation.homes(clear) : [this.#region.name],
+      binds: serving.filter((region) => this.#bindsIn(region, clear)),
+      status: this.#status(entry, clear),
       consistency: encodeConsistency({
         region: this.#region.name,
         revision: entry.revision,
-        events: { [entry.origin]: [made.event.incarnation, this.#store.head().seq] },
+        events: { [this.#region.name]: [mark.incarnation, mark.seq] },
       }),
     };
   }
+
+  /** Whether this region's entry counts in `region`, by the membership as it stands here. */
+  #bindsIn(region: string, key: string): boolean {
+    if (region === this.#region.name) return true;
+    const view = this.#room.standing.federation();
+    return view === null || new Federation({ ...view, self: region }).binds(this.#region.name, key);
+  }
+
+  /** By region. One where the entry does not count cannot confirm it, whatever it has received. */
+  #status(entry: EntryRow, clear: string): RevocationView["status"] {
+    const { regions } = this.#acknowledgement(entry);
+    return Object.fromEntries(
+      Object.entries(regions).map(([region, standing]): [string, RevocationStatus] => [
+        region,
+        region === this.#region.name
+          ? this.#room.shards.statusOf(entry.revision)
+          : this.#bindsIn(region, clear)
+            ? standing
+            : "unconfirmed",
+      ]),
+    );
+  }
 }
+
+/** The same again is the same entry; only what says more is a new event. */
+function saysAlready(before: EntryRow, state: EntryState, { from, until_ms }: RevokeMessage): boolean {
+  if (before.state !== state) return false;
+  if (state === "revoked") return before.from === from || before.from === "beginning";
+  return before.until_ms === (until_ms ?? null);
+}
+
+const UNCHECKED = {
+  ok: false,
+  code: "unchecked",
+  message: "no peer has yet said that none of this region's events is missing; what gives back waits for that",
+} as const;

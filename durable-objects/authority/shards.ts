@@ -5,18 +5,19 @@ import type {
   LeaseAnswer,
   LeaseRequest,
   OriginLease,
-  RevocationView,
+  RevocationStatus,
 } from "../../src/objects/authority.ts";
-import { FRESHNESS, type Region } from "../../src/region/config.ts";
+import type { Region } from "../../src/region/config.ts";
 import type { CertifiedKeys } from "./keys.ts";
-import { ShardLeases } from "./leases.ts";
 import type { Epochs } from "./epochs.ts";
 import type { Standing } from "./standing.ts";
-import { pause } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
 import { asEntry, type AuthorityStore } from "./store.ts";
+import type { RegionSync } from "./sync.ts";
 import type { EventWriter } from "./writer.ts";
 
+/** Longer than any lease: Δ is at most a minute. */
+const MAX_LEASE_MS = 65_000;
 /** Entries in one lease answer: about 1 MiB of message at most. */
 const ENTRIES_PER_ANSWER = 5_000;
 
@@ -29,17 +30,8 @@ export type ShardsRoom = {
   readonly epochs: Epochs;
   /** Digest of the active policy, which every lease names. */
   readonly policy: string;
-  /** `null`: this region does not exchange events yet, and nothing rests on another. */
-  readonly others: Others | null;
+  readonly sync: RegionSync;
 };
-
-/** What the shards' room asks of the room that knows the other regions. */
-export interface Others {
-  /** Resolves when what a lease needs of other regions is as fresh as it will get in a moment. */
-  refreshed(request: LeaseRequest): Promise<void>;
-  /** What this region knows of each other one, and how long that is fresh. */
-  leases(now_ms: number): readonly OriginLease[];
-}
 
 /** How trust reaches the shards: leases that they ask for, and pushes that a writer waits for. */
 export class Shards {
@@ -52,8 +44,7 @@ export class Shards {
   readonly #rewind: Rewind;
   readonly #epochs: Epochs;
   readonly #policy: string;
-  readonly #leases: ShardLeases;
-  readonly #others: Others | null;
+  readonly #sync: RegionSync;
 
   constructor(env: Env, region: Region, room: ShardsRoom) {
     this.#env = env;
@@ -65,8 +56,7 @@ export class Shards {
     this.#rewind = room.rewind;
     this.#epochs = room.epochs;
     this.#policy = room.policy;
-    this.#others = room.others;
-    this.#leases = new ShardLeases(region.shards, Date.now(), FRESHNESS.lease_ms);
+    this.#sync = room.sync;
   }
 
   /**
@@ -85,14 +75,13 @@ export class Shards {
     const closed = this.#epochs.closed;
     if (closed !== null) return { ok: false, code: "ended", reason: closed };
     if (!(await this.#writer.confirmed())) return { ok: false, code: this.#rewind.noted ? "rewound" : "unconfirmed" };
-    await this.#others?.refreshed(request);
+    await this.#sync.refreshed(request);
     const certified = this.#keys.find(request.key.kid);
     // The shard lost its storage: its receipts would not verify, and its chain would begin again at 1.
     if (certified !== undefined && certified.x !== request.key.x) return { ok: false, code: "another_key" };
     if (certified === undefined) await this.#keys.certify(request.key, "shard");
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
-    const now = Date.now();
     const head = this.#store.revision();
     if (request.revision > head) this.#noteRewind(request.shard, request.revision, head);
     if (this.#rewind.noted) return { ok: false, code: "rewound" };
@@ -100,14 +89,13 @@ export class Shards {
     const upTo = entries.length < ENTRIES_PER_ANSWER ? head : entries.at(-1)!.revision;
     const more = upTo < head;
     const material = this.#keys.material();
-    const federation = this.#others === null ? null : this.#standing.federation();
-    // With entries still to come the shard is not fresh: no lease until it has them all.
-    const remaining = more ? 0 : FRESHNESS.lease_ms;
-    this.#leases.granted(request.shard, now + remaining, request.revision);
+    const federation = this.#standing.federation();
+    const { incarnation } = this.#standing;
+    const remaining = this.#sync.grant(request.shard, request.revision, more);
     return {
       ok: true,
       nonce: request.nonce,
-      remaining_ms: remaining,
+      remaining_ms: remaining.self_ms,
       from_revision: request.revision,
       revision: upTo,
       mode: this.#standing.mode(),
@@ -115,8 +103,8 @@ export class Shards {
       more,
       material: request.material === material.digest ? null : material,
       federation: request.federation === federation?.version ? null : federation,
-      own: { incarnation: this.#standing.incarnation, seq: this.#store.head().seq },
-      origins: this.#others?.leases(now) ?? [],
+      own: { incarnation, seq: this.#store.head(incarnation).seq },
+      origins: this.#sync.leases(remaining),
       policy: this.#policy,
     };
   }
@@ -128,25 +116,30 @@ export class Shards {
 
   /** Pushes the state to every shard and waits until each has made it effective or its lease has ended. */
   async effective(revision: number): Promise<void> {
-    const ends = this.#leases.endsBefore();
-    await Promise.all(
-      Array.from({ length: this.#region.shards }, async (_, shard) => {
-        if (this.#isConfirmed(shard, revision)) return;
-        const end = ends[shard]!;
-        const confirmed = this.#push(shard).then((applied) => {
-          if (applied !== null) this.#leases.confirmed(shard, applied);
-          return this.#isConfirmed(shard, revision);
-        });
-        const expired = pause(Math.max(0, end - Date.now()) + 1).then(() => false);
-        if (await Promise.race([confirmed, expired])) return;
-        // An early answer that does not confirm still leaves the lease to run out.
-        await pause(Math.max(0, end - Date.now()) + 1);
-      }),
-    );
+    this.spread();
+    // Leases granted from now on carry the revision, so the last that does not ends within one lease.
+    await this.#sync.until(() => this.statusOf(revision) !== "unconfirmed", Date.now() + MAX_LEASE_MS);
   }
 
-  #isConfirmed(shard: number, revision: number): boolean {
-    return !this.#rewind.noted && this.#leases.revisionOf(shard) >= revision;
+  /** Pushes the state to every shard, and waits for none. */
+  spread(): void {
+    for (let shard = 0; shard < this.#region.shards; shard++) {
+      void this.#spreadTo(shard);
+    }
+  }
+
+  async #spreadTo(shard: number): Promise<void> {
+    const applied = await this.#push(shard);
+    if (applied !== null) this.#sync.confirmed(shard, applied);
+  }
+
+  /** Nothing that rests on these origins is allowed from now on; a shard that does not hear it has its lease run out. */
+  lost(origins: readonly string[], problem: OriginLease["problem"]): void {
+    for (let shard = 0; shard < this.#region.shards; shard++) {
+      shardAt(this.#env, this.#region, shard)
+        .endLeases({ v: 1, origins, problem })
+        .catch(() => undefined);
+    }
   }
 
   /** The revision that the shard has made effective: this authority's head, or `null`. */
@@ -154,7 +147,7 @@ export class Shards {
     // A shard that has other events under these numbers would take the new ones for known.
     if (!(await this.#writer.confirmed())) return null;
     try {
-      for (let from = this.#leases.revisionOf(shard), tries = 0; tries < 1_000; tries++) {
+      for (let from = this.#sync.shardLease(shard, 0).revision, tries = 0; tries < 1_000; tries++) {
         const rows = this.#store.entriesAfter(from, ENTRIES_PER_ANSWER);
         const revision = rows.length < ENTRIES_PER_ANSWER ? this.#store.revision() : rows.at(-1)!.revision;
         // A new stub each time: one that threw is never used again.
@@ -181,14 +174,17 @@ export class Shards {
   }
 
   /** How far a revision is effective in this region. */
-  statusOf(revision: number): RevocationView["status"][string] {
+  statusOf(revision: number): RevocationStatus {
     // What shards confirmed to a storage that was put back they confirmed of other events.
     const wanted = this.#rewind.noted ? Number.POSITIVE_INFINITY : revision;
-    if (this.#leases.allConfirmed(wanted)) return "confirmed";
-    return this.#leases.allExpired(wanted, Date.now()) ? "lease_expired" : "unconfirmed";
+    return this.#sync.acknowledgement({ seq: null, revision: wanted }, "here").regions[this.#region.name]!;
   }
 
   describe(): AuthorityStatus["shards"] {
-    return this.#leases.describe(Date.now());
+    const now = Date.now();
+    return Array.from({ length: this.#region.shards }, (_, shard) => ({
+      shard,
+      ...this.#sync.shardLease(shard, now),
+    }));
   }
 }

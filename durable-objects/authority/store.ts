@@ -1,8 +1,10 @@
 import type { EpochView, PublicJwk, SignedMembership } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
-import type { TrustEntry, TrustEvent, TrustState } from "../../src/trust/events.ts";
+import type { TrustEntry, TrustEvent } from "../../src/trust/events.ts";
+import type { EntryState } from "../../src/trust/levels.ts";
 import { blob, Rows } from "../rows.ts";
+import { PEER_TABLES } from "./peer-store.ts";
 
 /** Rows of the trust authority (docs/storage.md). */
 
@@ -39,6 +41,8 @@ const STEPS = [
    INSERT INTO erased_range SELECT 1, shard, first_sseq, last_sseq, leaf_sseq FROM erased_before;
    DROP TABLE erased_before;`,
   `CREATE TABLE membership(version INTEGER PRIMARY KEY, jws TEXT NOT NULL, accepted_at_ms INTEGER NOT NULL) STRICT;`,
+  `ALTER TABLE entry ADD COLUMN until_ms INTEGER;`,
+  PEER_TABLES,
 ];
 
 export type EntryRow = {
@@ -48,9 +52,10 @@ export type EntryRow = {
   readonly clear: string | null;
   readonly origin: string;
   readonly generation: number;
-  readonly state: TrustState;
+  readonly state: EntryState;
   readonly from: "issue" | "beginning";
-  /** Sequence, at its origin, of the event that last revoked the key; a restoration cites it. */
+  readonly until_ms: number | null;
+  /** Of an own entry: ordinal of the event that last revoked the key, which a restoration cites. */
   readonly revoked_seq: number;
   /** Trust revision of this region at which the entry changed. */
   readonly revision: number;
@@ -59,7 +64,7 @@ export type EntryRow = {
 export type EventRow = {
   readonly event: TrustEvent;
   /** Canonical key of the event, whose own `key` is the pseudonym. */
-  readonly clear: string;
+  readonly clear: string | null;
   readonly digest: string;
   readonly actor: string;
   readonly note: string;
@@ -73,28 +78,79 @@ export type PepRow = {
   readonly exp_ms: number;
 };
 
-const ENTRY = 'SELECT key, clear, origin, generation, state, "from", revoked_seq, seq AS revision FROM entry';
+const ENTRY = 'SELECT key, clear, origin, generation, state, "from", until_ms, revoked_seq, seq AS revision FROM entry';
 
 export class AuthorityStore extends Rows {
   constructor(storage: DurableObjectStorage) {
     super(storage, STEPS);
   }
 
-  /** Sequence and digest of this region's newest event. */
-  head(): { readonly seq: number; readonly digest: string | null } {
+  /** Newest event of this region's chain of that incarnation; `seq` 0 where it has none yet. */
+  head(incarnation: number): { readonly seq: number; readonly digest: string | null } {
+    const row = this.sql
+      .exec<{ seq: number; digest: string }>("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
+      .toArray()[0];
+    const before = this.#before(incarnation);
+    return row === undefined || before === null
+      ? { seq: 0, digest: null }
+      : { seq: row.seq - before, digest: row.digest };
+  }
+
+  /**
+   * Rows of `event` are counted through all incarnations, from 1; a chain begins again at 1 with each. How many rows
+   * stand before the chain of that incarnation; `null` where it has not begun.
+   */
+  #before(incarnation: number): number | null {
+    const stored = this.meta(`chain_${incarnation}`);
+    return stored !== null ? Number(stored) : incarnation === 1 ? 0 : null;
+  }
+
+  /** Row of an own event, and the beginning of a chain where it is the first of one: in the event's transaction. */
+  ordinal(incarnation: number, seq: number): number {
+    let before = this.#before(incarnation);
+    if (before === null) {
+      before = this.#events();
+      this.setMeta(`chain_${incarnation}`, String(before));
+    }
+    return before + seq;
+  }
+
+  #events(): number {
+    return this.sql.exec<{ n: number | null }>("SELECT max(seq) AS n FROM event").one().n ?? 0;
+  }
+
+  /** Own events of a chain as signed, from `from_seq` on. */
+  sets(incarnation: number, from_seq: number, limit: number): readonly string[] {
+    const before = this.#before(incarnation);
+    if (before === null) return [];
+    return this.sql
+      .exec<{ set_jws: string }>(
+        "SELECT set_jws FROM event WHERE seq >= ? ORDER BY seq LIMIT ?",
+        before + from_seq,
+        limit,
+      )
+      .toArray()
+      .map((row) => row.set_jws);
+  }
+
+  /** Row of an own event; `null` where that chain has none of that number. */
+  rowOf(incarnation: number, seq: number): number | null {
+    const before = this.#before(incarnation);
+    return before === null ? null : before + seq;
+  }
+
+  digestAt(incarnation: number, seq: number): string | null {
+    const before = this.#before(incarnation);
+    if (before === null || seq < 1) return null;
     return (
-      this.sql
-        .exec<{ seq: number; digest: string }>("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
-        .toArray()[0] ?? {
-        seq: 0,
-        digest: null,
-      }
+      this.sql.exec<{ digest: string }>("SELECT digest FROM event WHERE seq = ?", before + seq).toArray()[0]?.digest ??
+      null
     );
   }
 
   /** Counts every change of this region's trust state, its own and those that other regions' events make. */
   revision(): number {
-    return Number(this.meta("revision") ?? this.head().seq);
+    return Number(this.meta("revision") ?? this.#events());
   }
 
   /** The next revision: in the transaction of the change that it counts. */
@@ -104,10 +160,10 @@ export class AuthorityStore extends Rows {
     return revision;
   }
 
-  addEvent(event: TrustEvent, clear: string, digest: string, set: string, actor: string, note: string): void {
+  addEvent(event: TrustEvent, clear: string | null, digest: string, set: string, actor: string, note: string): void {
     this.sql.exec(
       "INSERT INTO event(seq, event, clear, digest, set_jws, actor, note) VALUES (?, ?, ?, ?, ?, ?, ?)",
-      event.seq,
+      this.ordinal(event.incarnation, event.seq),
       eventText(event),
       clear,
       digest,
@@ -203,6 +259,7 @@ export class AuthorityStore extends Rows {
     this.sql.exec("UPDATE epoch SET next = ? WHERE log_epoch = ?", reason, log_epoch);
   }
 
+  /** By row, not by number in its chain (`ordinal`). */
   event(seq: number): EventRow | null {
     const row = this.sql
       .exec<{ event: string; clear: string | null; digest: string; actor: string; note: string }>(
@@ -212,27 +269,39 @@ export class AuthorityStore extends Rows {
       .toArray()[0];
     if (row === undefined) return null;
     const event = JSON.parse(row.event) as TrustEvent;
-    return { ...row, event, clear: row.clear ?? event.key };
+    // Before there were pseudonyms the event named the key itself.
+    return { ...row, event, clear: row.clear ?? (event.key.includes(":") ? event.key : null) };
   }
 
   entry(key: string, origin: string): EntryRow | null {
     return this.#entries(`${ENTRY} WHERE key = ? AND origin = ?`, key, origin)[0] ?? null;
   }
 
+  /** Entries of all origins on any of the pseudonyms. */
+  entriesOn(keys: readonly string[]): readonly EntryRow[] {
+    return keys.flatMap((key) => this.#entries(`${ENTRY} WHERE key = ? ORDER BY origin`, key));
+  }
+
   putEntry(entry: EntryRow): void {
     this.sql.exec(
-      `INSERT INTO entry(key, clear, origin, generation, state, "from", revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO entry(key, clear, origin, generation, state, "from", until_ms, revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state,
-         "from" = excluded."from", revoked_seq = excluded.revoked_seq, seq = excluded.seq WHERE excluded.generation > entry.generation`,
+         "from" = excluded."from", until_ms = excluded.until_ms, revoked_seq = excluded.revoked_seq, seq = excluded.seq WHERE excluded.generation > entry.generation`,
       entry.key,
       entry.clear,
       entry.origin,
       entry.generation,
       entry.state,
       entry.from,
+      entry.until_ms,
       entry.revoked_seq,
       entry.revision,
     );
+  }
+
+  /** Entries that named a write by its place in the queue name it by its row. */
+  renumberEntries(before: number, row: number): void {
+    this.sql.exec("UPDATE entry SET revoked_seq = ? WHERE revoked_seq = ?", row, before);
   }
 
   /**
@@ -353,10 +422,11 @@ export class AuthorityStore extends Rows {
   }
 }
 
-export const asEntry = ({ key, origin, generation, state, from }: EntryRow): TrustEntry => ({
+export const asEntry = ({ key, origin, generation, state, from, until_ms }: EntryRow): TrustEntry => ({
   key,
   origin,
   generation,
   state,
   from,
+  until_ms,
 });

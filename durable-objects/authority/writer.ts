@@ -7,16 +7,22 @@ import type { IntegrateAnswer } from "../../src/objects/log.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { eventClaims, eventDigest, eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEvent } from "../../src/trust/events.ts";
+import { firstGeneration } from "../../src/trust/merge.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
 import { pause } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
+import type { PeerStore } from "./peer-store.ts";
 import type { Standing } from "./standing.ts";
+import type { RegionSync } from "./sync.ts";
 import type { AuthorityStore } from "./store.ts";
 
 /** What an event says; the writer adds origin, order and time, and what only revocations and restorations say. */
 export type EventDraft = Pick<TrustEvent, "kind" | "reason_code"> & {
+  /** `null` where it says nothing of a level. */
+  readonly level?: TrustEvent["level"];
+  readonly until_ms?: TrustEvent["until_ms"];
   /** Canonical key; the event itself carries its pseudonym. */
   readonly key: string;
   /** `next`: one more than that of the key's entry, as it stands when the event is numbered. */
@@ -27,6 +33,24 @@ export type EventDraft = Pick<TrustEvent, "kind" | "reason_code"> & {
   readonly actor: string;
   readonly note: string;
 };
+
+/** Where a write stands: what its entry carries. */
+export type Place = {
+  readonly key: string;
+  readonly generation: number;
+  readonly revision: number;
+  /** Row of its event; negative while it waits for its number. */
+  readonly row: number;
+};
+
+export type Appended<T> = { readonly revision: number; readonly result: T | "unchecked" };
+
+/** Longest wait for a peer to say that no event of this region is missing. */
+const CHECK_MS = 3_000;
+
+/** What gives back may not come before the check: an event that is missing here could have taken it away. */
+const givesBack = ({ kind, level }: EventDraft): boolean =>
+  kind === "restore" || kind === "unfreeze" || (kind === "level" && level === "trusted");
 
 /**
  * The one way to write. An event is numbered, chained, signed, and then stored together with what it changes and with
@@ -39,6 +63,8 @@ export class EventWriter {
   readonly #leaves: LeafSender;
   readonly #pseudonyms: Pseudonyms;
   readonly #standing: Standing;
+  readonly #peers: PeerStore;
+  readonly #sync: RegionSync;
   readonly #rewind: Rewind;
   /** The log's last word. */
   #answer: IntegrateAnswer | null = null;
@@ -53,8 +79,12 @@ export class EventWriter {
     rewind: Rewind,
     pseudonyms: Pseudonyms,
     standing: Standing,
+    peers: PeerStore,
+    sync: RegionSync,
   ) {
     this.#region = region;
+    this.#peers = peers;
+    this.#sync = sync;
     this.#standing = standing;
     this.#pseudonyms = pseudonyms;
     this.#store = store;
@@ -105,31 +135,139 @@ export class EventWriter {
    * Appends one event and what it changes. Writers queue: the signature is asynchronous, and without the queue two
    * events would be numbered from one head. `change` runs in the transaction that stores the event; where it returns
    * `false` or an error word nothing is stored.
+   *
+   * While peers have not yet confirmed that none of this region's events is missing, nothing is numbered: what takes
+   * away applies at once and waits for its number; what gives back waits itself, and fails with `unchecked` where
+   * nobody answers.
    */
-  append<T>(
-    draft: EventDraft,
-    change: (event: TrustEvent, revision: number) => T,
-  ): Promise<{ readonly revision: number; readonly result: T }> {
+  append<T>(draft: EventDraft, change: (place: Place) => T): Promise<Appended<T>> {
     const turn = this.#writing.then(async () => {
-      const head = this.#store.head();
-      const event = this.#number(draft, head);
+      if (!this.#sync.numbering && givesBack(draft)) {
+        const checked = await this.#sync.until(() => this.#sync.numbering, Date.now() + CHECK_MS);
+        if (!checked) return { revision: this.#store.revision(), result: "unchecked" as const };
+      }
+      return this.#sync.numbering ? this.#appendNumbered(draft, change, null) : this.#appendUnnumbered(draft, change);
+    });
+    // The queue goes on after a failure; the failed caller has the rejection.
+    this.#writing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Gives what waits its number, in order. */
+  numberAll(): void {
+    this.#writing = this.#writing
+      .then(() => this.#numberWaiting())
+      .catch((cause: unknown) => {
+        console.error(JSON.stringify({ level: "error", event: "numbering_failed", message: String(cause) }));
+      });
+  }
+
+  async #numberWaiting(): Promise<void> {
+    for (const { n, draft } of this.#peers.unnumbered()) {
+      if (!this.#sync.numbering) break;
+      await this.#appendNumbered(JSON.parse(draft) as EventDraft, () => undefined, n);
+    }
+    this.#sync.feed({ type: "unnumbered", count: this.#peers.unnumbered().length });
+  }
+
+  async #appendNumbered<T>(
+    draft: EventDraft,
+    change: (place: Place) => T,
+    waiting: number | null,
+  ): Promise<Appended<T>> {
+    for (;;) {
+      const { incarnation } = this.#standing;
+      const head = this.#store.head(incarnation);
+      const event = this.#number(draft, incarnation, head, waiting);
       const set = await signJws(this.#signing, "secevent+jwt", JSON.stringify(eventClaims(event, this.#region.pdp)));
+      // Own events came back from a peer while this one was signed: it belongs behind them.
+      const now = this.#store.head(incarnation);
+      if (now.seq !== head.seq || now.digest !== head.digest || !this.#sync.numbering) {
+        if (this.#sync.numbering) continue;
+        return waiting === null ? this.#appendUnnumbered(draft, change) : { revision: 0, result: "unchecked" };
+      }
       let refused = false;
       const result = this.#store.transaction(() => {
-        const outcome = change(event, this.#store.revision() + 1);
+        const row = this.#store.ordinal(incarnation, event.seq);
+        const outcome = change({
+          key: event.key,
+          generation: event.generation,
+          revision: this.#store.revision() + 1,
+          row,
+        });
         refused = outcome === false || typeof outcome === "string";
         if (refused) return outcome;
         this.#store.nextRevision();
         this.#store.addEvent(event, draft.key, eventDigest(event, nodeSha256), set, draft.actor, draft.note);
         this.#addLeaf(event);
+        if (waiting !== null) this.#settle(waiting, row);
         return outcome;
       });
-      if (!refused) this.#notify();
-      return { revision: this.#store.revision(), result };
+      const revision = this.#store.revision();
+      if (!refused) {
+        this.#notify();
+        const mark = { incarnation, seq: event.seq, hash: eventDigest(event, nodeSha256) };
+        this.#sync.appended(mark, revision);
+      }
+      return { revision, result };
+    }
+  }
+
+  /** In force here from now on; its number comes when a peer has said that none is missing. */
+  #appendUnnumbered<T>(draft: EventDraft, change: (place: Place) => T): Appended<T> {
+    const key = this.#pseudonyms.current(draft.key);
+    const generation = this.#generation(draft, key);
+    const result = this.#store.transaction(() => {
+      const kept = { ...draft, generation, pseudonym: key, t_ms: Date.now() };
+      const n = this.#peers.addUnnumbered(JSON.stringify(kept));
+      const outcome = change({ key, generation, revision: this.#store.revision() + 1, row: -n });
+      if (outcome === false || typeof outcome === "string") this.#peers.dropUnnumbered(n);
+      else this.#store.nextRevision();
+      return outcome;
     });
-    // The queue goes on after a failure; the failed caller has the rejection.
-    this.#writing = turn.catch(() => undefined);
-    return turn;
+    this.#sync.feed({ type: "unnumbered", count: this.#peers.unnumbered().length });
+    return { revision: this.#store.revision(), result };
+  }
+
+  /** The event of a write that waited: whoever knows it by its place in the queue finds it by its row. */
+  #settle(waiting: number, row: number): void {
+    this.#peers.number(waiting, row);
+    this.#store.renumberEntries(-waiting, row);
+  }
+
+  #generation({ generation }: EventDraft, key: string): number {
+    if (generation !== "next") return generation;
+    const last = this.#store.entry(key, this.#region.name)?.generation ?? 0;
+    return Math.max(last + 1, firstGeneration(this.#standing.incarnation));
+  }
+
+  #number(
+    draft: EventDraft,
+    incarnation: number,
+    head: { readonly seq: number; readonly digest: string | null },
+    waiting: number | null,
+  ): TrustEvent {
+    const { kind, from = "issue", cites = null, level = null, until_ms = null, reason_code } = draft;
+    const key = this.#pseudonyms.current(draft.key);
+    // What came back from a peer meanwhile may have raised the generation of the entry that waits.
+    const entry = waiting === null ? null : this.#store.entry(key, this.#region.name);
+    const generation = entry?.revoked_seq === -(waiting ?? 0) ? entry.generation : this.#generation(draft, key);
+    return {
+      v: 1,
+      origin: this.#region.name,
+      incarnation,
+      seq: head.seq + 1,
+      prev: head.digest,
+      issued_at_ms: Date.now(),
+      kind,
+      key,
+      generation,
+      from,
+      cites,
+      level,
+      until_ms,
+      reason_code,
+    };
   }
 
   /**
@@ -144,23 +282,14 @@ export class EventWriter {
     return result;
   }
 
-  #number(draft: EventDraft, head: { readonly seq: number; readonly digest: string | null }): TrustEvent {
-    const { kind, generation, from = "issue", cites = null, reason_code } = draft;
-    const key = this.#pseudonyms.current(draft.key);
-    return {
-      v: 1,
-      origin: this.#region.name,
-      incarnation: this.#standing.incarnation,
-      seq: head.seq + 1,
-      prev: head.digest,
-      issued_at_ms: Date.now(),
-      kind,
-      key,
-      generation: generation === "next" ? (this.#store.entry(key, this.#region.name)?.generation ?? 0) + 1 : generation,
-      from,
-      cites,
-      reason_code,
-    };
+  /** Own events that came back from a peer get their leaves like any other; in the caller's transaction. */
+  adopt(event: TrustEvent): void {
+    this.#addLeaf(event);
+  }
+
+  /** Sends what `adopt` added. */
+  adopted(): void {
+    this.#notify();
   }
 
   /** The event as a leaf: its kind, and a salted commitment to its text, which may name a person. */

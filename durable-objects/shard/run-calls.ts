@@ -75,7 +75,9 @@ abstract class RunCall implements Call {
 
   /** Whether an entry in force names one of `keys`, or the caller. */
   protected revoked(keys: readonly string[]): boolean {
-    return this.turn.trust.match([...keys, ...callerKeys(this.facts.facts, this.turn.region)]).length > 0;
+    return (
+      this.turn.trust.match([...keys, ...callerKeys(this.facts.facts, this.turn.region)], this.turn.t_ms).length > 0
+    );
   }
 
   protected refuse(code: "not_found" | "denied", reason: ReasonCode | null): void {

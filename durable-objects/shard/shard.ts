@@ -23,6 +23,7 @@ import type {
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
+  EndLeasesMessage,
   FindRecordsAnswer,
   FindRecordsMessage,
   OpenRunMessage,
@@ -494,7 +495,7 @@ export class Shard implements Turn {
     active_policy: this.#trust.activePolicy,
     ...this.#anchoring.condition(),
   });
-  revoked = (dependencies: readonly string[]): boolean => this.#trust.match(dependencies).length > 0;
+  revoked = (dependencies: readonly string[]): boolean => this.#trust.match(dependencies, this.#clock()).length > 0;
   revokedSince = (dependencies: readonly string[]): boolean =>
     this.#trust.applied !== this.trust.revision && this.revoked(dependencies);
   owe = (owed: Owed): void => {
@@ -517,6 +518,10 @@ export class Shard implements Turn {
   };
 
   // ── trust and lease ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  endLeases({ origins, problem }: EndLeasesMessage): void {
+    this.#trust.endLeases(origins, problem);
+  }
 
   async applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
     const answer = this.#trust.apply(message);

@@ -23,6 +23,7 @@ const STEPS = [
    CREATE TABLE erased(seq INTEGER NOT NULL, slice INTEGER NOT NULL, sseqs TEXT NOT NULL,
      PRIMARY KEY(seq, slice)) STRICT, WITHOUT ROWID;
    CREATE TABLE waste(b BLOB NOT NULL) STRICT;`,
+  `ALTER TABLE trust_entry ADD COLUMN until_ms INTEGER;`,
 ];
 
 export type RunRow = {
@@ -325,14 +326,16 @@ export class ShardStore extends Rows {
   /** Keeps the entry of the higher generation: the merge is a join, whatever the order of arrival. */
   mergeEntry(entry: TrustEntry): void {
     this.sql.exec(
-      `INSERT INTO trust_entry(key, origin, generation, state, "from") VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state, "from" = excluded."from"
+      `INSERT INTO trust_entry(key, origin, generation, state, "from", until_ms) VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state, "from" = excluded."from",
+         until_ms = excluded.until_ms
        WHERE excluded.generation > trust_entry.generation`,
       entry.key,
       entry.origin,
       entry.generation,
       entry.state,
       entry.from,
+      entry.until_ms,
     );
   }
 
@@ -349,7 +352,7 @@ export class ShardStore extends Rows {
   entriesOf(key: string): readonly TrustEntry[] {
     return this.sql
       .exec<TrustEntry & Record<string, SqlStorageValue>>(
-        'SELECT key, origin, generation, state, "from" FROM trust_entry WHERE key = ? ORDER BY origin',
+        'SELECT key, origin, generation, state, "from", until_ms FROM trust_entry WHERE key = ? ORDER BY origin',
         key,
       )
       .toArray();

@@ -5,6 +5,7 @@ import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shar
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import type { TrustEntry } from "../../src/trust/events.ts";
 import { Federation } from "../../src/trust/federation.ts";
+import { levelAt } from "../../src/trust/levels.ts";
 import { RevocationIndex } from "../../src/trust/revocation-index.ts";
 import type { OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
@@ -90,7 +91,7 @@ export class ShardTrust {
       origins: this.#origins,
       own: this.#own,
       homes: this.#homes,
-      match: (keys) => this.match(keys),
+      match: (keys, t_ms) => this.match(keys, t_ms),
     };
   }
 
@@ -118,13 +119,15 @@ export class ShardTrust {
   };
 
   /** Entries in force on any of `keys` whose origin has a say, in the order of `keys`, then of origins. */
-  match(keys: readonly string[]): readonly TrustMatch[] {
+  match(keys: readonly string[], t_ms: number): readonly TrustMatch[] {
     const matches: TrustMatch[] = [];
     for (const key of keys) {
       for (const { text, token } of this.#pseudonyms.of(key)) {
         if (!this.#index.has(token)) continue;
-        for (const { origin, generation, state } of this.#store.entriesOf(text)) {
-          if (state !== "restored" && this.#binds(origin, key)) matches.push({ key, origin, generation, state });
+        for (const entry of this.#store.entriesOf(text)) {
+          const level = levelAt(entry, t_ms);
+          if (level === "trusted" || !this.#binds(entry.origin, key)) continue;
+          matches.push({ key, origin: entry.origin, generation: entry.generation, state: level });
         }
       }
     }
@@ -160,6 +163,17 @@ export class ShardTrust {
     this.#leaseUntil = 0;
     this.#origins = new Map([...this.#origins].map(([name, origin]) => [name, { ...origin, fresh_until_ms: 0 }]));
     this.#clockSteps++;
+  }
+
+  /** What the authority says at once instead of with the next lease. */
+  endLeases(origins: readonly string[], problem: OriginTrust["problem"]): void {
+    if (origins.includes(this.#region)) this.#leaseUntil = 0;
+    this.#origins = new Map(
+      [...this.#origins].map(([name, origin]) => [
+        name,
+        origins.includes(name) ? { ...origin, fresh_until_ms: 0, problem: problem ?? origin.problem } : origin,
+      ]),
+    );
   }
 
   /** How often the clock was seen to go back; a poll is timed by the clock as it was then. */

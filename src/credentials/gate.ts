@@ -1,5 +1,5 @@
 import { fromBase64url, fromUtf8 } from "../base/bytes.ts";
-import { isObject, parseJson, type JsonObject } from "../base/json.ts";
+import { isObject, parseJson, type JsonLimits, type JsonObject } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 
 /**
@@ -15,10 +15,17 @@ const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 /** A compact JWS whose form is sound; nothing about it is verified. */
 export type GatedToken = { readonly text: string; readonly header: JsonObject; readonly claims: JsonObject };
 
-/** `what`: how messages call the token. */
+export type GateLimits = {
+  /** How messages call the token. */
+  readonly what: string;
+  readonly max_chars: number;
+  /** Of the payload. */
+  readonly limits?: JsonLimits;
+};
+
 export function gate(
   text: string,
-  { what, max_chars }: { readonly what: string; readonly max_chars: number } = CREDENTIAL,
+  { what, max_chars, limits = LIMITS }: GateLimits = CREDENTIAL,
 ): Result<GatedToken, string> {
   if (text.length > max_chars) return err(`the ${what} is longer than ${max_chars} characters`);
   if (!COMPACT.test(text)) return err(`the ${what} is not a compact JWS`);
@@ -26,18 +33,18 @@ export function gate(
   if (first.length > MAX_HEADER_CHARS) return err(`the ${what}'s header is longer than ${MAX_HEADER_CHARS} characters`);
   const header = segment(first, `${what}'s header`);
   if (!header.ok) return header;
-  const claims = segment(second, `${what}'s payload`);
+  const claims = segment(second, `${what}'s payload`, limits);
   if (!claims.ok) return claims;
   if (fromBase64url(third) === null) return err(`the ${what}'s signature is not canonical base64url`);
   return ok({ text, header: header.value, claims: claims.value });
 }
 
-function segment(text: string, name: string): Result<JsonObject, string> {
+function segment(text: string, name: string, limits: JsonLimits = LIMITS): Result<JsonObject, string> {
   const bytes = fromBase64url(text);
   if (bytes === null) return err(`the ${name} is not canonical base64url`);
   const json = fromUtf8(bytes);
   if (json === null) return err(`the ${name} is not UTF-8`);
-  const parsed = parseJson(json, LIMITS);
+  const parsed = parseJson(json, limits);
   if (!parsed.ok) return err(`the ${name}: ${parsed.error.message}`);
   return isObject(parsed.value) ? ok(parsed.value) : err(`the ${name} is not a JSON object`);
 }

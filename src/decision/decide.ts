@@ -63,7 +63,7 @@ export function decide(input: DecideInput): Outcome {
   const region = regionChecks(input, dependencies);
   if (region !== null) return outcome(input, dependencies, [region], input.trust_digest([]), []);
 
-  const matches = input.trust.match(dependencies);
+  const matches = input.trust.match(dependencies, input.t_ms);
   const trustDigest = input.trust_digest(matches);
   const failed: FailedCheck[] = [];
   add(failed, callerCurrent(input.facts, input.t_ms));

@@ -17,6 +17,7 @@ import {
   journalBody,
   listRevocationsQuery,
   membershipBody,
+  readRevocationQuery,
   registerPepBody,
   restoreBody,
   revokeBody,
@@ -93,6 +94,8 @@ function adminProblem(code: Extract<AdminResult<unknown>, { ok: false }>["code"]
       return { status: 404, code, detail };
     case "invalid":
       return bad(detail);
+    case "unchecked":
+      return { status: 503, code, detail };
     default:
       return { status: 409, code, detail };
   }
@@ -151,9 +154,16 @@ export const adminHandlers = {
   revoke: door("revoke", async (call) => {
     const input = await body(call, revokeBody);
     if (!input.ok) return input;
-    const key = parseKey(input.value.key);
+    const { until, level, ...rest } = input.value;
+    const key = parseKey(rest.key);
     if (!key.ok) return err(bad(`key: ${key.error}`));
-    return done(await call.ask((stub) => stub.revoke({ ...input.value, actor: call.admin.id })), 201);
+    const message = {
+      ...rest,
+      ...(level === undefined ? {} : { level }),
+      ...(until === undefined ? {} : { until_ms: Date.parse(until) }),
+      actor: call.admin.id,
+    };
+    return done(await call.ask((stub) => stub.revoke(message)), 201);
   }),
   listRevocations: door("listRevocations", async (call) => {
     const query = readQuery(call.request, listRevocationsQuery);
@@ -161,9 +171,11 @@ export const adminHandlers = {
     const { after = 0, limit = DEFAULT_REVOCATIONS } = query.value;
     return shown(await call.ask((stub) => stub.listRevocations(after, limit)));
   }),
-  readRevocation: door("readRevocation", async ({ ask, params }) =>
-    done(await ask((stub) => stub.revocation(params["id"] ?? ""))),
-  ),
+  readRevocation: door("readRevocation", async ({ ask, params, request }) => {
+    const query = readQuery(request, readRevocationQuery);
+    if (!query.ok) return query;
+    return done(await ask((stub) => stub.revocation(params["id"] ?? "", query.value.wait ?? "accepted")));
+  }),
   restore: door("restore", async (call) => {
     const input = await body(call, restoreBody);
     if (!input.ok) return input;

@@ -33,6 +33,8 @@ const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
 const log = (operation: keyof typeof logHandlers) =>
   later(async () => (await import("./log.ts")).logHandlers[operation]);
+const sync = (operation: "syncPull" | "syncPush") =>
+  later(async () => (await import("./sync.ts")).syncHandlers[operation]);
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
 
@@ -73,6 +75,8 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   nextEpoch: admin("nextEpoch"),
   addCheckpoint: log("addCheckpoint"),
   witnessed: log("witnessed"),
+  syncPull: sync("syncPull"),
+  syncPush: sync("syncPush"),
   proof: log("proof"),
   status: admin("status"),
   enrolment: admin("enrolment"),

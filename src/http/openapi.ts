@@ -178,6 +178,8 @@ function security({ audience, scope }: Route): Record<string, string[]>[] {
   const scopes = scope === null ? [] : [scope];
   switch (audience) {
     case "anyone":
+    // Regions sign what they say; there is no credential beside it.
+    case "region":
       return [];
     case "auditor":
       return [{ PEP: ["lineage.read"] }, { admin: ["lineage:read"] }];

@@ -2,7 +2,7 @@
  * Every route, once: the routers are mounted from this table, `/openapi.json` is generated from it, and
  * `test/unit/docs/routes.test.ts` compares `docs/routes.md` with it.
  */
-export type Audience = "PEP" | "auditor" | "anyone" | "admin";
+export type Audience = "PEP" | "auditor" | "anyone" | "admin" | "region";
 
 export type Route = {
   readonly operation: string;
@@ -245,6 +245,26 @@ export const ROUTES = [
     summary: "The last checkpoint cosigned of a peer's log; {origin} is the hex SHA-256 of the log's origin",
   },
   {
+    operation: "syncPull",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/pull",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 400, 403, 413, 503],
+    summary: "A peer asks for this region's head and events: compact JWS in, compact JWS out (docs/sync.md)",
+  },
+  {
+    operation: "syncPush",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/push",
+    scope: null,
+    idempotent: "yes",
+    statuses: [202, 400, 413, 503],
+    summary: "A peer brings its events; 202 confirms nothing (docs/sync.md)",
+  },
+  {
     operation: "discover",
     audience: "anyone",
     method: "GET",
@@ -371,7 +391,7 @@ export const ROUTES = [
     path: "/admin/v1/revocations",
     scope: "revocations:write",
     idempotent: SAME_ENTRY,
-    statuses: [201, 400, 401, 403, 409],
+    statuses: [201, 400, 401, 403, 409, 503],
     summary: "Revoke a canonical key",
   },
   {
@@ -391,7 +411,7 @@ export const ROUTES = [
     path: "/admin/v1/revocations/{id}",
     scope: "revocations:read",
     idempotent: "yes",
-    statuses: [200, 401, 403, 404],
+    statuses: [200, 400, 401, 403, 404, 409],
     summary: "One revocation and where it is effective",
   },
   {
@@ -401,7 +421,7 @@ export const ROUTES = [
     path: "/admin/v1/revocations/{id}/restore",
     scope: "revocations:write",
     idempotent: "yes",
-    statuses: [200, 400, 401, 403, 404, 409],
+    statuses: [200, 400, 401, 403, 404, 409, 503],
     summary: "Lift this region's own revocation",
   },
   {

@@ -1,5 +1,6 @@
 import type { SignalsRpc } from "./signals.ts";
 import type { TrustEntry } from "../trust/events.ts";
+import type { EntryState } from "../trust/levels.ts";
 import type { FederationView } from "../trust/federation.ts";
 import type { EraseOrder, ErasureView, JournalEntry } from "./erasure.ts";
 import type { LogStatus } from "./log.ts";
@@ -95,23 +96,41 @@ export type RevokeMessage = {
   readonly from: "issue" | "beginning";
   readonly reason: string;
   readonly actor: string;
-  readonly wait: "accepted" | "local";
+  readonly wait: Wait;
+  /** `revoked` unless it says otherwise. */
+  readonly level?: "degraded" | "quarantined" | "trusted";
+  /** For `trusted`: counts as `degraded` from then on, unless it is renewed. Unix milliseconds. */
+  readonly until_ms?: number;
 };
+
+/**
+ * How long a write waits: `accepted`: durable; `local`: effective in this region; `all`: confirmed by every region that
+ * serves; `barrier`: nobody can allow on less any more, by confirmation or by the end of its last lease.
+ */
+export type Wait = "accepted" | "local" | "all" | "barrier";
+
+/** `confirmed`: effective there, not only received. `lease_expired`: it can allow nothing on less any more. */
+export type RevocationStatus = "confirmed" | "lease_expired" | "unconfirmed";
 
 export type RevocationView = {
   readonly id: string;
   readonly key: string;
   readonly origin: string;
   readonly generation: number;
-  readonly state: "revoked" | "restored";
+  readonly state: EntryState;
   readonly from: "issue" | "beginning";
+  /** `trusted` counts as `degraded` from then on. Unix milliseconds. */
+  readonly until_ms: number | null;
   readonly reason: string;
   readonly issued_at_ms: number;
   readonly revision: number;
   /** `recorded`: no decision rests on keys of this kind yet, so nothing is denied by it, whatever `status` says. */
   readonly effect: "denies" | "recorded";
-  /** Effective in this region: every shard has it, or its lease has ended. */
-  readonly status: Readonly<Record<string, "confirmed" | "lease_expired" | "unconfirmed">>;
+  /** Home regions of the key: whose leases bound how long it can still be allowed elsewhere. */
+  readonly home: readonly string[];
+  /** Regions of the federation where this entry counts: everywhere at home, elsewhere where membership says so. */
+  readonly binds: readonly string[];
+  readonly status: Readonly<Record<string, RevocationStatus>>;
   readonly consistency: string;
 };
 
@@ -136,7 +155,7 @@ export type AdminResult<T> =
   | { readonly ok: true; readonly value: T }
   | {
       readonly ok: false;
-      readonly code: "not_found" | "conflict" | "invalid" | "joining" | "foreign_key";
+      readonly code: "not_found" | "conflict" | "invalid" | "joining" | "foreign_key" | "unchecked";
       readonly message: string;
     };
 
@@ -199,6 +218,8 @@ export type EpochStatus = {
   /** Of the newest epoch; `null` where it does not answer. */
   readonly log: LogStatus | null;
 };
+/** What the Worker answers to a peer region: a compact JWS where the status is 200. */
+export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
 export interface AuthorityRpc extends SignalsRpc {
   material(): Promise<Material>;
@@ -224,10 +245,13 @@ export interface AuthorityRpc extends SignalsRpc {
   listPeps(): Promise<readonly PepView[]>;
   /** The PEP as it stands now; `null` where none of that id is registered. */
   pepStatus(id: string): Promise<PepView | null>;
+  /** A peer's pull or push, as it came: compact JWS (docs/sync.md). */
+  syncPull(text: string): Promise<SyncAnswer>;
+  syncPush(text: string): Promise<SyncAnswer>;
   revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>>;
   /** Lifts this region's own entry by a higher generation that cites the revoking event. */
   restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>>;
-  revocation(id: string): Promise<AdminResult<RevocationView>>;
+  revocation(id: string, wait: Wait): Promise<AdminResult<RevocationView>>;
   /** Whether an entry of this region in force names one of the canonical keys. */
   anyRevoked(keys: readonly string[]): Promise<boolean>;
   listRevocations(

@@ -233,6 +233,13 @@ export type ApplyTrustAnswer =
    */
   | { readonly ok: false; readonly code: "gap" | "ahead" | "diverged"; readonly have: number };
 
+/** Authority → shard: what was known of these origins is not fresh any more; this region's own name: nothing is. */
+export type EndLeasesMessage = {
+  readonly v: 1;
+  readonly origins: readonly string[];
+  readonly problem: "sync_unsupported" | "sync_equivocation" | null;
+};
+
 export type ShardStatus = {
   readonly shard: number;
   readonly sseq: number;
@@ -273,6 +280,7 @@ export interface ShardRpc {
   /** Leaf bytes of `count` records from `from_sseq`, for entry bundles and evidence. */
   leaves(from_sseq: number, count: number): Promise<readonly Uint8Array[]>;
   applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer>;
+  endLeases(message: EndLeasesMessage): Promise<void>;
   /** What the target means in this shard, as of now. */
   prepareErasure(target: ErasureTarget): Promise<PrepareErasureAnswer>;
   /** Erases one slice; answers when it is on disk. */

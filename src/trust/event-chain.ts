@@ -11,10 +11,12 @@ export function eventText(event: TrustEvent): string {
     issued_at_ms: event.issued_at_ms,
     key: event.key,
     kind: event.kind,
+    level: event.level,
     origin: event.origin,
     prev: event.prev,
     reason_code: event.reason_code,
     seq: event.seq,
+    until_ms: event.until_ms,
     v: event.v,
   });
 }

@@ -1,5 +1,3 @@
-import type { TrustState } from "./events.ts";
-
 /**
  * Trust levels, from best to worst. A level that rests on evidence decays when the evidence is not renewed: after
  * `until_ms` `trusted` counts as `degraded`. Nothing ever decays towards trust.
@@ -9,7 +7,7 @@ export const TRUST_LEVELS = ["trusted", "degraded", "quarantined", "revoked"] as
 export type TrustLevel = (typeof TRUST_LEVELS)[number];
 
 /** What an entry can say: a level, or that this origin's revocation was lifted. */
-export type EntryState = TrustState | TrustLevel;
+export type EntryState = TrustLevel | "restored";
 
 const SEVERITY: Readonly<Record<EntryState, number>> = {
   restored: 0,

@@ -81,8 +81,8 @@ export type TrustView = {
   readonly own: { readonly incarnation: number; readonly seq: number };
   /** Other regions that are home of any of the keys: without their word nothing that rests on them is allowed. */
   readonly homes: (keys: readonly string[]) => readonly string[];
-  /** Entries in force on any of the canonical keys, in key order. */
-  readonly match: (keys: readonly string[]) => readonly TrustMatch[];
+  /** Entries in force at `t_ms` on any of the canonical keys, in key order. */
+  readonly match: (keys: readonly string[], t_ms: number) => readonly TrustMatch[];
 };
 
 /** A step's run, as far as the decision rests on it. */

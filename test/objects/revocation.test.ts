@@ -148,7 +148,16 @@ describe("revocation inside a region (G3)", () => {
         from_revision: revision,
         revision: revision + 1,
         mode: "active",
-        entries: [{ key: named("subject:user/alice"), origin: "eu", generation: 3, state: "revoked", from: "issue" }],
+        entries: [
+          {
+            key: named("subject:user/alice"),
+            origin: "eu",
+            generation: 3,
+            state: "revoked",
+            from: "issue",
+            until_ms: null,
+          },
+        ],
       });
       // Shares the next flush with the withheld record.
       const beside = object.decide(other);

@@ -57,7 +57,14 @@ beforeEach(async () => {
 describe("a shard", () => {
   it("says what it did not take: an older revision, an older entry, another one of the same generation", async () => {
     const revision = await head();
-    const entry = { key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue" } as const;
+    const entry = {
+      key: named(ALICE),
+      origin: "eu",
+      generation: 2,
+      state: "restored",
+      from: "issue",
+      until_ms: null,
+    } as const;
     const apply = (to: number, entries: readonly object[]) =>
       shard().applyTrust({ v: 1, from_revision: revision, revision: to, mode: "active", entries: entries as never });
     expect(await apply(revision + 2, [entry])).toEqual({ ok: true, revision: revision + 2 });
@@ -86,7 +93,7 @@ describe("an authority that was put back", () => {
         from_revision: revision,
         revision: revision + 2,
         mode: "active",
-        entries: [{ key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue" }],
+        entries: [{ key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue", until_ms: null }],
       });
     expect((await revoke(ALICE)).status).toEqual({ eu: "lease_expired" });
     expect(await afterwards()).toEqual(DENIED);
@@ -101,7 +108,7 @@ describe("an authority that was put back", () => {
       from_revision: revision,
       revision: revision + 1,
       mode: "active",
-      entries: [{ key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue" }],
+      entries: [{ key: named(ALICE), origin: "eu", generation: 2, state: "restored", from: "issue", until_ms: null }],
     });
     expect((await revoke(ALICE)).status).toEqual({ eu: "lease_expired" });
     expect(await afterwards()).toEqual(DENIED);

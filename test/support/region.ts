@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bundleWorker } from "../../tools/workerd/bundle.ts";
 import type { Vars } from "../../tools/workerd/config.ts";
+import { rootsDirOf, writeSecret } from "../../tools/workerd/data-dir.ts";
+import type { KeyRules } from "../../tools/region/membership.ts";
 import { freePort } from "../../tools/workerd/port.ts";
 import { startFleet, type Fleet, type FleetRegion } from "../../tools/region/fleet.ts";
 
@@ -18,6 +20,8 @@ export type RegionOptions = {
   readonly base?: string;
   readonly port?: number;
   readonly v8_flags?: readonly string[];
+  /** What the membership says about keys; else as the launcher has it. */
+  readonly key_rules?: KeyRules;
   /** Worker source instead of the product's (benchmarks). */
   readonly bundle?: string;
   /** Over what the launcher sets. */
@@ -64,6 +68,8 @@ export async function startRegions(
   const base = options.base ?? mkdtempSync(join(tmpdir(), "interlock-test-"));
   const ports: number[] = [];
   for (const _ of names) ports.push(options.port ?? (await freePort()));
+  if (options.key_rules !== undefined)
+    writeSecret(join(rootsDirOf(base), "key-rules.json"), JSON.stringify(options.key_rules));
   const log: string[] = [];
   const start = async (regions: readonly { name: string; port: number }[]): Promise<Fleet> =>
     startFleet({

@@ -5,7 +5,14 @@ import type { Enrolment } from "../../src/objects/authority.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import { readSecretJson, rootsDirOf, writeSecret } from "../workerd/data-dir.ts";
 import type { AdminClient } from "./admin-client.ts";
-import { buildMembership, memberOf, sameMembers, signMembership } from "./membership.ts";
+import {
+  buildMembership,
+  memberOf,
+  sameMembers,
+  signMembership,
+  type KeyRules,
+  type MemberRegion,
+} from "./membership.ts";
 import type { DevRoots } from "./roots.ts";
 
 export type Running = { readonly client: AdminClient; readonly endpoint: string };
@@ -30,7 +37,8 @@ export async function enrolWithDevRoots(
   const others = (before?.regions ?? []).filter(({ region }) => shown.every((member) => member.region !== region));
   const now_ms = Date.now();
   const highest = Math.max(before?.version ?? 0, ...enrolments.map((enrolment) => enrolment.membership_version ?? 0));
-  let membership = buildMembership([...shown, ...others], highest + 1, now_ms);
+  const listed = [...shown, ...others];
+  let membership = buildMembership(listed, highest + 1, now_ms, keyRules(base, listed));
   let jws: GeneralJWS;
   if (
     kept !== null &&
@@ -50,6 +58,15 @@ export async function enrolWithDevRoots(
     }),
   );
   return membership;
+}
+
+/**
+ * `key-rules.json` beside the development roots, where somebody put one; else ids that begin with a region's name and a
+ * hyphen are at home there (`account/eu-7`), and everything else is everybody's.
+ */
+function keyRules(base: string, regions: readonly MemberRegion[]): KeyRules {
+  const own = readSecretJson(join(rootsDirOf(base), "key-rules.json")) as KeyRules | null;
+  return own ?? { domains: Object.fromEntries(regions.map(({ region }) => [`*/${region}-`, region])) };
 }
 
 const holds = (enrolment: Enrolment, membership: Membership): boolean =>

@@ -20,11 +20,14 @@ export const memberOf = (enrolment: Enrolment, endpoint: string): MemberRegion =
   keys: enrolment.keys.map((key) => ({ ...key })) as MemberRegion["keys"],
 });
 
+/** What a membership says about keys: whose home they are, and who else may revoke them (docs/sync.md). */
+export type KeyRules = Partial<Pick<Membership, "domains" | "issuers" | "may_revoke" | "delta_ms">>;
+
 export function buildMembership(
   regions: readonly MemberRegion[],
   version: number,
   now_ms: number,
-  delta_ms: number = DELTA_MS,
+  { domains = {}, issuers = {}, may_revoke = {}, delta_ms = DELTA_MS }: KeyRules = {},
 ): Membership {
   return {
     v: 1,
@@ -34,9 +37,9 @@ export function buildMembership(
     expires_ms: now_ms + YEAR_MS,
     delta_ms,
     regions: [...regions].sort((a, b) => (a.region < b.region ? -1 : 1)),
-    domains: {},
-    issuers: {},
-    may_revoke: {},
+    domains,
+    issuers,
+    may_revoke,
   };
 }
 

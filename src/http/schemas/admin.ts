@@ -3,6 +3,8 @@ import { ERASURE_GROUNDS } from "../../objects/erasure.ts";
 
 /** Bodies and queries of the admin routes. Strict: a member that is not known is an error that names it. */
 
+const wait = z.enum(["accepted", "local", "all", "barrier"]);
+
 const reason = z.string().min(1).max(256).describe("Why, for those who read the event later. No personal data.");
 
 export const revokeBody = z
@@ -13,12 +15,27 @@ export const revokeBody = z
       .default("issue")
       .describe("issue: live use ends; beginning (compromise): also what already rested on it"),
     reason,
-    wait: z
-      .enum(["accepted", "local"])
+    wait: wait
       .default("local")
-      .describe("local: answer when it is effective in this region; accepted: when it is durable"),
+      .describe(
+        "local: answer when it is effective in this region; all: when every region has confirmed it; barrier: when nobody can allow on less any more; accepted: when it is durable",
+      ),
+    level: z
+      .enum(["quarantined", "degraded", "trusted"])
+      .optional()
+      .describe("A level of trust instead of a revocation; without it the key is revoked"),
+    until: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe("With level trusted: counts as degraded from then on, unless it is renewed"),
+  })
+  .refine(({ level, until }) => until === undefined || level === "trusted", {
+    path: ["until"],
+    message: "only level trusted ends",
   })
   .meta({ id: "Revoke" });
+
+export const readRevocationQuery = z.strictObject({ wait: wait.optional() });
 
 export const restoreBody = z.strictObject({ reason }).meta({ id: "Restore" });
 export const freezeBody = z.strictObject({ reason }).meta({ id: "Freeze" });
@@ -61,11 +78,14 @@ export const revocationAnswer = z
     key: z.string(),
     origin: z.string(),
     generation: z.int(),
-    state: z.enum(["revoked", "restored"]),
+    state: z.enum(["revoked", "quarantined", "degraded", "trusted", "restored"]),
     from: z.enum(["issue", "beginning"]),
+    until_ms: z.int().nullable().describe("trusted counts as degraded from then on"),
     reason: z.string(),
     issued_at_ms: z.int(),
     revision: z.int(),
+    home: z.array(z.string()).describe("Home regions of the key: whose leases bound how long it can still be allowed"),
+    binds: z.array(z.string()).describe("Regions where this entry counts, by the membership as it stands here"),
     effect: z
       .enum(["denies", "recorded"])
       .describe(

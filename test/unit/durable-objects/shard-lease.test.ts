@@ -27,7 +27,16 @@ const grant = (request: LeaseRequest, revision = 0, key?: string): Extract<Lease
   entries:
     key === undefined
       ? []
-      : [{ key: pseudonyms.current(key), origin: "eu", generation: 1, state: "revoked", from: "issue" }],
+      : [
+          {
+            key: pseudonyms.current(key),
+            origin: "eu",
+            generation: 1,
+            state: "revoked",
+            from: "issue",
+            until_ms: null,
+          },
+        ],
   more: false,
   material: null,
   federation: null,
@@ -56,7 +65,7 @@ test("a clock that went back ends the lease, and polls under way bring entries b
   expect(trust.leaseUntil).toBe(0);
   trust.takeLease(underWay.request, grant(underWay.request, 1, "subject:agent/a"), underWay.sent);
   expect(trust.leaseUntil).toBe(0);
-  expect(trust.match(["subject:agent/a"])).toHaveLength(1);
+  expect(trust.match(["subject:agent/a"], 0)).toHaveLength(1);
   const next = ask();
   trust.takeLease(next, grant(next, 1), sent(9_000));
   expect(trust.leaseUntil).toBe(10_500);
@@ -65,7 +74,7 @@ test("a clock that went back ends the lease, and polls under way bring entries b
 test("a push brings entries but no lease", () => {
   const pushed = grant(ask(), 1, "subject:agent/a");
   trust.apply({ v: 1, from_revision: 0, revision: 1, mode: "active", entries: pushed.entries });
-  expect(trust.match(["subject:agent/a"])).toHaveLength(1);
+  expect(trust.match(["subject:agent/a"], 0)).toHaveLength(1);
   expect(trust.leaseUntil).toBe(0);
 });
 

@@ -118,7 +118,7 @@ const view = () => {
   return read.value;
 };
 const revoked = (key: string) => authority.revocations.any([key]);
-const head = () => authority.store.head().seq;
+const head = () => authority.store.head(1).seq;
 const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1_000);
 
 describe("a SET that lowers", () => {

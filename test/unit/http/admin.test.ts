@@ -69,7 +69,7 @@ describe("a body that does not fit names the member", () => {
     ["/revocations", { key: "agent:x", reason: "r" }, "key: unknown key kind"],
     ["/revocations", { key: "subject:noslash", reason: "r" }, 'key: a key of kind subject has the form "subject:'],
     ["/revocations", { key: "subject:user/a", reason: "r", from: "now" }, "from: "],
-    ["/revocations", { key: "subject:user/a", reason: "r", wait: "all" }, "wait: "],
+    ["/revocations", { key: "subject:user/a", reason: "r", wait: "ever" }, "wait: "],
     ["/revocations/eu.1/restore", {}, "reason: "],
     ["/freeze", { reason: 1 }, "reason: "],
     ["/peps", { id: "a b", scopes: ["evaluate"] }, "id: "],

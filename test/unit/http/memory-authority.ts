@@ -16,6 +16,7 @@ import type {
   RegisterPepMessage,
   RevocationView,
   RevokeMessage,
+  SyncAnswer,
 } from "../../../src/objects/authority.ts";
 import { MemorySignals } from "./memory-signals.ts";
 import type { Signer } from "./region.ts";
@@ -130,6 +131,12 @@ export class MemoryAuthority extends MemorySignals implements AuthorityRpc {
   async pepStatus(id: string): Promise<PepView | null> {
     return this.peps.find((pep) => pep.id === id) ?? null;
   }
+  async syncPull(): Promise<SyncAnswer> {
+    return { status: 400, body: "not a message" };
+  }
+  async syncPush(): Promise<SyncAnswer> {
+    return { status: 400, body: "not a message" };
+  }
   async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
     if (message.key.startsWith("pep:us/")) return { ok: false, code: "foreign_key", message: "homed elsewhere" };
     const revision = this.#revocations.length + 1;
@@ -144,6 +151,9 @@ export class MemoryAuthority extends MemorySignals implements AuthorityRpc {
       issued_at_ms: this.#clock.now_ms,
       revision,
       effect: "denies",
+      until_ms: null,
+      home: ["eu"],
+      binds: ["eu"],
       status: { eu: "confirmed" },
       consistency: encodeConsistency({ region: "eu", revision, events: {} }),
     };

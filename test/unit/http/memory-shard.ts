@@ -232,6 +232,7 @@ export class MemoryShard implements ShardRpc {
   async leaves(): Promise<readonly Uint8Array[]> {
     return [];
   }
+  async endLeases(): Promise<void> {}
   async applyTrust(): Promise<ApplyTrustAnswer> {
     return { ok: true, revision: this.revision };
   }

@@ -186,6 +186,7 @@ export function bind(shard: ShardRpc): ShardRpc {
     readRun: (run, limit, before) => shard.readRun(run, limit, before),
     exportRun: (run, before) => shard.exportRun(run, before),
     leaves: (from, count) => shard.leaves(from, count),
+    endLeases: async () => undefined,
     applyTrust: (message) => shard.applyTrust(message),
     prepareErasure: (target) => shard.prepareErasure(target),
     erase: (message) => shard.erase(message),

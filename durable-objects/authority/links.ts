@@ -1,0 +1,159 @@
+import type { SyncAnswer } from "../../src/objects/authority.ts";
+import type { Effect } from "../../src/sync/effects.ts";
+import type { Standing } from "./standing.ts";
+import { MAX_MESSAGE_CHARS, type SyncMessages } from "./sync-messages.ts";
+import type { RegionSync, Reply } from "./sync.ts";
+
+type Pull = Extract<Effect, { type: "pull" }>;
+
+const CONTENT_TYPE = "application/jose";
+
+/** Signed HTTPS between this region's authority and its peers': what leaves, and what comes (docs/sync.md). */
+export class Links {
+  readonly #messages: SyncMessages;
+  readonly #sync: RegionSync;
+  readonly #standing: Standing;
+  readonly #send: typeof fetch;
+  readonly #timeout_ms: () => number;
+  /** Takes a membership that a peer serves; it is verified like one that an operator brings. */
+  readonly #putMembership: (jws: unknown) => Promise<unknown>;
+
+  constructor(
+    messages: SyncMessages,
+    sync: RegionSync,
+    standing: Standing,
+    send: typeof fetch,
+    putMembership: (jws: unknown) => Promise<unknown>,
+  ) {
+    this.#messages = messages;
+    this.#sync = sync;
+    this.#standing = standing;
+    this.#send = send;
+    this.#putMembership = putMembership;
+    this.#timeout_ms = () => sync.timeout_ms;
+  }
+
+  // ── what leaves ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Sends a pull; whatever comes of it is fed to the core. */
+  pull({ to, body }: Pull): void {
+    const failed = (): void => this.#sync.feed({ type: "failed", from: to, nonce: body.nonce });
+    void this.#messages
+      .seal("pull", to, body)
+      .then((text) => this.#post(to, "pull", text))
+      .then(async (answer) => {
+        if (answer === null) return failed();
+        return body.origin === undefined ? this.#head(to, answer, failed) : this.#relay(to, answer, body, failed);
+      })
+      .catch(failed);
+  }
+
+  async #head(to: string, answer: string, failed: () => void): Promise<void> {
+    const message = await this.#messages.open("head", answer);
+    if (message?.from !== to) return failed();
+    const { events: sets, snapshot: _, ...body } = message.body;
+    const events = await this.#messages.events(to, sets);
+    this.#sync.feed({ type: "head", head: { ...message, body, events, snapshot: null } });
+  }
+
+  async #relay(to: string, answer: string, { nonce, origin }: Pull["body"], failed: () => void): Promise<void> {
+    const message = await this.#messages.open("relay", answer);
+    if (message?.from !== to || message.body.nonce !== nonce || message.body.origin !== origin) return failed();
+    const { events: sets, more } = message.body;
+    const events = await this.#messages.events(origin, sets);
+    this.#sync.feed({ type: "relay", from: to, nonce, origin: origin, events, more });
+  }
+
+  /** For speed only: nobody waits, and a loss is made good by the next pull. */
+  push(to: string, sets: readonly string[]): void {
+    if (sets.length === 0) return;
+    void this.#messages
+      .seal("push", to, { events: [...sets] })
+      .then((text) => this.#post(to, "push", text))
+      .catch(() => undefined);
+  }
+
+  async #post(to: string, kind: "pull" | "push", text: string): Promise<string | null> {
+    const endpoint = this.#endpoint(to);
+    if (endpoint === null) return null;
+    const response = await this.#send(`${endpoint}/sync/v1/${kind}`, {
+      method: "POST",
+      headers: { "Content-Type": CONTENT_TYPE },
+      body: text,
+      redirect: "manual",
+      signal: AbortSignal.timeout(this.#timeout_ms()),
+    });
+    const answer = await bounded(response);
+    return response.status === 200 ? answer : null;
+  }
+
+  #endpoint(region: string): string | null {
+    return this.#standing.membership?.regions.find((member) => member.region === region)?.endpoint ?? null;
+  }
+
+  fetchMembership(from: string): void {
+    const endpoint = this.#endpoint(from);
+    if (endpoint === null) return;
+    this.#membership(endpoint).catch(() => undefined);
+  }
+
+  async #membership(endpoint: string): Promise<void> {
+    const response = await this.#send(`${endpoint}/.well-known/interlock/membership`, {
+      redirect: "manual",
+      signal: AbortSignal.timeout(this.#timeout_ms()),
+    });
+    const text = await bounded(response);
+    if (response.status === 200 && text !== null) await this.#putMembership(JSON.parse(text));
+  }
+
+  // ── what comes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async answerPull(text: string): Promise<SyncAnswer> {
+    const pull = await this.#messages.open("pull", text);
+    if (pull === null) return this.#refused();
+    const { v: _v, iss: _iss, aud: _aud, ...body } = pull.body;
+    const reply = this.#sync.asked({ type: "pull", pull: { ...pull, body } });
+    return reply.kind === "refused" ? { status: 403, body: reply.code } : this.#answer(pull.from, reply);
+  }
+
+  async #answer(to: string, reply: Exclude<Reply, { kind: "refused" }>): Promise<SyncAnswer> {
+    if (reply.kind === "head") {
+      const body = await this.#messages.seal("head", to, { ...reply.body, events: [...reply.events] });
+      return { status: 200, body };
+    }
+    const { kind: _, events, ...body } = reply;
+    return { status: 200, body: await this.#messages.seal("relay", to, { ...body, events: [...events] }) };
+  }
+
+  async takePush(text: string): Promise<SyncAnswer> {
+    const push = await this.#messages.open("push", text);
+    if (push === null) return this.#refused();
+    const events = await this.#messages.events(push.from, push.body.events);
+    if (events === null) return this.#refused();
+    this.#sync.feed({ type: "push", from: push.from, events });
+    return { status: 202, body: "" };
+  }
+
+  #refused(): SyncAnswer {
+    this.#sync.feed({ type: "bad_signature" });
+    return { status: 400, body: "not a message of a member of this federation for this region" };
+  }
+}
+
+/** `null` where the body is longer than any message. */
+async function bounded(response: Response): Promise<string | null> {
+  const length = Number(response.headers.get("content-length") ?? "0");
+  if (length > MAX_MESSAGE_CHARS || response.body === null) return null;
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    text += decoder.decode(value, { stream: true });
+    if (text.length > MAX_MESSAGE_CHARS) {
+      await reader.cancel();
+      return null;
+    }
+  }
+}

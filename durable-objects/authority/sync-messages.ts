@@ -1,0 +1,112 @@
+import { gate } from "../../src/credentials/gate.ts";
+import { importEd25519, signatureHolds } from "../../src/credentials/access-token.ts";
+import { digestOf } from "../../src/base/digest.ts";
+import type { VerifiedEvent } from "../../src/sync/events.ts";
+import type { Signed } from "../../src/sync/inputs.ts";
+import type { HeadBody, PullBody, PushBody, RelayBody } from "../../src/sync/messages.ts";
+import { readEvent } from "../../src/trust/event-read.ts";
+import type { TrustEvent } from "../../src/trust/events.ts";
+import type { Membership } from "../../src/trust/membership.ts";
+import { nodeSha256, signJws, type SigningKey } from "../platform.ts";
+
+/** Loaded with the first message: its schemas would cost every start some milliseconds, and no decision needs them. */
+const messagesRoom = () => import("../../src/sync/messages.ts");
+
+export type Bodies = {
+  readonly pull: PullBody;
+  readonly head: HeadBody;
+  readonly relay: RelayBody;
+  readonly push: PushBody;
+};
+
+/** A thousand events and what stands around them. */
+export const MAX_MESSAGE_CHARS = 4_194_304;
+const MESSAGE_LIMITS = { what: "message", max_chars: MAX_MESSAGE_CHARS, limits: { max_depth: 8, max_values: 20_000 } };
+const EVENT_LIMITS = { what: "event", max_chars: 16_384, limits: { max_depth: 8, max_values: 200 } };
+const HEADER = "alg,kid,typ";
+const EVENT_TYP = "secevent+jwt";
+
+/** Signs what leaves, and verifies what comes, under the authority keys that the membership lists. */
+export class SyncMessages {
+  readonly #self: string;
+  readonly #signing: SigningKey;
+  readonly #membership: () => Membership | null;
+  readonly #keys = new Map<string, Promise<CryptoKey | null>>();
+
+  constructor(self: string, signing: SigningKey, membership: () => Membership | null) {
+    this.#self = self;
+    this.#signing = signing;
+    this.#membership = membership;
+  }
+
+  async seal<K extends keyof Bodies>(kind: K, to: string, body: Omit<Bodies[K], "v" | "iss" | "aud">): Promise<string> {
+    const { SYNC_TYP } = await messagesRoom();
+    return signJws(this.#signing, SYNC_TYP[kind], JSON.stringify({ ...body, v: 1, iss: this.#self, aud: to }));
+  }
+
+  /** `null`: not a message of that kind, for this region, signed by a region that the membership lists. */
+  async open<K extends keyof Bodies>(kind: K, text: string): Promise<Signed<Bodies[K]> | null> {
+    const { SYNC_TYP, headSchema, pullSchema, pushSchema, relaySchema } = await messagesRoom();
+    const token = gate(text, MESSAGE_LIMITS);
+    if (!token.ok || token.value.header["typ"] !== SYNC_TYP[kind]) return null;
+    const { iss, aud } = token.value.claims;
+    if (typeof iss !== "string" || aud !== this.#self || iss === this.#self) return null;
+    const kid = await this.#verified(token.value, iss);
+    if (kid === null) return null;
+    const schemas = { head: headSchema, pull: pullSchema, push: pushSchema, relay: relaySchema };
+    const body = schemas[kind].safeParse(token.value.claims);
+    return body.success ? { from: iss, kid, jws: text, body: body.data as Bodies[K] } : null;
+  }
+
+  /** Events as signed by `origin`; `null` where one of them is not. */
+  async events(origin: string, texts: readonly string[]): Promise<readonly VerifiedEvent[] | null> {
+    const events = await Promise.all(texts.map((text) => this.#event(origin, text)));
+    return events.every((event) => event !== null) ? events : null;
+  }
+
+  async #event(origin: string, text: string): Promise<VerifiedEvent | null> {
+    const token = gate(text, EVENT_LIMITS);
+    if (!token.ok || token.value.header["typ"] !== EVENT_TYP) return null;
+    const kid = await this.#verified(token.value, origin);
+    const read = readEvent(token.value.claims);
+    if (kid === null || !read.ok || read.value.origin !== origin) return null;
+    const { incarnation, seq, prev, event } = read.value;
+    return {
+      origin,
+      incarnation,
+      seq,
+      prev,
+      digest: digestOf(read.value.text, nodeSha256),
+      kid,
+      jws: text,
+      supported: event !== null,
+    };
+  }
+
+  async #verified(token: Parameters<typeof signatureHolds>[0], region: string): Promise<string | null> {
+    const { alg, kid } = token.header;
+    if (Object.keys(token.header).sort().join() !== HEADER || (alg !== "Ed25519" && alg !== "EdDSA")) return null;
+    const key = typeof kid === "string" ? await this.#key(region, kid) : null;
+    return key !== null && (await signatureHolds(token, key)) ? (kid as string) : null;
+  }
+
+  #key(region: string, kid: string): Promise<CryptoKey | null> | null {
+    const member = this.#membership()?.regions.find((listed) => listed.region === region);
+    const jwk = member?.keys.find((key) => key.kid === kid && isAuthorityKey(key.kid));
+    if (jwk === undefined) return null;
+    const name = `${kid}\n${jwk["x"]}`;
+    let key = this.#keys.get(name);
+    if (key === undefined) this.#keys.set(name, (key = importEd25519(jwk) as Promise<CryptoKey | null>));
+    return key;
+  }
+}
+
+/** Key names are `<region>.<log_epoch>.<role>.<n>`; only the authority speaks for its region. */
+export const isAuthorityKey = (kid: string): boolean => /^[a-z][a-z0-9-]*\.[0-9]+\.authority\.[0-9]+$/.test(kid);
+
+/** What a verified event says. Its signature was checked when it came, or it is read from storage. */
+export function eventOf(jws: string): TrustEvent | null {
+  const token = gate(jws, EVENT_LIMITS);
+  const read = token.ok ? readEvent(token.value.claims) : null;
+  return read?.ok === true ? read.value.event : null;
+}

@@ -1,0 +1,371 @@
+import { base64url } from "../../src/base/bytes.ts";
+import type { LeaseRequest, OriginLease } from "../../src/objects/authority.ts";
+import type { Region } from "../../src/region/config.ts";
+import { acknowledgement, type Acknowledgement, type Home, type Position } from "../../src/sync/acknowledgement.ts";
+import type { Effect, Remaining } from "../../src/sync/effects.ts";
+import type { VerifiedEvent } from "../../src/sync/events.ts";
+import type { Input } from "../../src/sync/inputs.ts";
+import type { Mark } from "../../src/sync/mark.ts";
+import { restart } from "../../src/sync/restart.ts";
+import type { Core, OwnRecord, SyncState } from "../../src/sync/state.ts";
+import { step } from "../../src/sync/step.ts";
+import { timingOf } from "../../src/sync/timing.ts";
+import type { FederationView } from "../../src/sync/view.ts";
+import { nextWake } from "../../src/sync/wake.ts";
+import type { Membership } from "../../src/trust/membership.ts";
+import { keyCheck } from "../../src/trust/pseudonym.ts";
+import { randomBytes } from "../platform.ts";
+import { nodeHmac } from "../pseudonyms.ts";
+import type { PeerStore } from "./peer-store.ts";
+import type { Standing } from "./standing.ts";
+import type { AuthorityStore } from "./store.ts";
+import { isAuthorityKey } from "./sync-messages.ts";
+
+const DEFAULT_DELTA_MS = 2_000;
+const PAGE = 500;
+/** A lease request waits at most this long for other regions; the shard waits a little longer. */
+const PEERS_MS = 650;
+
+/** The reply to a pull, loaded in the turn of the step that granted it. */
+export type Reply =
+  | {
+      readonly kind: "head";
+      readonly body: Extract<Effect, { type: "answer" }>["body"];
+      readonly events: readonly string[];
+    }
+  | {
+      readonly kind: "relay";
+      readonly nonce: string;
+      readonly origin: string;
+      readonly from_seq: number;
+      readonly events: readonly string[];
+      readonly more: boolean;
+    }
+  | { readonly kind: "refused"; readonly code: string };
+
+/** What the driver does outside: messages and shards. */
+export type SyncPorts = {
+  readonly send: (effect: Extract<Effect, { type: "pull" }>) => void;
+  readonly push: (to: string, sets: readonly string[]) => void;
+  readonly fetchMembership: (from: string) => void;
+  /** One transaction: entries of the events, and `record` through `store`; the new revision. */
+  readonly apply: (events: readonly VerifiedEvent[], store: () => void, own: boolean) => number;
+  /** Entries changed: the shards may hear of it at once. */
+  readonly spread: () => void;
+  readonly lost: (origins: readonly string[], why: string) => void;
+  /** Numbers what waits. */
+  readonly number: () => void;
+};
+
+/** Drives the sync core (docs/sync.md): storage, clock, timers and messages around the pure steps. */
+export class RegionSync {
+  readonly #region: Region;
+  readonly #store: AuthorityStore;
+  readonly #peers: PeerStore;
+  readonly #standing: Standing;
+  #ports!: SyncPorts;
+  #core!: Core;
+  #state!: SyncState;
+  #timer: { readonly id: ReturnType<typeof setTimeout>; readonly due_ms: number } | null = null;
+  #waiters = new Set<() => void>();
+  #reply: Reply | null = null;
+  #granted: Remaining | null = null;
+
+  constructor(region: Region, store: AuthorityStore, peers: PeerStore, standing: Standing, policy: string) {
+    this.#region = region;
+    this.#store = store;
+    this.#peers = peers;
+    this.#standing = standing;
+    this.#restart();
+    this.#state = { ...this.#state, policy, unnumbered: peers.unnumbered().length };
+  }
+
+  /** The rooms that the effects need are made after this one. */
+  start(ports: SyncPorts): void {
+    this.#ports = ports;
+    this.feed({ type: "tick" });
+  }
+
+  #restart(): void {
+    const { membership } = this.#standing;
+    const [secret] = this.#region.secrets;
+    this.#core = {
+      self: this.#region.name,
+      timing: timingOf(membership?.delta_ms ?? DEFAULT_DELTA_MS),
+      page: PAGE,
+      ask: "one",
+      secret: { id: secret.id, check: keyCheck(secret, nodeHmac) },
+      held: (origin, incarnation, seq) =>
+        origin === this.#region.name
+          ? this.#store.digestAt(incarnation, seq)
+          : this.#peers.digestAt(origin, incarnation, seq),
+    };
+    this.#state = restart(
+      this.#core,
+      {
+        own: this.#ownRecord(),
+        peers: this.#peers.peers(),
+        clock_high_ms: Number(this.#store.meta("sync_clock") ?? "0"),
+      },
+      membership === null ? { version: 0, regions: {} } : viewOf(membership),
+      this.#store.revision(),
+      Array.from({ length: this.#region.shards }, (_, shard) => String(shard)),
+      { now_ms: Date.now() },
+    );
+  }
+
+  #ownRecord(): OwnRecord {
+    const { incarnation } = this.#standing;
+    const { seq, digest } = this.#store.head(incarnation);
+    return { mark: { incarnation, seq, hash: digest }, floor: 0, halted: this.#store.meta("sync_halted") };
+  }
+
+  /** How long an answer of a peer is waited for. */
+  get timeout_ms(): number {
+    return this.#core.timing.timeout_ms;
+  }
+
+  get state(): SyncState {
+    return this.#state;
+  }
+
+  /** Whether own events may be numbered: a peer has said that none of them is missing here. */
+  get numbering(): boolean {
+    return this.#state.check.phase === "passed" && this.#state.own.halted === null;
+  }
+
+  // ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  feed(input: Input): void {
+    const at = { now_ms: Date.now(), entropy: base64url(randomBytes(16)) };
+    const { state, effects } = step(this.#core, this.#state, input, at);
+    this.#state = state;
+    for (const effect of effects) this.#do(effect);
+    this.#arm();
+    for (const look of this.#waiters) look();
+  }
+
+  #do(effect: Effect): void {
+    const store = this.#store;
+    switch (effect.type) {
+      case "commit": {
+        const { origin, events, record } = effect;
+        const revision = this.#ports.apply(events, () => this.#peers.savePeer(origin, record), false);
+        this.feed({ type: "committed", origin, mark: record.mark, revision });
+        return this.#ports.spread();
+      }
+      case "adopt": {
+        const revision = this.#ports.apply(effect.events, () => undefined, true);
+        this.feed({ type: "committed", origin: this.#core.self, mark: effect.record.mark, revision });
+        return this.#ports.spread();
+      }
+      case "save_peer":
+        return this.#peers.savePeer(effect.origin, effect.record);
+      case "save_own":
+        if (effect.record.halted !== null) store.setMeta("sync_halted", effect.record.halted);
+        return;
+      case "save_clock":
+        return store.setMeta("sync_clock", String(effect.high_ms));
+      case "answer": {
+        const events = store.sets(effect.body.incarnation, effect.body.from_seq, effect.limit);
+        this.#reply = { kind: "head", body: effect.body, events };
+        return;
+      }
+      case "answer_relay":
+        this.#reply = this.#relay(effect);
+        return;
+      case "answer_page":
+        this.#reply = { kind: "refused", code: "no_snapshot" };
+        return;
+      case "refuse":
+        this.#reply = { kind: "refused", code: effect.code };
+        return;
+      case "pull":
+        return this.#ports.send(effect);
+      case "push":
+        return this.#ports.push(effect.to, store.sets(this.#state.own.mark.incarnation, effect.from_seq, effect.limit));
+      case "grant":
+        this.#granted = effect.remaining;
+        return;
+      case "lost":
+        return this.#ports.lost(effect.origins, effect.why);
+      case "fetch_membership":
+        return this.#ports.fetchMembership(effect.from);
+      case "ready":
+        return this.#ports.number();
+      case "snapshot":
+        // Nothing is compacted away yet, so no origin offers one.
+        return;
+    }
+  }
+
+  #relay({ origin, nonce, from_seq, limit }: Extract<Effect, { type: "answer_relay" }>): Reply {
+    const mark = this.#state.peers[origin]?.record.mark;
+    const events = mark === undefined ? [] : this.#peers.sets(origin, mark.incarnation, from_seq, limit);
+    const more = mark !== undefined && from_seq + events.length <= mark.seq;
+    return { kind: "relay", nonce, origin, from_seq, events, more };
+  }
+
+  #arm(): void {
+    const now = Date.now();
+    const due = nextWake(this.#core, this.#state, now);
+    if (this.#timer !== null && due !== null && this.#timer.due_ms <= due && this.#timer.due_ms > now) return;
+    if (this.#timer !== null) clearTimeout(this.#timer.id);
+    this.#timer =
+      due === null
+        ? null
+        : {
+            due_ms: due,
+            id: setTimeout(
+              () => {
+                this.#timer = null;
+                this.feed({ type: "tick" });
+              },
+              Math.max(1, due - now),
+            ),
+          };
+  }
+
+  /** A message of a peer that wants an answer: the step, and what it answers. */
+  asked(input: Extract<Input, { type: "pull" }>): Reply {
+    this.#reply = null;
+    this.feed(input);
+    const reply = this.#reply as Reply | null;
+    this.#reply = null;
+    return reply ?? { kind: "refused", code: "no_answer" };
+  }
+
+  membershipChanged(membership: Membership): void {
+    // Another Δ is another budget for every lease there is: begin again, as after a restart.
+    if (membership.delta_ms !== this.#core.timing.delta_ms) {
+      const { policy, unnumbered } = this.#state;
+      this.#restart();
+      this.#state = { ...this.#state, policy, unnumbered };
+    }
+    this.feed({ type: "membership", view: viewOf(membership) });
+  }
+
+  appended(mark: Mark, revision: number): void {
+    this.feed({ type: "appended", mark, revision });
+  }
+
+  // ── what the shards ask ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Other regions that serve. */
+  get #others(): readonly string[] {
+    return Object.keys(this.#state.peers).filter((peer) => {
+      const state = this.#state.view.regions[peer]?.state;
+      return state === "active" || state === "draining";
+    });
+  }
+
+  /**
+   * Keeps the region busy, and resolves when what a lease needs of other regions is as fresh as it will get in a
+   * moment. A peer that did not answer the last time is waited for only where somebody who waits rests on it.
+   */
+  async refreshed(request: LeaseRequest): Promise<void> {
+    if (this.#others.length === 0) return;
+    this.feed({ type: "request", origins: this.#others });
+    const waited = this.#others.filter(
+      (peer) => this.#state.peers[peer]!.failures === 0 || request.wanted.includes(peer),
+    );
+    await this.until(() => {
+      const now = Date.now();
+      const fresh = (peer: string): boolean => this.#state.peers[peer]!.fresh_until_ms > now;
+      return (
+        this.#state.check.phase === "passed" &&
+        waited.every(
+          (peer) => fresh(peer) || (this.#state.peers[peer]!.failures > 0 && !request.wanted.includes(peer)),
+        ) &&
+        this.#has(request.need)
+      );
+    }, Date.now() + PEERS_MS);
+  }
+
+  #has(need: LeaseRequest["need"]): boolean {
+    return Object.entries(need).every(([origin, [incarnation, seq]]) => {
+      const mark = origin === this.#core.self ? this.#state.own.mark : this.#state.peers[origin]?.record.mark;
+      // Who names a region that is no peer, or a history that is not, waits for nothing.
+      return mark === undefined || mark.incarnation !== incarnation || mark.seq >= seq;
+    });
+  }
+
+  /** A shard's lease over the current revision; it stands in the book before this returns. */
+  grant(shard: number, effective: number, more: boolean): Remaining {
+    this.#granted = null;
+    this.feed({ type: "shard_asks", shard: String(shard), effective, more });
+    return this.#granted ?? { self_ms: 0, origins: {}, why: {} };
+  }
+
+  confirmed(shard: number, effective: number): void {
+    this.feed({ type: "shard_confirms", shard: String(shard), effective });
+  }
+
+  leases({ origins, why }: Remaining): readonly OriginLease[] {
+    return Object.entries(origins).map(([origin, left_ms]) => {
+      const { mark } = this.#state.peers[origin]!.record;
+      const reason = why[origin];
+      return {
+        origin,
+        incarnation: mark.incarnation,
+        seq: mark.seq,
+        remaining_ms: left_ms,
+        problem: reason === "equivocation" ? "sync_equivocation" : reason === "unsupported" ? "sync_unsupported" : null,
+      };
+    });
+  }
+
+  /** How long the shard that asked may rely on what it is told; `null` where no lease is out. */
+  shardLease(shard: number, now_ms: number): { readonly revision: number; readonly leased_for_ms: number } {
+    const holding = this.#state.shards[String(shard)];
+    const until = Math.max(0, ...(holding?.grants.map(({ until_ms }) => until_ms) ?? []));
+    return { revision: holding?.confirmed ?? 0, leased_for_ms: Math.max(0, until - now_ms) };
+  }
+
+  // ── how far a write has reached ─────────────────────────────────────────────────────────────────────────────────
+
+  acknowledgement(position: Position, home: Home): Acknowledgement {
+    return acknowledgement(this.#core, this.#state, position, home, Date.now());
+  }
+
+  /** Resolves with whether `holds` came true before `deadline_ms`; looked at after every step, and as time passes. */
+  until(holds: () => boolean, deadline_ms: number): Promise<boolean> {
+    if (holds()) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const end = (held: boolean): void => {
+        clearInterval(timer);
+        this.#waiters.delete(look);
+        resolve(held);
+      };
+      const look = (): void => {
+        if (holds()) end(true);
+        else if (Date.now() >= deadline_ms) end(false);
+      };
+      const timer = setInterval(look, 10);
+      this.#waiters.add(look);
+    });
+  }
+}
+
+/** The membership as the core takes it. Keys of the region's other objects speak for nobody here. */
+function viewOf({ version, regions }: Membership): FederationView {
+  return {
+    version,
+    regions: Object.fromEntries(
+      regions.map(({ region, state, incarnation, final, keys, key_validity }) => [
+        region,
+        {
+          state,
+          incarnation: incarnation ?? 1,
+          final: final ?? null,
+          keys: keys
+            .filter(({ kid }) => isAuthorityKey(kid))
+            .map(({ kid }) => {
+              const validity = key_validity?.find((key) => key.kid === kid);
+              return { kid, from_seq: validity?.from_seq ?? 1, distrust_after: validity?.distrust_after ?? null };
+            }),
+        },
+      ]),
+    ),
+  };
+}
