@@ -1,4 +1,5 @@
 import type { SyncAnswer } from "../../src/objects/authority.ts";
+import { isObject, parseJson, type JsonValue } from "../../src/base/json.ts";
 import type { Effect } from "../../src/sync/effects.ts";
 import type { Standing } from "./standing.ts";
 import { MAX_MESSAGE_CHARS, type SyncMessages } from "./sync-messages.ts";
@@ -98,12 +99,17 @@ export class Links {
   }
 
   async #membership(endpoint: string): Promise<void> {
-    const response = await this.#send(`${endpoint}/.well-known/interlock/membership`, {
+    // In pages, oldest first; where the newest is on a later one, the core asks again.
+    const after = this.#standing.membership?.version ?? 0;
+    const response = await this.#send(`${endpoint}/.well-known/interlock/membership?after=${after}`, {
       redirect: "manual",
       signal: AbortSignal.timeout(this.#timeout_ms()),
     });
     const text = await bounded(response);
-    if (response.status === 200 && text !== null) await this.#putMembership(JSON.parse(text));
+    const json = response.status === 200 && text !== null ? parseJson(text) : null;
+    const listed = json?.ok === true && isObject(json.value) ? json.value["memberships"] : null;
+    const newest = Array.isArray(listed) ? (listed.at(-1) as JsonValue | undefined) : undefined;
+    if (newest !== undefined && isObject(newest)) await this.#putMembership(newest["jws"]);
   }
 
   // ── what comes ──────────────────────────────────────────────────────────────────────────────────────────────────

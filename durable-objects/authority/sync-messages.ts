@@ -1,3 +1,5 @@
+import { fromBase64url, fromUtf8 } from "../../src/base/bytes.ts";
+import { isObject, parseJson } from "../../src/base/json.ts";
 import { gate } from "../../src/credentials/gate.ts";
 import { importEd25519, signatureHolds } from "../../src/credentials/access-token.ts";
 import { digestOf } from "../../src/base/digest.ts";
@@ -19,6 +21,8 @@ export type Bodies = {
   readonly push: PushBody;
 };
 
+/** Watermarks of 64 regions, and room. */
+const MAX_PULL_CHARS = 65_536;
 /** A thousand events and what stands around them. */
 export const MAX_MESSAGE_CHARS = 4_194_304;
 const MESSAGE_LIMITS = { what: "message", max_chars: MAX_MESSAGE_CHARS, limits: { max_depth: 8, max_values: 20_000 } };
@@ -44,18 +48,26 @@ export class SyncMessages {
     return signJws(this.#signing, SYNC_TYP[kind], JSON.stringify({ ...body, v: 1, iss: this.#self, aud: to }));
   }
 
-  /** `null`: not a message of that kind, for this region, signed by a region that the membership lists. */
+  /**
+   * `null`: not a message of that kind, for this region, signed by a region that the membership lists. Anybody may send
+   * one, so nothing but its small header is read before the signature holds.
+   */
   async open<K extends keyof Bodies>(kind: K, text: string): Promise<Signed<Bodies[K]> | null> {
     const { SYNC_TYP, headSchema, pullSchema, pushSchema, relaySchema } = await messagesRoom();
-    const token = gate(text, MESSAGE_LIMITS);
-    if (!token.ok || token.value.header["typ"] !== SYNC_TYP[kind]) return null;
+    const max_chars = kind === "pull" ? MAX_PULL_CHARS : MAX_MESSAGE_CHARS;
+    if (text.length > max_chars) return null;
+    const header = headerOf(text);
+    const from = /^([a-z][a-z0-9-]*)\./.exec(header?.kid ?? "")?.[1];
+    if (header === null || header.typ !== SYNC_TYP[kind] || from === undefined || from === this.#self) return null;
+    const key = await this.#key(from, header.kid);
+    if (key === null || !(await signatureHolds({ text }, key))) return null;
+    const token = gate(text, { ...MESSAGE_LIMITS, max_chars });
+    if (!token.ok) return null;
     const { iss, aud } = token.value.claims;
-    if (typeof iss !== "string" || aud !== this.#self || iss === this.#self) return null;
-    const kid = await this.#verified(token.value, iss);
-    if (kid === null) return null;
+    if (iss !== from || aud !== this.#self) return null;
     const schemas = { head: headSchema, pull: pullSchema, push: pushSchema, relay: relaySchema };
     const body = schemas[kind].safeParse(token.value.claims);
-    return body.success ? { from: iss, kid, jws: text, body: body.data as Bodies[K] } : null;
+    return body.success ? { from, kid: header.kid, jws: text, body: body.data as Bodies[K] } : null;
   }
 
   /** Events as signed by `origin`; `null` where one of them is not. */
@@ -99,6 +111,17 @@ export class SyncMessages {
     if (key === undefined) this.#keys.set(name, (key = importEd25519(jwk) as Promise<CryptoKey | null>));
     return key;
   }
+}
+
+/** The protected header, where it is exactly `alg`, `kid` and `typ` as our messages have them. */
+function headerOf(text: string): { readonly kid: string; readonly typ: string } | null {
+  const end = text.indexOf(".");
+  const bytes = end > 0 && end < 512 ? fromBase64url(text.slice(0, end)) : null;
+  const json = bytes === null ? null : parseJson(fromUtf8(bytes) ?? "");
+  if (json?.ok !== true || !isObject(json.value)) return null;
+  const { alg, kid, typ } = json.value;
+  if (Object.keys(json.value).sort().join() !== HEADER || (alg !== "Ed25519" && alg !== "EdDSA")) return null;
+  return typeof kid === "string" && typeof typ === "string" ? { kid, typ } : null;
 }
 
 /** Key names are `<region>.<log_epoch>.<role>.<n>`; only the authority speaks for its region. */

@@ -23,6 +23,7 @@ import { isAuthorityKey } from "./sync-messages.ts";
 
 const DEFAULT_DELTA_MS = 2_000;
 const PAGE = 500;
+const MIN_TICK_MS = 5;
 /** A lease request waits at most this long for other regions; the shard waits a little longer. */
 const PEERS_MS = 650;
 
@@ -84,6 +85,8 @@ export class RegionSync {
   start(ports: SyncPorts): void {
     this.#ports = ports;
     this.feed({ type: "tick" });
+    // Where nobody has to be asked there is no word that the check has passed.
+    if (this.numbering && this.#state.unnumbered > 0) ports.number();
   }
 
   #restart(): void {
@@ -117,7 +120,7 @@ export class RegionSync {
   #ownRecord(): OwnRecord {
     const { incarnation } = this.#standing;
     const { seq, digest } = this.#store.head(incarnation);
-    return { mark: { incarnation, seq, hash: digest }, floor: 0, halted: this.#store.meta("sync_halted") };
+    return { mark: { incarnation, seq, hash: digest }, floor: 0, halted: this.#store.meta("sync_halted") || null };
   }
 
   /** How long an answer of a peer is waited for. */
@@ -136,13 +139,28 @@ export class RegionSync {
 
   // ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** A step and its effects. What fails in it leaves memory behind storage or ahead of it: begin again from storage. */
   feed(input: Input): void {
-    const at = { now_ms: Date.now(), entropy: base64url(randomBytes(16)) };
-    const { state, effects } = step(this.#core, this.#state, input, at);
-    this.#state = state;
-    for (const effect of effects) this.#do(effect);
+    try {
+      const at = { now_ms: Date.now(), entropy: base64url(randomBytes(16)) };
+      const { state, effects } = step(this.#core, this.#state, input, at);
+      this.#state = state;
+      for (const effect of effects) this.#do(effect);
+    } catch (cause) {
+      const message = cause instanceof Error ? (cause.stack ?? cause.message) : "unknown";
+      console.error(JSON.stringify({ level: "error", event: "sync_step_failed", input: input.type, message }));
+      this.#begin();
+      throw cause;
+    }
     this.#arm();
     for (const look of this.#waiters) look();
+  }
+
+  /** No lease and no poll survives, and the check is asked for again. */
+  #begin(): void {
+    const { policy } = this.#state;
+    this.#restart();
+    this.#state = { ...this.#state, policy, unnumbered: this.#peers.unnumbered().length };
   }
 
   #do(effect: Effect): void {
@@ -162,8 +180,7 @@ export class RegionSync {
       case "save_peer":
         return this.#peers.savePeer(effect.origin, effect.record);
       case "save_own":
-        if (effect.record.halted !== null) store.setMeta("sync_halted", effect.record.halted);
-        return;
+        return store.setMeta("sync_halted", effect.record.halted ?? "");
       case "save_clock":
         return store.setMeta("sync_clock", String(effect.high_ms));
       case "answer": {
@@ -219,11 +236,19 @@ export class RegionSync {
             id: setTimeout(
               () => {
                 this.#timer = null;
-                this.feed({ type: "tick" });
+                this.#tick();
               },
-              Math.max(1, due - now),
+              Math.max(MIN_TICK_MS, due - now),
             ),
           };
+  }
+
+  #tick(): void {
+    try {
+      this.feed({ type: "tick" });
+    } catch {
+      // Said already; the next request or message wakes it.
+    }
   }
 
   /** A message of a peer that wants an answer: the step, and what it answers. */
@@ -238,9 +263,7 @@ export class RegionSync {
   membershipChanged(membership: Membership): void {
     // Another Δ is another budget for every lease there is: begin again, as after a restart.
     if (membership.delta_ms !== this.#core.timing.delta_ms) {
-      const { policy, unnumbered } = this.#state;
-      this.#restart();
-      this.#state = { ...this.#state, policy, unnumbered };
+      this.#begin();
     }
     this.feed({ type: "membership", view: viewOf(membership) });
   }
