@@ -1,6 +1,6 @@
 import { fromBase64url, fromUtf8 } from "../../src/base/bytes.ts";
 import { isObject, parseJson } from "../../src/base/json.ts";
-import { gate } from "../../src/credentials/gate.ts";
+import { gate, type GatedToken } from "../../src/credentials/gate.ts";
 import { importEd25519, signatureHolds } from "../../src/credentials/access-token.ts";
 import { digestOf } from "../../src/base/digest.ts";
 import type { VerifiedEvent } from "../../src/sync/events.ts";
@@ -95,7 +95,7 @@ export class SyncMessages {
     };
   }
 
-  async #verified(token: Parameters<typeof signatureHolds>[0], region: string): Promise<string | null> {
+  async #verified(token: GatedToken, region: string): Promise<string | null> {
     const { alg, kid } = token.header;
     if (Object.keys(token.header).sort().join() !== HEADER || (alg !== "Ed25519" && alg !== "EdDSA")) return null;
     const key = typeof kid === "string" ? await this.#key(region, kid) : null;
