@@ -128,6 +128,11 @@ export class RegionSync {
     return this.#core.timing.timeout_ms;
   }
 
+  /** Δ, as the membership in force has it. */
+  get delta_ms(): number {
+    return this.#core.timing.delta_ms;
+  }
+
   get state(): SyncState {
     return this.#state;
   }

@@ -24,6 +24,8 @@ export type RegionOptions = {
   readonly key_rules?: KeyRules;
   /** Worker source instead of the product's (benchmarks). */
   readonly bundle?: string;
+  /** `host:port` of the forward proxy through which all that a region sends goes (`links.ts`). */
+  readonly egress?: (region: string) => string;
   /** Over what the launcher sets. */
   readonly env?: Partial<Vars>;
 };
@@ -85,6 +87,7 @@ export async function startRegions(
       bundle: options.bundle ?? (await bundled()),
       onLine: (_, line) => log.push(line),
       ...(options.env === undefined ? {} : { vars: options.env }),
+      ...(options.egress === undefined ? {} : { egress: options.egress }),
     });
   const fleet = await start(names.map((name, i) => ({ name, port: ports[i]! })));
   return fleet.regions.map((first, i) => {

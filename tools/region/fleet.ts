@@ -16,7 +16,10 @@ export type FleetOptions = {
   readonly onLine: LineSink;
   /** A bundle made earlier in this process; tests start many regions. */
   readonly bundle?: string;
-} & Pick<LaunchOptions, "host" | "packs" | "open" | "shards" | "pdp" | "v8_flags" | "vars" | "network" | "witnesses">;
+} & Pick<
+  LaunchOptions,
+  "host" | "packs" | "open" | "shards" | "pdp" | "v8_flags" | "vars" | "network" | "witnesses" | "egress"
+>;
 
 export type FleetRegion = RunningRegion & {
   /** Credential of the local developer's PEP; `null` where the region is not active. */

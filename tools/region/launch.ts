@@ -35,6 +35,8 @@ export type LaunchOptions = {
   readonly witnesses?: string;
   /** Which addresses the region may reach to ask for cosignatures; loopback by default, and where its witnesses are. */
   readonly network?: WorkerdConfig["network"];
+  /** `host:port` of the HTTP forward proxy through which all that a region sends goes; plain HTTP only. */
+  readonly egress?: (region: string) => string;
   /** Text of the bundled Worker. */
   readonly bundle: string;
   readonly onLine: LineSink;
@@ -86,6 +88,7 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
         objects: dir.objects,
         v8_flags: options.v8_flags,
         network: options.network ?? networkFor(vars.INTERLOCK_WITNESSES ?? ""),
+        ...(options.egress === undefined ? {} : { egress: options.egress(name) }),
       }),
     );
     const workerd = startWorkerd({

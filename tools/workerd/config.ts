@@ -28,13 +28,16 @@ export type WorkerdConfig = {
   readonly v8_flags: readonly string[];
   /** Which addresses `fetch` may reach (workerd's words): witnesses, and nothing a decision waits for. */
   readonly network: readonly ("public" | "private" | "local")[];
+  /** `host:port` of an HTTP forward proxy through which all that leaves the region goes instead. */
+  readonly egress?: string;
 };
 
 /**
  * `config.capnp` of one region, next to which `worker.js` is expected. A region decides without the network; the service
- * named `internet`, where global `fetch` goes, is for asking peers to witness, and reaches what `network` names.
+ * named `internet`, where global `fetch` goes, is for sync and for asking peers to witness, and reaches what `network`
+ * names, or one proxy.
  */
-export function workerdConfig({ vars, host, port, objects, v8_flags, network }: WorkerdConfig): string {
+export function workerdConfig({ vars, host, port, objects, v8_flags, network, egress }: WorkerdConfig): string {
   const secret = (name: string): boolean => (SECRETS as readonly string[]).includes(name);
   const bindings = [
     ...Object.entries(vars).map(([name, value]) =>
@@ -48,6 +51,10 @@ export function workerdConfig({ vars, host, port, objects, v8_flags, network }: 
   ];
   // Beyond this machine there is TLS, and somebody has to say who may speak for a name.
   const tls = network.some((addresses) => addresses !== "local") ? ", tlsOptions = (trustBrowserCas = true)" : "";
+  const internet =
+    egress === undefined
+      ? `network = (allow = [${network.map(text).join(", ")}]${tls})`
+      : `external = (address = ${text(egress)}, http = (style = proxy))`;
   const namespaces = OBJECTS.map(
     ({ className, uniqueKey }) => `(className = ${text(className)}, uniqueKey = ${text(uniqueKey)}, enableSql = true)`,
   );
@@ -58,7 +65,7 @@ const config :Workerd.Config = (
   services = [
     (name = "region", worker = .region),
     (name = "objects", disk = (path = ${text(objects)}, writable = true)),
-    (name = "internet", network = (allow = [${network.map(text).join(", ")}]${tls})),
+    (name = "internet", ${internet}),
   ],
   sockets = [(name = "http", address = ${text(socketAddress(host, port))}, http = (), service = "region")],
   v8Flags = [${v8_flags.map(text).join(", ")}],
