@@ -8,6 +8,7 @@ const SEND_LEAVES = 256;
 const MAX_LEAVES = 4_096;
 const RETRY_MS = 1_000;
 const ANSWER_MS = 5_000;
+const REMEMBER_MS = 1_000;
 /** Cosignatures are there half a second after the leaves, as a rule. A minute in all. */
 const FOLLOW_MS = [800, 800, 1_400, 3_000, 4_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000];
 
@@ -24,6 +25,8 @@ export type LeafSource = {
    * to explain (`null`): nothing may be decided on top. No reason: they agree.
    */
   readonly halt: (reason: string | null, what: IncidentKind | null) => void;
+  /** The highest mark that the log has told, kept on disk: a log that tells less after a restart was put back. */
+  readonly told: { readonly read: () => number; readonly write: (mark: number) => void };
 };
 
 /**
@@ -43,6 +46,7 @@ export class LeafSender {
   /** Last `sseq` of the source that is durable. */
   #last: number;
   #sending = false;
+  #remembered = 0;
   #ready!: () => void;
   /** Resolves when the log has confirmed the source, or it has halted: until then nobody knows whether it was rewound. */
   readonly ready: Promise<void>;
@@ -167,6 +171,17 @@ export class LeafSender {
         `the log holds sseq ${answer.mark}, and this source ends at ${last}: it was rewound`,
         "source_rewound",
       );
+    const told = this.#source.told.read();
+    if (answer.mark < told)
+      return this.#stop(
+        `the log is at sseq ${answer.mark} of this source and was at ${told}: it was rewound`,
+        "log_rewound",
+      );
+    // At most once a second: what is lost with a crash makes the check weaker for a second, and no decision dearer.
+    if (answer.mark > told && Date.now() - this.#remembered >= REMEMBER_MS) {
+      this.#remembered = Date.now();
+      this.#source.told.write(answer.mark);
+    }
     // The first answer only gives the mark; whether this source is the one that reached it shows in the second.
     this.#confirmed = mark !== null || answer.mark === 0;
     this.#mark = answer.mark;

@@ -17,7 +17,7 @@ import type {
   RegionLogRpc,
   WitnessTarget,
 } from "../src/objects/log.ts";
-import { readRegion, type Region } from "../src/region/config.ts";
+import { askPeersMs, readRegion, type Region } from "../src/region/config.ts";
 import { Log } from "./log/log.ts";
 
 /** One per region: the platform's shell around `Log`. What may be called from outside is what stands here. */
@@ -34,6 +34,7 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     this.#log = new Log(ctx.storage, here, (input, init) => fetch(input, init), {
       current,
       previous: log_epoch === 1 ? null : () => endingBefore(env, here),
+      ask_peers_ms: askPeersMs(env),
       // The epochs before have nobody left to tell.
       tell: (reason) => {
         if (current) void tellShards(env, here, reason);
@@ -46,6 +47,7 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     return this.#log.wake();
   }
   async integrate(message: IntegrateMessage): Promise<IntegrateAnswer> {
+    await this.#log.heard();
     return this.#log.integrate(message);
   }
   async checkpoint(): Promise<string | null> {

@@ -9,6 +9,7 @@ import { eventClaims, eventDigest, eventText } from "../../src/trust/event-chain
 import type { TrustEvent } from "../../src/trust/events.ts";
 import { firstGeneration } from "../../src/trust/merge.ts";
 import { LeafSender } from "../leaf-sender.ts";
+import { tellIncident } from "../tell-incident.ts";
 import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
 import { pause } from "./pause.ts";
@@ -95,8 +96,15 @@ export class EventWriter {
         source: "trust",
         hashes: (first, last) => store.leafHashes(region.log_epoch, first, last),
         integrate: async (message) => (this.#answer = await regionLog(env, region).integrate(message)),
-        halt: (reason) => {
-          if (reason !== null && this.#contradicted()) this.#rewind.note(`the region log contradicts it (${reason})`);
+        told: {
+          read: () => Number(store.meta(`log_mark_${region.log_epoch}`) ?? "0"),
+          write: (mark) => store.setMeta(`log_mark_${region.log_epoch}`, String(mark)),
+        },
+        halt: (reason, what) => {
+          if (reason !== null && what === "log_rewound")
+            void tellIncident(env, region, { what, source: "trust", detail: reason, evidence: null });
+          else if (reason !== null && this.#contradicted())
+            this.#rewind.note(`the region log contradicts it (${reason})`);
         },
       },
       store.leafHead(region.log_epoch).sseq,

@@ -35,7 +35,7 @@ import type {
 } from "../../src/objects/log.ts";
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "../platform.ts";
-import { askHeld, readAnswer } from "./held.ts";
+import { askHeld, readAnswer, type Held } from "./held.ts";
 import { signCoverage } from "./coverage.ts";
 import { Reads } from "./reads.ts";
 import { LogStore } from "./store.ts";
@@ -64,10 +64,15 @@ export type Surroundings = {
   readonly previous: (() => Promise<LogEnding>) | null;
   /** In the background; whoever is not reached hears it with its next leaves. */
   readonly tell: (reason: string) => void;
+  /** How long a log that starts takes nothing until a witness has said what it holds of it; 0: it does not ask. */
+  readonly ask_peers_ms: number;
 };
 
-const ALONE: Surroundings = { current: true, previous: null, tell: () => undefined };
+const ALONE: Surroundings = { current: true, previous: null, tell: () => undefined, ask_peers_ms: 0 };
 const BEGIN_MS = 1_000;
+const ASK_AGAIN_MS = 250;
+/** Shorter than a source waits for an answer. */
+const HEARING_MS = 4_000;
 
 type Identity = { readonly origin: string; readonly vkey: string; readonly jwk: PublicJwk };
 
@@ -98,6 +103,9 @@ export class Log {
   readonly #around: Surroundings;
   /** Why it has not begun; `null` once there is a genesis leaf. */
   #waiting: string | null = null;
+  /** While no witness has said yet what it holds of this log. */
+  #hearing: Promise<void> | null = null;
+  #startedAlone = false;
 
   constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch, around = ALONE) {
     this.#around = around;
@@ -132,6 +140,9 @@ export class Log {
     this.reads.start();
     // It went away between a growth and its checkpoint.
     if ((this.#store.newest()?.size ?? 0) < this.#tree.size) this.#checkpointSoon();
+    const known = this.#around.current && this.#store.newest() !== null && this.#targets.length > 0;
+    if (known && this.closed === null && this.#around.ask_peers_ms > 0)
+      this.#hearing = this.#hearWitnesses(Date.now() + this.#around.ask_peers_ms).finally(() => (this.#hearing = null));
     const ended = this.halted ?? this.#sealed;
     if (ended !== null) this.#around.tell(ended);
     // A final checkpoint that a witness has not seen yet.
@@ -236,6 +247,48 @@ export class Log {
     return this.#store.meta("sealing") === null ? "open" : "sealing";
   }
 
+  // ── before anything is taken ────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * A region that was put back as a whole agrees with itself: only somebody outside knows. So the log asks at its start,
+   * and one witness is enough; where none answers in time it goes on, since peers that are away must lock nobody out.
+   */
+  async #hearWitnesses(until_ms: number): Promise<void> {
+    while (this.halted === null) {
+      const asked = this.#targets.map((target) => this.#hears(target));
+      if (
+        await Promise.any(asked.map(async (heard) => (await heard) || Promise.reject(new Error("silent"))))
+          .then(() => true)
+          .catch(() => false)
+      )
+        return;
+      if (Date.now() >= until_ms) {
+        this.#startedAlone = true;
+        console.warn(JSON.stringify({ level: "warn", event: "started_alone", origin: this.origin }));
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    }
+  }
+
+  /** Whether the witness has said what it holds; where that contradicts this log, it is halted by then. */
+  async #hears(target: WitnessTarget): Promise<boolean> {
+    const name = target.vkey.slice(0, target.vkey.indexOf("+"));
+    const held = await askHeld(this.#send, target.url, this.#key);
+    // One that has cosigned this log, and shows nothing, has said nothing: it may not have the read route.
+    if (!held.ok) return held.error.code === "none" && (this.#store.witness(name)?.size ?? 0) === 0;
+    await this.#judge(name, held.value, "shows a checkpoint", (problem, size) => {
+      if (this.halted !== null) this.#store.putWitness({ name, size, t_ms: Date.now(), problem });
+    });
+    return true;
+  }
+
+  /** Resolves when leaves are taken, or after a while: then `integrate` says that it waits. */
+  async heard(): Promise<void> {
+    if (this.#hearing === null) return;
+    await Promise.race([this.#hearing, new Promise((resolve) => setTimeout(resolve, HEARING_MS))]);
+  }
+
   // ── the end of an epoch ─────────────────────────────────────────────────────────────────────────────────────────
 
   beginSeal(): LogStatus {
@@ -305,6 +358,8 @@ export class Log {
     const ended = this.halted ?? this.#sealed;
     if (ended !== null) return { ok: false, code: "halted", reason: ended };
     if (this.#waiting !== null) return { ok: false, code: "waiting", reason: this.#waiting };
+    if (this.#hearing !== null)
+      return { ok: false, code: "waiting", reason: "no witness has said yet what it holds of the region's log" };
     const { source, from_sseq, hashes } = message;
     const count = hashes.length / HASH;
     if (
@@ -421,6 +476,9 @@ export class Log {
     if (this.#store.hasIncident(incident)) return;
     console.error(JSON.stringify({ level: "error", event: "incident", origin: this.origin, ...found, evidence: null }));
     if (this.closed !== null) return this.#store.addIncident(incident, null);
+    // Whoever integrated more than this log has knows that it was put back: nothing is signed over that.
+    if (found.what === "log_rewound")
+      return this.#halt("log_rewound", `${found.source}: ${found.detail}`, found.evidence);
     const body = incidentBody(incident, this.#region.log_epoch, nodeSha256);
     this.#appendAll([{ kind: "incident", body }], (sseq) => this.#store.addIncident(incident, sseq));
   }
@@ -506,6 +564,7 @@ export class Log {
       log_epoch: this.#region.log_epoch,
       state: this.#state,
       closed: this.closed,
+      started_alone: this.#startedAlone,
       size: this.#tree.size,
       root: base64url(this.#tree.root()),
       halted: this.halted,
@@ -676,21 +735,25 @@ export class Log {
   async #weigh(name: string, target: WitnessTarget, says: string, report: (problem: string) => void): Promise<void> {
     const held = await askHeld(this.#send, target.url, this.#key);
     if (!held.ok) return report(`${says}, and proves nothing: ${held.error.message}`);
-    const { size, root } = held.value.checkpoint;
+    await this.#judge(name, held.value, says, report);
+  }
+
+  async #judge(name: string, held: Held, says: string, report: (problem: string, size: number) => void): Promise<void> {
+    const { size, root } = held.checkpoint;
     if (size > this.#tree.size) {
-      report(`knows size ${size}`);
       const detail = `witness ${name} knows size ${size}, and this log has ${this.#tree.size}: it was rewound`;
-      return this.#halt("log_rewound", detail, held.value.note);
+      this.#halt("log_rewound", detail, held.note);
+      return report(`knows size ${size}`, 0);
     }
     const own = await this.#rootAt(size);
     if (own === null || equalBytes(own, root))
-      return report(`${says}, and shows a checkpoint of size ${size} that this log has too`);
-    report("cosigned another history of this log");
+      return report(`${says}, and shows a checkpoint of size ${size} that this log has too`, size);
     this.#halt(
       "log_forked",
       `witness ${name} cosigned another history of this log at size ${size}: it was rewound, or its key signs elsewhere`,
-      held.value.note,
+      held.note,
     );
+    report("cosigned another history of this log", 0);
   }
 
   /** Root of the first `size` leaves; `null` where a tile is missing. */

@@ -158,6 +158,10 @@ export class Shard implements Turn {
         source: `shard/${shard}`,
         hashes: (first, last) => this.store.leafHashes(first, last),
         integrate: (message) => regionLog(env, region).integrate(message),
+        told: {
+          read: () => Number(this.store.meta("log_mark") ?? "0"),
+          write: (mark) => this.store.setMeta("log_mark", String(mark)),
+        },
         halt: (reason, what) => {
           this.#apart = reason;
           this.#heard = true;

@@ -63,7 +63,7 @@ function witnessing(log: LogStatus | null, at_ms: number): Aspect {
   const silent = log.witnesses
     .filter(({ problem }) => problem !== null)
     .map(({ name, problem }) => `${name}: ${problem}`);
-  const detail = `${log.anchored_size} of ${log.size} leaves are under a checkpoint with a quorum of ${log.witnesses.length} witnesses${silent.length === 0 ? "" : `; ${silent.join("; ")}`}`;
+  const detail = `${log.anchored_size} of ${log.size} leaves are under a checkpoint with a quorum of ${log.witnesses.length} witnesses${silent.length === 0 ? "" : `; ${silent.join("; ")}`}${log.started_alone ? "; no witness answered when the log started, so nobody has said whether it was put back" : ""}`;
   const state = log.witnesses.length === 0 ? "alone" : log.anchored_size === log.size ? "anchored" : "anchoring";
   return { state, detail, age_ms: log.anchored_t_ms === 0 ? null : at_ms - log.anchored_t_ms };
 }

@@ -63,6 +63,8 @@ export type LogStatus = {
   readonly state: LogState;
   /** Why it takes no more leaves; `null` while it is open. */
   readonly closed: string | null;
+  /** No witness answered when it started, so it went on without having been compared. */
+  readonly started_alone: boolean;
   readonly size: number;
   readonly root: string;
   readonly halted: string | null;

@@ -32,6 +32,11 @@ export type RegionVars = {
   readonly INTERLOCK_WITNESSES?: string;
   /** Days for which payloads are kept; optional, empty: for good. Leaves stay in any case. */
   readonly INTERLOCK_RETENTION_DAYS?: string;
+  /**
+   * Seconds for which a region that starts denies until one witness has said what it holds of its log; then it goes on
+   * alone. Optional; empty or 0: it does not ask. Set where a whole region can be put back: on raw workerd.
+   */
+  readonly INTERLOCK_ASK_PEERS_S?: string;
 };
 
 export type Region = {
@@ -75,6 +80,8 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
   const retention = vars.INTERLOCK_RETENTION_DAYS || null;
   if (retention !== null && !/^[1-9][0-9]{0,4}$/.test(retention))
     return err("INTERLOCK_RETENTION_DAYS: a whole number of days from 1, or nothing, is required");
+  if (!/^(?:[0-9]{1,5})?$/.test(vars.INTERLOCK_ASK_PEERS_S ?? ""))
+    return err("INTERLOCK_ASK_PEERS_S: a whole number of seconds, or nothing, is required");
   return ok({
     name,
     pdp,
@@ -87,3 +94,6 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     retention_days: retention === null ? null : Number(retention),
   });
 }
+
+/** `INTERLOCK_ASK_PEERS_S` in milliseconds; 0: not asked. */
+export const askPeersMs = (vars: RegionVars): number => Number(vars.INTERLOCK_ASK_PEERS_S || "0") * 1_000;

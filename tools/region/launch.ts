@@ -58,6 +58,9 @@ export type RunningRegion = {
   stop(): Promise<void>;
 };
 
+/** A directory can be put back as a whole, and only a peer notices: one is asked before anything is decided. */
+const ASK_PEERS_S = "30";
+
 /** What a data directory was made with, and must stay as it is for as long as its log lives. */
 type Fixed = {
   readonly v: 1;
@@ -199,6 +202,7 @@ async function regionVars(
     INTERLOCK_REGION_KEY: regionKey(dir),
     INTERLOCK_FEDERATION_SECRETS: secrets,
     INTERLOCK_WITNESSES: witnesses,
+    INTERLOCK_ASK_PEERS_S: ASK_PEERS_S,
   };
   const outside = readOutsideWitnesses(witnesses, sha256);
   if (!outside.ok)
