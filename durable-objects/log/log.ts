@@ -140,8 +140,8 @@ export class Log {
     this.reads.start();
     // It went away between a growth and its checkpoint.
     if ((this.#store.newest()?.size ?? 0) < this.#tree.size) this.#checkpointSoon();
-    const known = this.#around.current && this.#store.newest() !== null && this.#targets.length > 0;
-    if (known && this.closed === null && this.#around.ask_peers_ms > 0)
+    const asks = this.#around.current && this.#targets.length > 0;
+    if (asks && this.closed === null && this.#around.ask_peers_ms > 0)
       this.#hearing = this.#hearWitnesses(Date.now() + this.#around.ask_peers_ms).finally(() => (this.#hearing = null));
     const ended = this.halted ?? this.#sealed;
     if (ended !== null) this.#around.tell(ended);

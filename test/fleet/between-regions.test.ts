@@ -38,13 +38,16 @@ async function proxy(to: string, target: string | null): Promise<string> {
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => void pass(Buffer.concat(chunks)));
+    request.on("end", () => void pass(Buffer.concat(chunks)).catch(() => response.destroy()));
     const pass = async (body: Buffer): Promise<void> => {
       const asked = `${request.method} ${request.url} ${request.rawHeaders.join(" ")}`;
       const answer =
         target === null
           ? new Response("away", { status: 503 })
-          : await fetch(target + request.url!, { method: request.method!, body: new Uint8Array(body) });
+          : await fetch(target + request.url!, {
+              method: request.method!,
+              ...(request.method === "GET" ? {} : { body: new Uint8Array(body) }),
+            });
       const text = await answer.text();
       traffic.push({ to, request: asked, body: body.toString(), answer: `${answer.status} ${text}` });
       response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" }).end(text);

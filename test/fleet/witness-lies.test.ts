@@ -108,7 +108,11 @@ async function contradicted(by: Reply, showing: Reply, problem: RegExp): Promise
   const { id } = await evaluate(eu, READ);
   // Anchored by the other peer, as if zz were away.
   expect(await proofOf(eu, id!, 10_000)).not.toBeNull();
-  return (await fetch(`${eu.url}/health`)).text();
+  // What /health saw is kept for a second.
+  return until(async () => {
+    const health = await (await fetch(`${eu.url}/health`)).text();
+    return problem.test(health) && health;
+  }, `/health: ${problem}`);
 }
 
 const note = (size: number, root: Uint8Array, key: TestKey): Promise<string> =>

@@ -253,6 +253,7 @@ describe("ended by an incident", () => {
   test("the log was put back: the next one begins with what ended it, and with what proves it", async () => {
     await start(["eu", "us"]);
     await ask("alice");
+    await until(cosigned, "cosigned");
     await rewind("region-log", async () => {
       for (let i = 0; i < 30; i++) await ask("alice");
       await until(async () => (await proofOf(eu, "eu.1.s0.31", 0)) !== null, "in the log");
