@@ -46,14 +46,16 @@ let asked: {
 }[];
 let answers: () => Response;
 
+let logMark = 0;
 const env = (): Env => {
   const namespace = (stub: object): DurableObjectNamespace =>
     ({ idFromName: (name: string) => name, get: () => stub }) as unknown as DurableObjectNamespace;
   return {
     REGION_LOG: namespace({
+      // A log that forgot its mark over a restart would be a rewound one.
       integrate: async ({ from_sseq, hashes }: IntegrateMessage) => ({
         ok: true,
-        mark: from_sseq + hashes.length / 32 - 1,
+        mark: (logMark = Math.max(logMark, from_sseq + hashes.length / 32 - 1)),
       }),
     }),
     LINEAGE_SHARD: namespace({ applyTrust: async ({ revision }: ApplyTrustMessage) => ({ ok: true, revision }) }),
@@ -71,6 +73,7 @@ const open = async (): Promise<void> => {
 };
 
 beforeEach(async () => {
+  logMark = 0;
   vi.useFakeTimers({ toFake: ["Date"], now: 1_800_000_000_000 });
   // The log is not there while the process is dead.
   vi.spyOn(console, "warn").mockImplementation(() => undefined);
