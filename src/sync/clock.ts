@@ -11,7 +11,7 @@ export function observe(turn: Turn, state: SyncState): SyncState {
   const { high_ms, last_ms, saved_ms } = state.clock;
   let next = state;
   const back = now_ms < last_ms;
-  if (back) next = count(dropLeases(next), "clock_steps");
+  if (back) next = count(dropLeases(next, now_ms), "clock_steps");
   // A leap may also have been a sleep, in which the leases did end: then this only makes a writer wait longer.
   if (back || now_ms - last_ms > core.timing.leap_ms) {
     const { hold_ms } = core.timing;
@@ -33,11 +33,14 @@ export const isClockBehind = (state: SyncState, now_ms: number): boolean => now_
 /** An operator says that the clock is right now and was ahead before. No lease from that time is kept. */
 export function resetClock(turn: Turn, state: SyncState): SyncState {
   turn.effects.push({ type: "save_clock", high_ms: turn.now_ms });
-  return { ...dropLeases(state), clock: { high_ms: turn.now_ms, last_ms: turn.now_ms, saved_ms: turn.now_ms } };
+  return {
+    ...dropLeases(state, turn.now_ms),
+    clock: { high_ms: turn.now_ms, last_ms: turn.now_ms, saved_ms: turn.now_ms },
+  };
 }
 
 /** Also the polls under way: their send times are readings of the clock as it was. */
-function dropLeases(state: SyncState): SyncState {
+function dropLeases(state: SyncState, now_ms: number): SyncState {
   const peers: Record<string, Peer> = {};
   for (const [origin, peer] of Object.entries(state.peers)) {
     const staged = peer.staged === null ? null : { ...peer.staged, fresh_until_ms: 0 };
@@ -51,5 +54,13 @@ function dropLeases(state: SyncState): SyncState {
       next_push_ms: 0,
     };
   }
-  return { ...state, peers };
+  return {
+    ...state,
+    peers,
+    // Readings of the clock as it was; as they stand they may lie in the future.
+    last_request_ms: Math.min(state.last_request_ms, now_ms),
+    newer:
+      state.newer === null ? null : { ...state.newer, asked_ms: 0, since_ms: Math.min(state.newer.since_ms, now_ms) },
+    suspicion: { asked_ms: 0 },
+  };
 }

@@ -63,8 +63,16 @@ export type Effect =
     }
   /** One transaction, like `commit`, for own events that came back from a peer: `record` is the own one. */
   | { readonly type: "adopt"; readonly events: readonly VerifiedEvent[]; readonly record: OwnRecord }
-  /** Fetch pages, verify each by its digest, replace the origin's entries, all in storage; then feed `installed`. */
-  | { readonly type: "snapshot"; readonly from: string; readonly manifest: SnapshotManifest }
+  /**
+   * Fetch pages, verify and stage each (`snapshot.ts`); then, in one transaction, merge the origin's entries and store
+   * `record`; then feed `installed`.
+   */
+  | {
+      readonly type: "snapshot";
+      readonly from: string;
+      readonly manifest: SnapshotManifest;
+      readonly record: PeerRecord;
+    }
   /** Store at once, before anything else of this step leaves. */
   | { readonly type: "save_peer"; readonly origin: string; readonly record: PeerRecord }
   | { readonly type: "save_own"; readonly record: OwnRecord }

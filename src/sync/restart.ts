@@ -45,6 +45,7 @@ export function restart(
     shards: openBook(shards, now_ms, hold_ms),
     last_request_ms: Number.NEGATIVE_INFINITY,
     newer: null,
+    suspicion: { asked_ms: Number.NEGATIVE_INFINITY },
     counters: NO_COUNTS,
   };
 }

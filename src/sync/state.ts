@@ -84,6 +84,8 @@ export type SyncState = {
   readonly last_request_ms: number;
   /** A newer membership that somebody signed for and that is not here yet. */
   readonly newer: { readonly version: number; readonly since_ms: number; readonly asked_ms: number } | null;
+  /** When a newer membership was last asked for because of an unknown key. */
+  readonly suspicion: { readonly asked_ms: number };
   readonly counters: Counters;
 };
 

@@ -4,7 +4,7 @@ import type { SignedHead } from "./inputs.ts";
 import { considerWord } from "./seen.ts";
 import { serves, speaksFor } from "./view.ts";
 import { failed } from "./poll.ts";
-import { noteMembership } from "./newer.ts";
+import { noteMembership, suspectNewer } from "./newer.ts";
 import type { Pending, SyncState } from "./state.ts";
 import { noteGap, takeExtension } from "./take-push.ts";
 import { count, withPeer, type Turn } from "./turn.ts";
@@ -18,7 +18,7 @@ export function takeHead(turn: Turn, state: SyncState, head: SignedHead): SyncSt
   if (region === undefined || peer === undefined || peer.pending?.nonce !== body.nonce)
     return count(state, "unmatched");
   if (!serves(region) || !speaksFor(region, head.kid)) {
-    return failed(turn, count(state, "bad_signature"), from, body.nonce);
+    return failed(turn, suspectNewer(turn, count(state, "bad_signature"), from), from, body.nonce);
   }
   if (head.events === null) return failed(turn, count(state, "bad_signature"), from, body.nonce);
   const { pending } = peer;
@@ -98,8 +98,8 @@ function takeManifest(turn: Turn, state: SyncState, head: SignedHead): SyncState
     manifest.seq <= body.seq &&
     (manifest.seq < body.seq || manifest.head_hash === body.hash);
   if (!sound || peer.staged !== null) return count(state, "malformed");
-  turn.effects.push({ type: "snapshot", from, manifest });
   const mark = { incarnation: manifest.incarnation, seq: manifest.seq, hash: manifest.head_hash };
+  turn.effects.push({ type: "snapshot", from, manifest, record: { ...peer.record, mark } });
   const next = noteGap(turn, state, from, body.seq, head.jws);
   return withPeer(next, from, { installing: { mark, since_ms: turn.now_ms } });
 }

@@ -2,7 +2,7 @@ import { considerOwnMark } from "./amnesia.ts";
 import { confirm, grant } from "./book.ts";
 import type { PullFields, Signed } from "./inputs.ts";
 import type { HeadFields } from "./inputs.ts";
-import { noteMembership } from "./newer.ts";
+import { noteMembership, suspectNewer } from "./newer.ts";
 import { seenBy } from "./poll.ts";
 import type { SyncState } from "./state.ts";
 import { agrees, count, type Turn, withPeer } from "./turn.ts";
@@ -22,7 +22,7 @@ export function takePull(turn: Turn, state: SyncState, pull: Signed<PullFields>)
   }
   if (!speaksFor(region, pull.kid)) {
     effects.push({ type: "refuse", to: from, code: "unknown_key" });
-    return count(state, "bad_signature");
+    return suspectNewer(turn, count(state, "bad_signature"), from);
   }
   if (body.origin !== undefined && body.origin !== core.self) {
     const from_seq = body.applied.seq + 1;

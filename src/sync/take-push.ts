@@ -1,6 +1,7 @@
 import type { VerifiedEvent } from "./events.ts";
 import { poison } from "./equivocation.ts";
 import { extend, type Extension } from "./extend.ts";
+import { suspectNewer } from "./newer.ts";
 import { poll } from "./poll.ts";
 import type { SyncState } from "./state.ts";
 import { count, withPeer, type Turn } from "./turn.ts";
@@ -44,7 +45,7 @@ export function takeExtension(
     case "extends":
       return next;
     case "invalid":
-      return count(next, "bad_signature");
+      return suspectNewer(turn, count(next, "bad_signature"), origin);
     case "gap": {
       const { seq, jws } = outcome.event;
       return noteGap(turn, next, origin, seq, jws);

@@ -13,8 +13,9 @@ export function tick(turn: Turn, state: SyncState): SyncState {
   let next = settle(state, now_ms);
   for (const origin of Object.keys(state.peers)) {
     next = giveUp(turn, next, origin);
-    if (isPollDue(core, next, origin, now_ms)) next = poll(turn, next, origin);
+    // Before the poll, which moves the time of the next one.
     next = relayDue(turn, next, origin);
+    if (isPollDue(core, next, origin, now_ms)) next = poll(turn, next, origin);
     if (isPushDue(core, next, origin, now_ms)) next = push(turn, next, origin);
   }
   return next;
