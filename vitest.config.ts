@@ -54,7 +54,14 @@ const objects = {
 
 export default defineConfig({
   test: {
-    projects: [node("unit"), objects, node("conformance", 300_000), node("fleet", 120_000), node("host", 300_000)],
+    projects: [
+      node("unit"),
+      node("sim", 300_000),
+      objects,
+      node("conformance", 300_000),
+      node("fleet", 120_000),
+      node("host", 300_000),
+    ],
     maxWorkers: 2,
   },
 });

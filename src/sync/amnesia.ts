@@ -2,7 +2,7 @@ import type { VerifiedEvent } from "./events.ts";
 import type { Mark } from "./mark.ts";
 import { askRelay } from "./poll.ts";
 import type { Check, SyncState } from "./state.ts";
-import { agrees, count, type Turn } from "./turn.ts";
+import { agrees, count, withPeer, type Turn } from "./turn.ts";
 import { peersOf, signsEvent } from "./view.ts";
 
 /** Whether this region has to ask: where nobody else serves, nobody can know more. */
@@ -17,6 +17,8 @@ export const openCheck = (peers: readonly string[]): Check =>
 export function considerOwnMark(turn: Turn, state: SyncState, from: string, mark: Mark | null): SyncState {
   const { own, check } = state;
   if (own.halted !== null || check.phase === "fetching") return state;
+  // Heard again, one that lies could keep this region from serving for ever.
+  if (check.phase === "passed" && state.peers[from]?.unfounded === true) return state;
   const known = mark !== null && mark.incarnation === own.mark.incarnation ? mark : null;
   if (known !== null && known.seq > own.mark.seq) return fetchFrom(turn, state, from, own.mark, known);
   if (known !== null && !isOwn(turn, state, known)) {
@@ -77,7 +79,9 @@ export function takeOwn(turn: Turn, state: SyncState, events: readonly VerifiedE
   }
   // The peer claims what it cannot show: its word counts for nothing, and another peer is asked.
   if (accepted.length === 0) {
-    const next = count(state, "malformed");
+    const next = withPeer(count(state, "malformed"), check.from, { unfounded: true });
+    // What was written meanwhile waits for its number.
+    if (check.resume) effects.push({ type: "ready", mark: own.mark });
     return { ...next, check: check.resume ? { phase: "passed" } : { phase: "asking", answered: check.answered } };
   }
   effects.push({ type: "adopt", events: accepted, record: { ...own, mark } });

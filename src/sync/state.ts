@@ -127,6 +127,8 @@ export type Peer = {
   readonly secret_differs: boolean;
   /** Peers whose last signed word about this origin is another history than ours. */
   readonly contradicted_by: readonly string[];
+  /** It claimed own events of this region and could not show them: until the next start its word on them is not heard. */
+  readonly unfounded: boolean;
   /** A snapshot under way into storage; no poll until it is there or given up. */
   readonly installing: { readonly mark: Mark; readonly since_ms: number } | null;
   /** Applied marks that are not yet effective in every shard, oldest first, with the revision that holds them. */

@@ -45,6 +45,7 @@ export function newPeer(record: PeerRecord, revision: number, now_ms: number): P
     unsupported: null,
     secret_differs: false,
     contradicted_by: [],
+    unfounded: false,
     installing: null,
     // Whether the shards have it is not known any more: effective when they confirm the present revision.
     settling: record.mark.seq === 0 ? [] : [{ mark: record.mark, revision }],

@@ -1,6 +1,7 @@
 import type { Bug } from "./bugs.ts";
 import { begin, FAULTS } from "./faults.ts";
 import { seeded } from "../support/random.ts";
+import type { Dependency } from "./shard.ts";
 import { Violation } from "./truth.ts";
 import { DELTA_MS, NAMES, World } from "./world.ts";
 
@@ -88,7 +89,7 @@ function live(world: World, faults: readonly FaultName[]): void {
 }
 
 /** Keys that rest on one home, and now and then one that rests on all. */
-function dependency(world: World, homes: readonly string[]) {
+function dependency(world: World, homes: readonly string[]): Dependency {
   const { random } = world;
   if (random.chance(0.15)) return { key: "any", origins: NAMES };
   const home = random.pick(homes);
@@ -112,7 +113,7 @@ function writes(world: World, homes: readonly string[], end: number): void {
     const on = dependency(world, homes);
     // Mostly at home; a region may also revoke what is homed elsewhere, and then only its own word counts.
     const origin = on.origins.length > 1 || random.chance(0.15) ? random.pick(NAMES) : on.origins[0]!;
-    const homed = on.origins.some((home) => home === origin);
+    const homed = on.origins.includes(origin);
     const burst = random.chance(0.2) ? random.int(2, 6) : 1;
     const at = random.int(50, end);
     for (let i = 0; i < burst; i++) {

@@ -221,7 +221,7 @@ export class World {
       const event = chain[seq - 1];
       if (event !== undefined && !this.#isHeld(event, event.digest)) lost.add(seq);
     }
-    for (const write of [...this.truth.all()]) {
+    for (const write of Array.from(this.truth.all())) {
       if (write.origin !== region) continue;
       const waits = copy.unnumbered.some(({ key }) => key === write.key);
       if (write.seq === null ? !waits : lost.has(write.seq)) this.truth.forget(write);
