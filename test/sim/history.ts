@@ -104,7 +104,7 @@ function requests(world: World, region: string, homes: readonly string[], end: n
     const next = world.now + pause * (0.5 + world.random.next());
     if (next < end) world.at(next, ask);
   };
-  world.at(world.random.next() * pause, ask);
+  world.after(world.random.next() * pause, ask);
 }
 
 function writes(world: World, homes: readonly string[], end: number): void {

@@ -130,10 +130,12 @@ export class World {
   }
 
   at(at: number, run: () => void): void {
+    // Also refuses what is no number, which the queue could not order.
+    if (!(at >= this.now)) throw new RangeError(`at ${at} it is already ${this.now}`);
     this.#queue.put(at, run);
   }
   after(span: number, run: () => void): void {
-    this.#queue.put(this.now + span, run);
+    this.at(this.now + span, run);
   }
 
   /** The end of a fault. */
