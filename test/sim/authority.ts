@@ -367,6 +367,7 @@ export class SimAuthority {
     const write: Write = {
       key,
       origin: this.region,
+      generation: entry.generation,
       accepted: now,
       seq: null,
       revision: this.storage.revision + 1,
@@ -428,9 +429,13 @@ export class SimAuthority {
     const waiting = this.storage.unnumbered;
     this.storage.unnumbered = [];
     for (const { key } of waiting) {
-      const mark = this.#append(this.#entry(key, "revoked"));
+      const entry = this.#entry(key, "revoked");
+      const mark = this.#append(entry);
       const write = this.#world.truth.write(key, this.region);
-      if (write !== undefined) write.seq = mark.seq;
+      if (write !== undefined) {
+        write.seq = mark.seq;
+        write.generation = entry.generation;
+      }
       this.#grown({ type: "appended", mark, revision: this.storage.revision });
     }
     this.feed({ type: "unnumbered", count: 0 });

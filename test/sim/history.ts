@@ -146,6 +146,8 @@ function heal(world: World): void {
   const end = world.now + 15 * DELTA_MS;
   // A restore may still be on its way.
   for (const name of NAMES) if (!world.gone.has(name)) requests(world, name, [name], end);
+  // The only region that had been told of the newest membership may have lost it.
+  for (const name of NAMES) if (!world.gone.has(name)) world.authority(name).takeView(world.view);
   // What was begun before may still change something: a restore, the end of a crash.
   world.runUntil(Math.max(world.now, world.busy_until) + 20);
   world.cut.clear();

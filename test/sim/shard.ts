@@ -256,14 +256,15 @@ export class SimShard {
     }
   }
 
-  #revokers(key: string): readonly string[] {
-    const revokers: string[] = [];
+  #revokers(key: string): readonly OriginEntry[] {
+    const revokers: OriginEntry[] = [];
     if (this.#world.bug === "merge_ignores_origin") {
       const entry = this.#entries.get(key);
-      return entry?.state === "revoked" ? [entry.origin] : [];
+      return entry?.state === "revoked" ? [entry] : [];
     }
     for (const origin of this.#world.names) {
-      if (this.#entries.get(`${key}|${origin}`)?.state === "revoked") revokers.push(origin);
+      const entry = this.#entries.get(`${key}|${origin}`);
+      if (entry?.state === "revoked") revokers.push(entry);
     }
     return revokers;
   }

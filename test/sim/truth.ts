@@ -1,9 +1,11 @@
 import type { Acknowledgement } from "../../src/sync/acknowledgement.ts";
+import type { OriginEntry } from "../../src/trust/merge.ts";
 
 /** What an outside observer with a perfect clock knows, and what no history may show. */
 export type Write = {
   readonly key: string;
   readonly origin: string;
+  generation: number;
   /** True time at which it was durable at its origin. */
   readonly accepted: number;
   seq: number | null;
@@ -98,10 +100,12 @@ export class Truth {
   }
 
   /** A shard denied because these origins revoked the key. */
-  denied(region: string, shard: number, key: string, origins: readonly string[], at: number): void {
-    for (const origin of origins) {
+  denied(region: string, shard: number, key: string, by: readonly OriginEntry[], at: number): void {
+    for (const { origin, generation } of by) {
       const write = this.write(key, origin);
-      if (write !== undefined) this.#said.set(`${region}.${shard}|${key}|${origin}`, { write, at });
+      // One that was lifted since is another revocation.
+      if (write !== undefined && write.generation === generation)
+        this.#said.set(`${region}.${shard}|${key}|${origin}`, { write, at });
     }
   }
 

@@ -118,12 +118,12 @@ export class Region {
     return this.feed({ type: "appended", mark: mark("eu", seq), revision: ++this.#revision });
   }
 
-  /** The pull that a request for `origin` sends off. */
+  /** The pull that a request for `origin` sends off, or the one that is on its way. */
   poll(origin: string): PullFields {
     this.feed({ type: "request", origins: [origin] });
-    const pull = this.of("pull").find(({ to, body }) => to === origin && body.origin === undefined);
-    if (pull === undefined) throw new Error(`no pull to ${origin}`);
-    return pull.body;
+    const pending = this.state.peers[origin]?.pending;
+    if (pending === undefined || pending === null) throw new Error(`no pull to ${origin}`);
+    return { nonce: pending.nonce, membership: 1, have: pending.have, applied: pending.applied, seen: {} };
   }
 
   of<T extends Effect["type"]>(type: T): readonly Extract<Effect, { readonly type: T }>[] {

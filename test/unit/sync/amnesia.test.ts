@@ -1,0 +1,108 @@
+import { expect, test } from "vitest";
+import { selfStale } from "../../../src/sync/freshness.ts";
+import { newSyncRecord } from "../../../src/sync/restart.ts";
+import { event, mark, Region, viewOf } from "./harness.ts";
+
+/** `eu` starts with its own events up to `seq` on disk. */
+function started(seq: number, ask: "one" | "all" = "one"): Region {
+  const eu = new Region({
+    checked: false,
+    ask,
+    record: { ...newSyncRecord(), own: { mark: mark("eu", seq), floor: 0, halted: null } },
+  });
+  for (let at = 1; at <= seq; at++) eu.store([event("eu", at)]);
+  return eu;
+}
+const phase = (eu: Region) => eu.state.check.phase;
+
+test("a start asks every peer, idle or not, and allows nothing until it has heard", () => {
+  const eu = started(2);
+  expect(selfStale(eu.core, eu.state, eu.now)).toBe("unchecked");
+  eu.feed({ type: "tick" });
+  expect(eu.of("pull").map(({ to }) => to)).toEqual(["us", "ap"]);
+});
+
+test("one region without peers has nobody to ask", () => {
+  expect(phase(new Region({ checked: false, view: viewOf(["eu"]) }))).toBe("passed");
+});
+
+test("one peer that knows nothing more is enough, or all of them, as it was asked for", () => {
+  const one = started(2);
+  one.hear("us", 0, { seen: { eu: mark("eu", 2) } });
+  expect(phase(one)).toBe("passed");
+  expect(one.of("ready")).toEqual([{ type: "ready", mark: mark("eu", 2) }]);
+  const all = started(2, "all");
+  all.hear("us", 0);
+  expect(phase(all)).toBe("asking");
+  all.hear("ap", 0);
+  expect(phase(all)).toBe("passed");
+});
+
+test("a peer that is itself asking answers too: two that restart together do not wait for one another", () => {
+  const eu = started(2);
+  eu.hear("us", 0, { ready: false, seen: { eu: mark("eu", 1) } });
+  expect(phase(eu)).toBe("passed");
+});
+
+test("lost events come back from the peer that has them, before anything is numbered", () => {
+  const eu = started(1);
+  eu.hear("us", 0, { seen: { eu: mark("eu", 4) } });
+  expect(phase(eu)).toBe("fetching");
+  expect(eu.of("ready")).toEqual([]);
+  const relay = eu.of("pull").find(({ body }) => body.origin === "eu")!;
+  expect(relay.body.applied).toEqual(mark("eu", 1));
+  eu.feed({
+    type: "relay",
+    from: "us",
+    nonce: relay.body.nonce,
+    origin: "eu",
+    events: [event("eu", 2), event("eu", 3)],
+    more: true,
+  });
+  expect(eu.of("adopt")).toMatchObject([{ record: { mark: mark("eu", 3) } }]);
+  const rest = eu.of("pull").find(({ body }) => body.origin === "eu")!;
+  eu.feed({ type: "relay", from: "us", nonce: rest.body.nonce, origin: "eu", events: [event("eu", 4)], more: false });
+  expect(phase(eu)).toBe("passed");
+  expect(eu.of("ready")).toEqual([{ type: "ready", mark: mark("eu", 4) }]);
+  expect(eu.state.own.mark).toEqual(mark("eu", 4));
+});
+
+test("an own event that was numbered over halts for good", () => {
+  const eu = started(2);
+  eu.hear("us", 0, { seen: { eu: { ...mark("eu", 2), hash: "eu#2x" } } });
+  const relay = eu.of("pull").find(({ body }) => body.origin === "eu")!;
+  eu.feed({
+    type: "relay",
+    from: "us",
+    nonce: relay.body.nonce,
+    origin: "eu",
+    events: [event("eu", 2, { branch: "x" })],
+    more: false,
+  });
+  expect(eu.state.own.halted).toContain("us");
+  expect(eu.of("save_own")[0]!.record.halted).not.toBeNull();
+  expect(selfStale(eu.core, eu.state, eu.now)).toBe("halted");
+  expect(eu.append(3).filter(({ type }) => type === "push")).toEqual([]);
+});
+
+test("a later claim that cannot be shown changes nothing but a moment's deny, and is not heard again", () => {
+  const eu = started(2);
+  eu.hear("us", 0);
+  eu.pull("us", { applied: mark("eu", 9) });
+  expect(selfStale(eu.core, eu.state, eu.now)).toBe("unchecked");
+  const relay = eu.of("pull").find(({ body }) => body.origin === "eu")!;
+  eu.feed({ type: "relay", from: "us", nonce: relay.body.nonce, origin: "eu", events: [], more: false });
+  expect(selfStale(eu.core, eu.state, eu.now)).toBeNull();
+  // What was written meanwhile waits for its number.
+  expect(eu.of("ready")).toHaveLength(1);
+  eu.pull("us", { applied: mark("eu", 9) });
+  expect(phase(eu)).toBe("passed");
+});
+
+test("at a start such a claim does not count as an answer", () => {
+  const eu = started(2);
+  eu.hear("us", 0, { seen: { eu: mark("eu", 9) } });
+  const relay = eu.of("pull").find(({ body }) => body.origin === "eu")!;
+  eu.feed({ type: "relay", from: "us", nonce: relay.body.nonce, origin: "eu", events: [event("ap", 3)], more: false });
+  expect(phase(eu)).toBe("asking");
+});
