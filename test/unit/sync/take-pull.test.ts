@@ -45,10 +45,15 @@ test("`have` of another incarnation, beyond the own head, or with another hash c
 test("who is no member, is removed, or signs with another key is refused", () => {
   const view = viewOf(["eu", "us", "ap"]);
   const eu = new Region({ view: { ...view, regions: { ...view.regions, ap: region("ap", { state: "removed" }) } } });
-  expect(eu.pull("sa")).toMatchObject([{ type: "refuse", code: "not_a_member" }]);
-  expect(eu.pull("ap")).toMatchObject([{ type: "refuse", code: "not_a_member" }]);
-  expect(eu.pull("us", {}, "us.k7").filter(({ type }) => type === "refuse")).toMatchObject([{ code: "unknown_key" }]);
-  expect(eu.of("answer")).toEqual([]);
+  for (const [from, kid, code] of [
+    ["sa", "sa.k1", "not_a_member"],
+    ["ap", "ap.k1", "not_a_member"],
+    ["us", "us.k7", "unknown_key"],
+  ] as const) {
+    eu.pull(from, {}, kid);
+    expect(eu.of("refuse")).toEqual([{ type: "refuse", to: from, code }]);
+    expect(eu.of("answer")).toEqual([]);
+  }
 });
 
 test("a joining region is served, and serves nobody", () => {
