@@ -55,10 +55,12 @@ function takeChain(turn: Turn, state: SyncState, head: SignedHead, pending: Pend
   if (peer.staged !== null) return withPeer(state, from, { next_poll_ms: turn.now_ms });
   const extension = extend(turn.core, from, region, peer, head.events!);
   if (extension.outcome.is !== "extends") return takeExtension(turn, state, from, extension, 0);
-  if (extension.mark.seq < body.seq) {
-    const next = noteGap(turn, takeExtension(turn, state, from, extension, 0), from, body.seq, jws);
-    // A page that brings nothing is not asked for again at once.
-    const progress = extension.accepted.length > 0;
+  // A page that is not the last is no grant, also where pushes have brought the rest: the origin did not enter one.
+  if (body.more || extension.mark.seq < body.seq) {
+    let next = takeExtension(turn, state, from, extension, 0);
+    if (extension.mark.seq < body.seq) next = noteGap(turn, next, from, body.seq, jws);
+    // A page that brings nothing new is not asked for again at once.
+    const progress = extension.accepted.length > 0 || extension.mark.seq >= body.seq;
     return progress ? withPeer(next, from, { next_poll_ms: turn.now_ms }) : count(next, "malformed");
   }
   const hash = hashAt(turn, from, extension, body.incarnation, body.seq);

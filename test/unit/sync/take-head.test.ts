@@ -67,6 +67,16 @@ test("pages: no lease until all are there, and the next one at once", () => {
   expect(stale(eu)).toBeNull();
 });
 
+test("a page that is not the last is no lease, also where pushes have brought the rest meanwhile", () => {
+  const eu = new Region();
+  const pull = eu.poll("us");
+  const events = [1, 2, 3].map((seq) => event("us", seq));
+  eu.feed({ type: "push", from: "us", events });
+  // The origin entered no grant in its book for this answer (seed 157835 of the simulator).
+  eu.feed({ type: "head", head: eu.head("us", pull, 3, { events: events.slice(0, 2), more: true }) });
+  expect(stale(eu)).toBe("lease");
+});
+
 test("a page that claims to be the last and is not brings no lease", () => {
   const eu = new Region();
   eu.hear("us", 4, { events: [event("us", 1)] });
