@@ -6,9 +6,6 @@ export type Mark = { readonly incarnation: number; readonly seq: number; readonl
 
 export const beginning = (incarnation: number): Mark => ({ incarnation, seq: 0, hash: null });
 
-/** Negative, zero, positive: `a` is behind, at, ahead of `b`. Says nothing about their hashes. */
-export const compareMarks = (a: Mark, b: Mark): number => a.incarnation - b.incarnation || a.seq - b.seq;
-
 /** One place of one chain with two hashes: the origin signed two histories. */
 export const contradict = (a: Mark, b: Mark): boolean =>
   a.incarnation === b.incarnation && a.seq === b.seq && a.hash !== b.hash;

@@ -12,7 +12,7 @@ import { isServed } from "./view.ts";
 export const PAGE_ENTRIES = 5_000;
 
 /** The canonical text of a page: its entries, one a line. */
-export const pageText = (entries: readonly OriginEntry[]): string => entries.map(entryText).join("\n");
+const pageText = (entries: readonly OriginEntry[]): string => entries.map(entryText).join("\n");
 
 export const pageDigest = (entries: readonly OriginEntry[], hash: Sha256): string => digestOf(pageText(entries), hash);
 

@@ -39,7 +39,7 @@ export type Bounds = {
   readonly max_turn_ms: number;
 };
 
-export const BOUNDS: Bounds = { drift: 0.01, max_commit_ms: 360, max_turn_ms: 100 };
+const BOUNDS: Bounds = { drift: 0.01, max_commit_ms: 360, max_turn_ms: 100 };
 
 /** Throws where the bounds leave no lease: such a deployment could not allow anything, and should not start. */
 export function timingOf(delta_ms: number, bounds: Bounds = BOUNDS): Timing {

@@ -238,17 +238,6 @@ const compact: Fault = (world) => {
   for (const name of NAMES) if (!world.gone.has(name) && !world.truth.liars.has(name)) world.authority(name).compact();
 };
 
-/** The roots let a liar begin again, honest this time: a higher incarnation. */
-export const resolve: Fault = (world) => {
-  for (const region of world.truth.liars) {
-    if (world.gone.has(region)) continue;
-    const { incarnation } = world.view.regions[region]!;
-    world.authority(region).twist = (_, message) => message;
-    world.flush(region);
-    world.publish(changeRegion(world.view, region, { incarnation: incarnation + 1 }), some(world));
-  }
-};
-
 export const FAULTS = {
   partition,
   clockStep,

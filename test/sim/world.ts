@@ -13,7 +13,7 @@ import { Truth, Violation, type Write } from "./truth.ts";
 /** Small numbers keep a history short; all that counts is how they relate. */
 export const DELTA_MS = 400;
 const BOUNDS = { drift: 0.01, max_commit_ms: 0, max_turn_ms: 20 };
-export const TIMING: Timing = {
+const TIMING: Timing = {
   ...timingOf(DELTA_MS, BOUNDS),
   backoff_ms: 700,
   busy_ms: 500,
