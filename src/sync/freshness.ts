@@ -1,7 +1,7 @@
 import { isClockBehind } from "./clock.ts";
 import type { Remaining, Stale } from "./effects.ts";
 import type { Core, SyncState } from "./state.ts";
-import { serves, type RegionView } from "./view.ts";
+import { peersOf, serves, type RegionView } from "./view.ts";
 
 /** Why this region may allow nothing at all, as far as sync knows; `null`: nothing against it. */
 export function selfStale(core: Core, state: SyncState, now_ms: number): Stale | null {
@@ -10,10 +10,14 @@ export function selfStale(core: Core, state: SyncState, now_ms: number): Stale |
   if (isClockBehind(state, now_ms)) return "clock_anomaly";
   if (state.own.halted !== null) return "halted";
   if (state.check.phase !== "passed") return "unchecked";
+  if (core.ask === "all" && !hasMetAll(core, state)) return "unchecked";
   const { newer } = state;
   if (newer !== null && now_ms - newer.since_ms > core.timing.grace_ms) return "membership";
   return null;
 }
+
+const hasMetAll = ({ self }: Core, state: SyncState): boolean =>
+  peersOf(state.view, self).every((peer) => state.peers[peer]!.met);
 
 /**
  * Why nothing that depends on `origin` may be allowed; `null`: it is fresh. An allow needs proof of freshness, a deny

@@ -33,7 +33,8 @@ function takeRegion(turn: Turn, state: SyncState, origin: string): SyncState {
   const region = state.view.regions[origin]!;
   const peer = state.peers[origin];
   if (peer === undefined) {
-    const added: Peer = newPeer(newRecord(region.incarnation), state.revision, now_ms);
+    // Nothing of it was known before the start, so nothing was lost.
+    const added: Peer = { ...newPeer(newRecord(region.incarnation), state.revision, now_ms), met: true };
     return { ...state, peers: { ...state.peers, [origin]: added } };
   }
   const { mark, kid } = peer.record;
@@ -42,7 +43,7 @@ function takeRegion(turn: Turn, state: SyncState, origin: string): SyncState {
     const record = newRecord(region.incarnation);
     effects.push({ type: "save_peer", origin, record }, { type: "lost", origins: [origin], why: "lease" });
     const fresh = newPeer(record, state.revision, now_ms);
-    return { ...state, peers: { ...state.peers, [origin]: { ...fresh, pushes: peer.pushes } } };
+    return { ...state, peers: { ...state.peers, [origin]: { ...fresh, met: peer.met, pushes: peer.pushes } } };
   }
   const signer = region.keys.find((key) => key.kid === kid);
   const distrusted =

@@ -55,7 +55,8 @@ export type Core = {
   readonly page: number;
   /**
    * Whether one answering peer settles that this region's storage was not put back, or every active one must. `all`
-   * where the whole region may have been restored from a back-up.
+   * where the whole region may have been restored from a back-up: then nothing is allowed before every one of them was
+   * fresh once, for this region may have confirmed what it does not know any more.
    */
   readonly ask: "one" | "all";
   /** The federation secret in force: its id, and `HMAC(secret, "interlock-key-check")`, base64url. */
@@ -114,6 +115,8 @@ export type Peer = {
   readonly record: PeerRecord;
   /** 0: no lease. On this region's own clock. */
   readonly fresh_until_ms: number;
+  /** Whether it was fresh at any time since the start: then everything that it had signed before is applied here. */
+  readonly met: boolean;
   readonly pending: Pending | null;
   /** A relayed answer that is awaited from this peer. */
   readonly relay: Relay | null;

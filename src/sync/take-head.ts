@@ -78,7 +78,7 @@ function takeChain(turn: Turn, state: SyncState, head: SignedHead, pending: Pend
 /** Two polls may be answered out of order: a lease never shrinks by an answer that is good but older. */
 export function extendLease(state: SyncState, origin: string, fresh_until_ms: number): SyncState {
   const peer = state.peers[origin]!;
-  return fresh_until_ms > peer.fresh_until_ms ? withPeer(state, origin, { fresh_until_ms }) : state;
+  return fresh_until_ms > peer.fresh_until_ms ? withPeer(state, origin, { fresh_until_ms, met: true }) : state;
 }
 
 function hashAt(turn: Turn, origin: string, extension: Extension, incarnation: number, seq: number): string | null {

@@ -77,6 +77,7 @@ function isPollWanted(core: Core, state: SyncState, origin: string, now_ms: numb
     isBusy(core, state, now_ms) ||
     hasNews(state, peer) ||
     (state.check.phase === "asking" && !state.check.answered.includes(origin)) ||
+    (core.ask === "all" && !peer.met) ||
     // A joining region needs a head of every origin before it may become active.
     (state.view.regions[core.self]?.state === "joining" && peer.fresh_until_ms === 0) ||
     peer.contradicted_by.length > 0

@@ -38,6 +38,7 @@ export function newPeer(record: PeerRecord, revision: number, now_ms: number): P
   return {
     record,
     fresh_until_ms: 0,
+    met: false,
     pending: null,
     relay: null,
     staged: null,

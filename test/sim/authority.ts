@@ -78,7 +78,10 @@ export class SimAuthority {
         Object.fromEntries(Object.keys(book).map((holder) => [holder, { confirmed: 0, grants: [] }]));
       this.state = { ...this.state, book: empty(this.state.book), shards: empty(this.state.shards) };
     }
-    if (checked || this.#world.bug === "no_amnesia_check") this.state = { ...this.state, check: { phase: "passed" } };
+    if (checked || this.#world.bug === "no_amnesia_check") {
+      const met = Object.entries(this.state.peers).map(([origin, peer]) => [origin, { ...peer, met: true }] as const);
+      this.state = { ...this.state, check: { phase: "passed" }, peers: Object.fromEntries(met) };
+    }
     if (this.#world.bug === "lease_survives_restart") this.#keepLeases();
     this.feed({ type: "unnumbered", count: this.storage.unnumbered.length });
     if (this.state.check.phase === "passed") this.#number();

@@ -228,9 +228,30 @@ export class World {
       const waits = copy.unnumbered.some(({ key }) => key === write.key);
       if (write.seq === null ? !waits : lost.has(write.seq)) this.truth.forget(write);
     }
+    this.#forgetOthers(region, authority.storage, copy);
     if (lost.size > 0) this.truth.amnesiacs.add(region);
     authority.storage = copy;
     for (const put of shards) put();
+  }
+
+  /** It may have been the last to hold what others had lost before. */
+  #forgetOthers(region: string, before: Storage, copy: Storage): void {
+    for (const origin of this.names) {
+      if (origin === region) continue;
+      const { incarnation } = this.authority(origin).storage.record.own.mark;
+      for (const event of before.chain(origin, incarnation)) {
+        if (event === undefined || copy.held(origin, incarnation, event.seq) === event.digest) continue;
+        const held = this.names.some(
+          (name) =>
+            name !== region && this.authority(name).storage.held(origin, incarnation, event.seq) === event.digest,
+        );
+        if (held) continue;
+        this.truth.amnesiacs.add(origin);
+        for (const write of Array.from(this.truth.all())) {
+          if (write.origin === origin && write.seq === event.seq) this.truth.forget(write);
+        }
+      }
+    }
   }
 
   /** A new membership, told to some regions; the others hear of it from them. */
@@ -261,7 +282,7 @@ export class World {
       if (this.view.regions[name]!.state === "joining") continue;
       const self = selfStale(authority.core, state, authority.now_ms);
       // Where everybody must answer, one who never answers truly keeps a region from starting.
-      if (self === "unchecked" && this.truth.liars.size > 0) continue;
+      if (self === "unchecked" && this.truth.liars.size + this.truth.amnesiacs.size > 0) continue;
       if (self !== null) return `${name} is ${self}`;
       if (state.view.version !== this.view.version) return `${name} has membership ${state.view.version}`;
       for (const shard of this.shards(name)) {

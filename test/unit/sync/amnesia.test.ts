@@ -106,3 +106,17 @@ test("at a start such a claim does not count as an answer", () => {
   eu.feed({ type: "relay", from: "us", nonce: relay.body.nonce, origin: "eu", events: [event("ap", 3)], more: false });
   expect(phase(eu)).toBe("asking");
 });
+
+test("where the region may have been restored, nothing is allowed before every origin was fresh once", () => {
+  const eu = started(2, "all");
+  eu.hear("us", 0);
+  eu.hear("ap", 0, { ready: false });
+  // Nothing of the own chain is missing; but what it had confirmed of `ap` may be (seed 276366 of the simulator).
+  expect(phase(eu)).toBe("passed");
+  expect(selfStale(eu.core, eu.state, eu.now)).toBe("unchecked");
+  eu.now += 1_000;
+  eu.hear("ap", 1);
+  expect(selfStale(eu.core, eu.state, eu.now)).toBeNull();
+  eu.now += 100_000;
+  expect(selfStale(eu.core, eu.state, eu.now)).toBeNull();
+});
