@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { Plugin } from "esbuild";
 import { bundleWorker } from "../../tools/workerd/bundle.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
 import type { LoadPlan, LoadResult } from "./load.ts";
@@ -13,9 +14,21 @@ export const QUESTION = {
   resource: { type: "invoice", id: "INV-881" },
 };
 
+const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+/** In place of the module that names the objects, one whose log costs nothing (`free-log.ts`). */
+const FREE_LOG: Plugin = {
+  name: "free-log",
+  setup(build) {
+    build.onResolve({ filter: /objects\/address\.ts$/ }, ({ importer }) =>
+      importer.endsWith("free-log.ts") ? null : { path: file("free-log.ts") },
+    );
+  },
+};
+
 /** A region whose process also serves the baselines (`worker.ts`), without log lines. */
-export async function benchRegion(base?: string): Promise<TestRegion> {
-  const { text } = await bundleWorker(fileURLToPath(new URL("worker.ts", import.meta.url)));
+export async function benchRegion(base?: string, log: "real" | "free" = "real"): Promise<TestRegion> {
+  const { text } = await bundleWorker(file("worker.ts"), log === "free" ? [FREE_LOG] : []);
   return startRegion({ bundle: text, env: { INTERLOCK_LOG: "off" }, ...(base === undefined ? {} : { base }) });
 }
 
@@ -36,11 +49,7 @@ export async function measure(
     connections,
     seconds,
   };
-  const { stdout } = await run(
-    process.execPath,
-    [fileURLToPath(new URL("load.ts", import.meta.url)), JSON.stringify(plan)],
-    { maxBuffer: 1 << 20 },
-  );
+  const { stdout } = await run(process.execPath, [file("load.ts"), JSON.stringify(plan)], { maxBuffer: 1 << 20 });
   const result = JSON.parse(stdout) as LoadResult;
   if (result.errors > 0) throw new Error(`${path}: ${result.errors} answers were not 200`);
   return result;

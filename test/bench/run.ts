@@ -5,6 +5,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import type { TestRegion } from "../support/region.ts";
 import { benchCedar } from "./cedar.ts";
 import { chainGrowth, revocationGrowth, runGrowth, type Growth } from "./growth.ts";
+import { benchLogCost } from "./log-cost.ts";
 import { benchRegion, measure, median, QUESTION } from "./http.ts";
 import type { LoadResult } from "./load.ts";
 
@@ -91,6 +92,7 @@ const growth: Growth[] = [
   ...(await revocationGrowth(region, quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000])),
 ];
 await region.remove();
+const logCost = await benchLogCost(SECONDS, quick ? 2 : 6);
 const cedar = await benchCedar();
 
 const find = (name: string, c: number): Row | undefined => rows.find((row) => row.name === name && row.c === c);
@@ -117,6 +119,13 @@ const table = [
       `| ${row.what} | ${row.n.toLocaleString("en")} | ${row.rps.toFixed(0)} | ${row.p50_ms.toFixed(2)} | ${(row.rps / growth.find((first) => first.what === row.what)!.rps).toFixed(2)} |`,
   ),
   "",
+  "| integration into the log | callers | decisions/s without | with | of without |",
+  "|---|---:|---:|---:|---:|",
+  ...logCost.map(
+    (row) =>
+      `| durable decision | ${row.c} | ${row.without_rps.toFixed(0)} | ${row.with_rps.toFixed(0)} | ${(row.with_rps / row.without_rps).toFixed(2)} |`,
+  ),
+  "",
   "| Cedar policies | Interlock µs | cedar-wasm µs |",
   "|---:|---:|---:|",
   ...cedar.map((row) => `| ${row.policies.toLocaleString("en")} | ${row.interlock_us} | ${row.cedar_wasm_us ?? "–"} |`),
@@ -124,7 +133,7 @@ const table = [
 
 process.stdout.write(`${machine}\n\n${table}\n`);
 if (process.argv.includes("--write")) {
-  const json = { machine, seconds: SECONDS, rounds: ROUNDS, rows, cold: coldStart, growth, cedar };
+  const json = { machine, seconds: SECONDS, rounds: ROUNDS, rows, cold: coldStart, growth, log_cost: logCost, cedar };
   writeFileSync(docs("bench/results.json"), JSON.stringify(json, null, 2) + "\n");
   const page = readFileSync(docs("benchmark.md"), "utf8");
   const [before, rest] = page.split("<!-- table -->");

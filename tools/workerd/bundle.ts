@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build, type BuildFailure } from "esbuild";
+import { build, type BuildFailure, type Plugin } from "esbuild";
 import { Problem } from "../problem.ts";
 
 /** The checkout: this file is `tools/workerd/bundle.ts` in it. */
@@ -10,7 +10,10 @@ export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 export type Bundle = { readonly text: string; readonly gzip_bytes: number; readonly built_in_ms: number };
 
 /** The Worker as one ES module, as `wrangler deploy` would build it but for minification; about 100 ms. */
-export async function bundleWorker(entry: string = join(ROOT, "src", "index.ts")): Promise<Bundle> {
+export async function bundleWorker(
+  entry: string = join(ROOT, "src", "index.ts"),
+  plugins: readonly Plugin[] = [],
+): Promise<Bundle> {
   const started = performance.now();
   try {
     const result = await build({
@@ -25,6 +28,7 @@ export async function bundleWorker(entry: string = join(ROOT, "src", "index.ts")
       conditions: ["workerd", "worker", "import"],
       external: ["node:*", "cloudflare:*"],
       logLevel: "silent",
+      plugins: [...plugins],
     });
     const text = result.outputFiles[0]!.text;
     return {
