@@ -28,6 +28,7 @@ import type {
   SignalSource,
   SignalStreamView,
 } from "../src/objects/signals.ts";
+import type { EquivocationProof, PeersView } from "../src/objects/peers.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";
 
@@ -103,6 +104,15 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   syncPush(text: string): Promise<SyncAnswer> {
     return this.#authority.links.takePush(text);
+  }
+  async peers(): Promise<PeersView> {
+    return this.#authority.watch.view();
+  }
+  async peerProof(region: string): Promise<AdminResult<EquivocationProof>> {
+    return this.#authority.watch.proof(region);
+  }
+  async resetClock(reason: string, actor: string): Promise<AdminResult<PeersView>> {
+    return this.#authority.watch.resetClock(reason, actor);
   }
   revocation(id: string, wait: Wait): Promise<AdminResult<RevocationView>> {
     return this.#authority.revocations.read(id, wait);

@@ -8,6 +8,7 @@ import { regionKey } from "../../src/trust/keys.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
+import { AdminRows } from "./admin-rows.ts";
 import { Erasures } from "./erasures.ts";
 import { ErasedCount } from "./erased-count.ts";
 import { Epochs } from "./epochs.ts";
@@ -25,6 +26,7 @@ import { Shards } from "./shards.ts";
 import { Signals } from "./signals.ts";
 import { Standing } from "./standing.ts";
 import { AuthorityStore } from "./store.ts";
+import { Watch } from "./watch.ts";
 import { EventWriter } from "./writer.ts";
 
 /**
@@ -52,6 +54,7 @@ export class Authority {
   readonly signals: Signals;
   readonly sync: RegionSync;
   readonly links: Links;
+  readonly watch: Watch;
 
   private constructor(
     env: Env,
@@ -120,6 +123,14 @@ export class Authority {
     );
     const messages = new SyncMessages(region.name, signing, () => this.#standing.membership);
     this.links = new Links(messages, this.sync, this.#standing, send, (jws) => this.memberships.put(jws, "peer"));
+    const rows = new AdminRows(storage);
+    this.watch = new Watch(region, {
+      peers,
+      rows,
+      writer: this.#writer,
+      standing: this.#standing,
+      sync: this.sync,
+    });
     this.erasures = new Erasures(env, region, storage, store, this.#writer, this.#rewind);
     this.signals = new Signals(region, storage, this.#writer, this.revocations, send);
   }
@@ -167,6 +178,7 @@ export class Authority {
           why === "equivocation" ? "sync_equivocation" : why === "unsupported" ? "sync_unsupported" : null,
         ),
       number: () => this.#writer.numberAll(),
+      alarm: (changes) => this.watch.alarm(changes),
     });
   }
 
@@ -184,6 +196,7 @@ export class Authority {
       policy_problem: this.#policy.problem,
       packs: this.#policy.packs,
       shards: this.shards.describe(),
+      sync: this.sync.overview(),
     };
   }
 

@@ -4,6 +4,7 @@ import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent } from "../../src/trust/events.ts";
 import type { EntryState } from "../../src/trust/levels.ts";
 import { blob, Rows } from "../rows.ts";
+import { ADMIN_TABLES } from "./admin-rows.ts";
 import { PEER_TABLES } from "./peer-store.ts";
 
 /** Rows of the trust authority (docs/storage.md). */
@@ -43,6 +44,7 @@ const STEPS = [
   `CREATE TABLE membership(version INTEGER PRIMARY KEY, jws TEXT NOT NULL, accepted_at_ms INTEGER NOT NULL) STRICT;`,
   `ALTER TABLE entry ADD COLUMN until_ms INTEGER;`,
   PEER_TABLES,
+  ADMIN_TABLES,
 ];
 
 export type EntryRow = {

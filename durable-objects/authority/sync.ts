@@ -1,15 +1,17 @@
 import { base64url } from "../../src/base/bytes.ts";
 import type { LeaseRequest, OriginLease } from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
+import { alarms, type AlarmChange, type Troubles } from "../../src/sync/alarm.ts";
 import { acknowledgement, type Acknowledgement, type Home, type Position } from "../../src/sync/acknowledgement.ts";
 import type { Effect, Remaining } from "../../src/sync/effects.ts";
 import type { VerifiedEvent } from "../../src/sync/events.ts";
 import type { Input } from "../../src/sync/inputs.ts";
 import type { Mark } from "../../src/sync/mark.ts";
+import { overview, type SyncOverview } from "../../src/sync/overview.ts";
 import { restart } from "../../src/sync/restart.ts";
 import type { Core, OwnRecord, SyncState } from "../../src/sync/state.ts";
 import { step } from "../../src/sync/step.ts";
-import { timingOf } from "../../src/sync/timing.ts";
+import { timingOf, type Timing } from "../../src/sync/timing.ts";
 import type { FederationView } from "../../src/sync/view.ts";
 import { nextWake } from "../../src/sync/wake.ts";
 import type { Membership } from "../../src/trust/membership.ts";
@@ -56,6 +58,8 @@ export type SyncPorts = {
   readonly lost: (origins: readonly string[], why: string) => void;
   /** Numbers what waits. */
   readonly number: () => void;
+  /** Somebody went unheard, or is well again: said once. */
+  readonly alarm: (changes: readonly AlarmChange[]) => void;
 };
 
 /** Drives the sync core (docs/sync.md): storage, clock, timers and messages around the pure steps. */
@@ -71,6 +75,7 @@ export class RegionSync {
   #waiters = new Set<() => void>();
   #reply: Reply | null = null;
   #granted: Remaining | null = null;
+  #troubles: Troubles = {};
 
   constructor(region: Region, store: AuthorityStore, peers: PeerStore, standing: Standing, policy: string) {
     this.#region = region;
@@ -133,6 +138,10 @@ export class RegionSync {
     return this.#core.timing.delta_ms;
   }
 
+  get timing(): Timing {
+    return this.#core.timing;
+  }
+
   get state(): SyncState {
     return this.#state;
   }
@@ -158,6 +167,7 @@ export class RegionSync {
       throw cause;
     }
     this.#arm();
+    this.#watch();
     for (const look of this.#waiters) look();
   }
 
@@ -166,6 +176,16 @@ export class RegionSync {
     const { policy } = this.#state;
     this.#restart();
     this.#state = { ...this.#state, policy, unnumbered: this.#peers.unnumbered().length };
+  }
+
+  #watch(): void {
+    const { troubles, changes } = alarms(this.#core, this.#state, this.#troubles, Date.now());
+    this.#troubles = troubles;
+    if (changes.length > 0) this.#ports.alarm(changes);
+  }
+
+  overview(): SyncOverview {
+    return overview(this.#core, this.#state, Date.now());
   }
 
   #do(effect: Effect): void {

@@ -4,6 +4,7 @@ import { faultText, logLine } from "../observe/decision-log.ts";
 import { createMetrics } from "../observe/region-metrics.ts";
 import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
+import type { peerHandlers } from "./admin-peers.ts";
 import type { streamHandlers } from "./admin-signals.ts";
 import type { logHandlers } from "./log.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
@@ -37,6 +38,9 @@ const sync = (operation: "syncPull" | "syncPush") =>
   later(async () => (await import("./sync.ts")).syncHandlers[operation]);
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
+
+const watching = (operation: keyof typeof peerHandlers) =>
+  later(async () => (await import("./admin-peers.ts")).peerHandlers[operation]);
 
 const streams = (operation: keyof typeof streamHandlers) =>
   later(async () => (await import("./admin-signals.ts")).streamHandlers[operation]);
@@ -87,6 +91,9 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   listRevocations: admin("listRevocations"),
   readRevocation: admin("readRevocation"),
   restore: admin("restore"),
+  peers: watching("peers"),
+  peerProof: watching("peerProof"),
+  resetClock: watching("resetClock"),
   listReads: later(async () => (await import("./reads.ts")).listReads),
   erase: admin("erase"),
   listErasures: admin("listErasures"),

@@ -6,6 +6,7 @@ import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { regionStatus, type RegionStatus } from "./region-status.ts";
 import { json } from "./reply.ts";
+import { synchronization, syncProblem } from "./sync-report.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 
 /** One aspect of continuous authorization: a word, what it rests on, and how old that is. */
@@ -78,6 +79,8 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
     if (authority.mode === "frozen") problems.push("the region is frozen by an operator");
     if (authority.epoch_problem !== null) problems.push(authority.epoch_problem);
     if (authority.rewound !== null) problems.push(`no lease is granted: ${authority.rewound}`);
+    const sync = syncProblem(authority);
+    if (sync !== null) problems.push(sync);
     if (authority.policy_problem !== null) problems.push(`no valid policy is active: ${authority.policy_problem}`);
     for (const pack of authority.packs) {
       if (pack.status === "invalid") problems.push(`pack ${pack.name}: ${pack.problem ?? "is not valid"}`);
@@ -148,7 +151,7 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
       detail: `receipts are signed with the shard's key, which this region certifies; ${promises(up)}`,
       age_ms: flushed.length === 0 ? null : at_ms - Math.max(...flushed.map((shard) => shard.last_flush_ms)),
     },
-    synchronization: { ...NOT_BUILT("regions do not exchange trust events yet"), state: "region_only" },
+    synchronization: synchronization(authority?.sync ?? null),
     replay: NOT_BUILT("past decisions cannot be recomputed yet"),
     witnessing: witnessing(log, at_ms),
   };

@@ -26,6 +26,7 @@ import {
   revocationsAnswer,
   revokeBody,
 } from "./schemas/admin.ts";
+import { peerProofAnswer, peersAnswer } from "./schemas/peers.ts";
 import { streamBody } from "../ssf/stream.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
@@ -48,6 +49,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   reenterErasures: journalBody,
   freeze: freezeBody,
   unfreeze: freezeBody,
+  resetClock: freezeBody,
   registerStream: streamBody,
 };
 
@@ -65,6 +67,9 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   readStream: streamAnswer,
   removeStream: streamAnswer,
   listStreams: streamsAnswer,
+  peers: peersAnswer,
+  peerProof: peerProofAnswer,
+  resetClock: peersAnswer,
   listReads: readsAnswer,
   memberships: membershipsAnswer,
   findDecisions: findDecisionsAnswer,

@@ -29,6 +29,8 @@ export const STATE_KINDS = [
   "erasure",
   /** `{what, detail}`: a halt, a rewind met, a split view. */
   "incident",
+  /** `{what, commit}`: an administrator's act that is no trust event (a clock reset, an unfreeze asked for). */
+  "admin",
   /** Records were read by somebody entitled, who is committed to with a salt (`read-record`). */
   "read",
 ] as const;

@@ -1,4 +1,6 @@
+import type { PeersRpc } from "./peers.ts";
 import type { SignalsRpc } from "./signals.ts";
+import type { SyncOverview } from "../sync/overview.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { EntryState } from "../trust/levels.ts";
 import type { FederationView } from "../trust/federation.ts";
@@ -198,6 +200,8 @@ export type AuthorityStatus = {
     readonly problem: string | null;
   }[];
   readonly shards: readonly { readonly shard: number; readonly revision: number; readonly leased_for_ms: number }[];
+  /** The exchange with other regions. */
+  readonly sync: SyncOverview;
 };
 
 /** One lifetime of the log and its shards. All but the last are past. */
@@ -221,7 +225,7 @@ export type EpochStatus = {
 /** What the Worker answers to a peer region: a compact JWS where the status is 200. */
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
-export interface AuthorityRpc extends SignalsRpc {
+export interface AuthorityRpc extends SignalsRpc, PeersRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;

@@ -16,6 +16,8 @@ const ADMIN_SCOPES = [
   "freeze:write",
   "epoch:write",
   "ssf:write",
+  "peers:read",
+  "clock:write",
   "reads:read",
   "lineage:read",
   "log:read",

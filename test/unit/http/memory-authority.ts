@@ -18,11 +18,11 @@ import type {
   RevokeMessage,
   SyncAnswer,
 } from "../../../src/objects/authority.ts";
-import { MemorySignals } from "./memory-signals.ts";
+import { MemoryPeers } from "./memory-peers.ts";
 import type { Signer } from "./region.ts";
 
 /** A TrustAuthority in memory: keys, PEPs, revocations and freeze as the contract has them, no storage, no leases. */
-export class MemoryAuthority extends MemorySignals implements AuthorityRpc {
+export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
   keys: readonly MaterialKey[];
   mode: AuthorityStatus["mode"] = "active";
   policy_problem: string | null = null;
@@ -92,6 +92,7 @@ export class MemoryAuthority extends MemorySignals implements AuthorityRpc {
       policy_problem: this.policy_problem,
       packs,
       shards: [],
+      sync: this.sync,
     };
   }
   async enrolment(): Promise<Enrolment> {
