@@ -54,7 +54,7 @@ export class Watch {
         found_at_ms: poison.at_ms,
         held: { ...held, jws: held.jws ?? peers.setAt(origin, held.incarnation, held.seq) },
         shown,
-        keys: keys.filter(({ kid }) => isAuthorityKey(kid)) as unknown as EquivocationProof["keys"],
+        keys: keys.filter(({ kid }) => isAuthorityKey(kid)),
         membership_version: membership?.version ?? null,
       },
     };
