@@ -29,13 +29,16 @@ export class LeaseKeeper {
   readonly #ports: LeasePorts;
   #refreshing: Promise<void> | null = null;
   #asked: Wanted = NOTHING_WANTED;
+  /** When the last poll left that was answered. */
+  #answered_ms = Number.NEGATIVE_INFINITY;
 
   constructor(ports: LeasePorts) {
     this.#ports = ports;
   }
 
+  /** By the last poll that was answered, not by what is left: the others' leases end earlier than the own. */
   isYoung(now_ms: number): boolean {
-    return now_ms < this.#ports.trust.leaseUntil - FRESHNESS.lease_ms + FRESHNESS.poll_ms;
+    return now_ms < this.#ports.trust.leaseUntil && now_ms - this.#answered_ms < FRESHNESS.poll_ms;
   }
 
   /**
@@ -73,6 +76,7 @@ export class LeaseKeeper {
         // Sees a step of the clock that came while the poll was under way.
         now();
         more = trust.takeLease(asked, answer, sent);
+        if (answer.ok) this.#answered_ms = sent.ms;
         const applied = trust.applied;
         await settled();
         trust.markEffective(applied);
