@@ -121,6 +121,12 @@ export class Revocations {
     return made.ok && this.#causeOf(made.value.revoked_seq) === reason_code;
   }
 
+  /** What this region itself says of the key; `restored` where it says nothing. */
+  ownState(key: string): EntryState {
+    const { store, pseudonyms } = this.#room;
+    return store.entry(pseudonyms.current(key), this.#region.name)?.state ?? "restored";
+  }
+
   async restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
     const found = this.#find(id);
     if (!found.ok) return found;

@@ -42,6 +42,9 @@ export type StreamRow = {
   readonly source: SourceRow;
 };
 
+/** Who entered what a stream's signals do. */
+export const actorOf = ({ id }: StreamRow): string => `ssf/${id}`;
+
 /** Requests for a verification that are remembered for one stream. */
 const PENDING = 8;
 

@@ -10,22 +10,24 @@ import type {
   SignalStreamView,
 } from "../../src/objects/signals.ts";
 import type { Region } from "../../src/region/config.ts";
-import { algorithmOf } from "../../src/ssf/keys.ts";
-import { confirmed, liveness } from "../../src/ssf/liveness.ts";
+import { confirmed } from "../../src/ssf/liveness.ts";
 import { MAX_SET_AGE_MS } from "../../src/ssf/set.ts";
 import type { Signal, SignalEffect } from "../../src/ssf/signal.ts";
 import type { SetErrorCode } from "../../src/ssf/problem.ts";
+import { severity } from "../../src/trust/levels.ts";
 import { issuerKey, parseKey } from "../../src/trust/keys.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
-import { SOURCE, type Revocations } from "./revocations.ts";
-import { SignalStore, type SourceRow, type StreamRow } from "./signal-store.ts";
+import type { Revocations } from "./revocations.ts";
+import { SignalSources } from "./signal-sources.ts";
+import { actorOf, SignalStore, type SourceRow, type StreamRow } from "./signal-store.ts";
 import { SignalVerifier } from "./signal-verifier.ts";
+import { viewOf } from "./signal-view.ts";
 import type { EventWriter } from "./writer.ts";
 
 /**
  * The region as a receiver of Shared Signals: which streams it listens to, what each SET did, and whether its sources
  * are alive. The Worker verifies signatures; here a SET is taken once, and what it lowers becomes a trust event of this
- * region in the same transaction (`signal-verifier`: the requests that prove a source alive).
+ * region in the same transaction (`signal-verifier`: the requests that prove a source alive; `signal-sources`: what follows when it is not).
  */
 const NOTHING: Received = { accepted: 0, repeated: 0, refused: 0, lowered: 0, last: null };
 const NEW_SOURCE: SourceRow = {
@@ -46,6 +48,7 @@ export class Signals {
   readonly #store: SignalStore;
   readonly #writer: EventWriter;
   readonly #revocations: Revocations;
+  readonly #sources: SignalSources;
   readonly #verifier: SignalVerifier;
   /** One at a time: two copies of one SET that arrive together are one. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -61,7 +64,8 @@ export class Signals {
     this.#store = new SignalStore(storage);
     this.#writer = writer;
     this.#revocations = revocations;
-    this.#verifier = new SignalVerifier(storage, this.#store, send, () => this.#inTurn(() => this.#settle()));
+    this.#sources = new SignalSources(this.#store, revocations);
+    this.#verifier = new SignalVerifier(storage, this.#store, send, () => this.#inTurn(() => this.#sources.settle()));
   }
 
   /** Goes on asking, and catches up with leases that ended while the object was away. */
@@ -95,7 +99,7 @@ export class Signals {
       await this.#note("registered", row, actor, () => {
         this.#store.putStream(row);
       });
-      await this.#settle();
+      await this.#sources.settle();
       await this.#verifier.arm();
       return this.read(stream.id);
     });
@@ -109,17 +113,17 @@ export class Signals {
       await this.#note("removed", row, actor, () => {
         this.#store.removeStream(id);
       });
-      return { ok: true, value: this.#describe(row) };
+      return { ok: true, value: this.#view(row) };
     });
   }
 
   read(id: string): AdminResult<SignalStreamView> {
     const row = this.#store.stream(id);
-    return row === null ? unknown(id) : { ok: true, value: this.#describe(row) };
+    return row === null ? unknown(id) : { ok: true, value: this.#view(row) };
   }
 
   list(): readonly SignalStreamView[] {
-    return this.#store.streams().map((row) => this.#describe(row));
+    return this.#store.streams().map((row) => this.#view(row));
   }
 
   source(id: string): SignalSource | null {
@@ -145,7 +149,7 @@ export class Signals {
       if (known !== null) return this.#refuse(row, "invalid_request", "the SET's jti came with another payload before");
       const answer = await this.#take(row, message);
       if (answer.ok) {
-        await this.#settle();
+        await this.#sources.settle();
         await this.#verifier.arm();
       }
       return answer;
@@ -195,31 +199,39 @@ export class Signals {
     const { issuer } = row.registration;
     const { at_ms } = message.signal;
     // An older event than one that lowered the key as far: it is known, or an administrator has dealt with it since.
-    const keys = effect.keys.filter((key) => this.#store.markOf(issuer, key, effect.level) <= at_ms);
-    const notes = keys.length === effect.keys.length ? effect.notes : [...effect.notes, "overtaken by a newer event"];
-    if (keys.length === 0) {
-      this.#record(row, message, notes);
-      return;
-    }
+    const current = effect.keys.filter((key) => this.#store.markOf(issuer, key, effect.level) <= at_ms);
+    // A signal never raises: what is lower already stays, and who said so decides when it is restored.
+    const keys = current.filter((key) => effect.level === "revoked" || this.#isAbove(key, effect.level));
+    const notes = [...effect.notes];
+    if (current.length < effect.keys.length) notes.push("overtaken by a newer event");
+    if (keys.length < current.length) notes.push("as low already");
+    const finish = (source: SourceRow): SourceRow => {
+      for (const key of current) this.#store.mark(issuer, key, effect.level, at_ms);
+      return source;
+    };
+    if (keys.length === 0) this.#record(row, message, notes, finish);
     for (const [index, key] of keys.entries()) {
-      const revoked = await this.#revocations.revoke(
+      const last = index === keys.length - 1;
+      const also = (): void => {
+        if (last) this.#write(row.id, message, notes, finish, 1);
+      };
+      const lowered = await this.#revocations.revoke(
         {
           key,
           from: effect.from,
           reason: reasonOf(row, message.signal, effect),
           actor: actorOf(row),
           wait: "accepted",
+          ...(effect.level === "revoked" ? {} : { level: effect.level }),
         },
-        {
-          reason_code: "ssf",
-          also: () => {
-            this.#store.mark(issuer, key, effect.level, at_ms);
-            if (index === keys.length - 1) this.#write(row.id, message, notes, (source) => source, 1);
-          },
-        },
+        { reason_code: "ssf", also },
       );
-      if (!revoked.ok) throw new Error(`a key of a signal is refused: ${revoked.message}`);
+      if (!lowered.ok) throw new Error(`a key of a signal is refused: ${lowered.message}`);
     }
+  }
+
+  #isAbove(key: string, level: Lowering["level"]): boolean {
+    return severity(this.#revocations.ownState(key)) < severity(level);
   }
 
   /** A SET that says nothing deny-ward is stored, and no event: trust has not changed. */
@@ -260,7 +272,7 @@ export class Signals {
   async #refuse(row: StreamRow, code: SetErrorCode, description: string): Promise<AcceptSignalAnswer> {
     const source = this.#count(row.id, "refused");
     this.#store.putSource(row.id, { ...source, failure: { t_ms: Date.now(), err: code, description } });
-    await this.#settle();
+    await this.#sources.settle();
     await this.#verifier.arm();
     return { ok: false, code: "refused", err: code, description };
   }
@@ -271,46 +283,6 @@ export class Signals {
     this.#store.putSource(id, next);
     return next;
   }
-
-  // ── sources that fall silent ────────────────────────────────────────────────────────────────────────────────────
-
-  /** Denies what depends on the issuer of a degraded source, where its registration says so; lifts it when it is live. */
-  async #settle(): Promise<void> {
-    for (const row of this.#store.streams()) {
-      const { issuer, lease_s, on_degraded } = row.registration;
-      const { state, reasons } = liveness(row.source, lease_s ?? null, Date.now());
-      const denies = state === "degraded" && on_degraded === "deny";
-      if (denies && row.source.denied_by === null) {
-        const revoked = await this.#revocations.revoke(
-          {
-            key: issuerKey(issuer),
-            from: "issue",
-            reason: `source ${row.id} is degraded: ${reasons.join(", ")}`,
-            actor: actorOf(row),
-            wait: "accepted",
-          },
-          { reason_code: SOURCE },
-        );
-        if (revoked.ok) this.#putDeniedBy(row.id, revoked.value.id);
-      } else if (!denies && row.source.denied_by !== null) {
-        await this.#lift(row, row.source.denied_by);
-      }
-    }
-  }
-
-  /** Only its own entry, and only when no other stream of the issuer is degraded. */
-  async #lift(row: StreamRow, id: string): Promise<void> {
-    this.#putDeniedBy(row.id, null);
-    if (this.#store.streams().some(({ source }) => source.denied_by === id)) return;
-    if (!this.#revocations.madeFor(id, SOURCE)) return;
-    await this.#revocations.restore(id, `source ${row.id} is live again`, actorOf(row));
-  }
-
-  #putDeniedBy(id: string, denied_by: string | null): void {
-    this.#store.putSource(id, { ...this.#store.stream(id)!.source, denied_by });
-  }
-
-  // ── ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Who may speak about which subjects is trust: registering and removing are events. */
   async #note(what: "registered" | "removed", row: StreamRow, actor: string, change: () => void): Promise<void> {
@@ -327,55 +299,19 @@ export class Signals {
     );
   }
 
+  #view(row: StreamRow): SignalStreamView {
+    return viewOf(row, this.#region.pdp, Date.now());
+  }
+
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(work);
     // The queue goes on after a failure; the failed caller has the rejection.
     this.#turn = turn.catch(() => undefined);
     return turn;
   }
-
-  #describe({ id, registration, authorization_digest, registered_at_ms, source }: StreamRow): SignalStreamView {
-    const { issuer, audience, events, subjects, critical_subject_members, verification, on_degraded } = registration;
-    const lease_s = registration.lease_s ?? null;
-    const { confirmed_sent_ms, transmitter, failure, asked_ms, problem, received, denied_by } = source;
-    return {
-      id,
-      issuer,
-      audience,
-      push_endpoint: `${this.#region.pdp}/ssf/v1/events/${id}`,
-      keys: registration.jwks.keys.map((jwk) => ({ kid: String(jwk["kid"]), alg: String(algorithmOf(jwk)) })),
-      events,
-      subjects,
-      critical_subject_members,
-      stream_id: registration.stream_id ?? null,
-      authorization: authorization_digest !== null,
-      lease_s,
-      verification:
-        verification === undefined
-          ? null
-          : {
-              endpoint: verification.endpoint,
-              every_s: verification.every_s,
-              authorization: verification.authorization !== undefined,
-            },
-      on_degraded,
-      registered_at_ms,
-      source: {
-        ...liveness(source, lease_s, Date.now()),
-        confirmed_sent_ms,
-        transmitter,
-        failure,
-        asked_ms,
-        problem,
-        received,
-        denied_by,
-      },
-    };
-  }
 }
 
 const digest = (text: string): string => base64url(nodeSha256(utf8(text)));
-const actorOf = ({ id }: StreamRow): string => `ssf/${id}`;
 const unknown = (id: string): AdminResult<never> => ({
   ok: false,
   code: "not_found",

@@ -71,6 +71,10 @@ export const startOptions = (): Option[] => [
   ),
   new Option("--witnesses <file>", "witnesses outside that must cosign, JSON (docs/operations/add-witness.md)"),
   new Option(
+    "--reach <addresses...>",
+    "where the region may call out to, beyond its witnesses: verification endpoints of Shared Signals streams",
+  ).choices(["public", "private"]),
+  new Option(
     "--retention-days <n>",
     "erase payloads that are older; their records and proofs stay (default: never)",
   ).argParser(parseRetention),
@@ -92,6 +96,7 @@ export type StartFlags = {
   readonly clean?: true;
   readonly roots?: string;
   readonly witnesses?: string;
+  readonly reach?: readonly ("public" | "private")[];
   readonly retentionDays?: string;
   readonly v8Flags?: string;
   readonly log: LogMode;

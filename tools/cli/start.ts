@@ -58,6 +58,7 @@ async function run(
     shards: flags.shards ?? null,
     pdp,
     ...(flags.witnesses === undefined ? {} : { witnesses: readWitnesses(flags.witnesses) }),
+    reach: flags.reach ?? [],
     v8_flags: (flags.v8Flags ?? "").split(/\s+/).filter((flag) => flag !== ""),
     vars: {
       ...(flags.log === "off" ? { INTERLOCK_LOG: "off" } : {}),

@@ -18,7 +18,7 @@ export type FleetOptions = {
   readonly bundle?: string;
 } & Pick<
   LaunchOptions,
-  "host" | "packs" | "open" | "shards" | "pdp" | "v8_flags" | "vars" | "network" | "witnesses" | "egress"
+  "host" | "packs" | "open" | "shards" | "pdp" | "v8_flags" | "vars" | "network" | "reach" | "witnesses" | "egress"
 >;
 
 export type FleetRegion = RunningRegion & {

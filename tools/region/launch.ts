@@ -37,6 +37,8 @@ export type LaunchOptions = {
   readonly network?: WorkerdConfig["network"];
   /** `host:port` of the HTTP forward proxy through which all that a region sends goes; plain HTTP only. */
   readonly egress?: (region: string) => string;
+  /** Where it may call out to beyond that. */
+  readonly reach?: WorkerdConfig["network"];
   /** Text of the bundled Worker. */
   readonly bundle: string;
   readonly onLine: LineSink;
@@ -90,7 +92,9 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
         port,
         objects: dir.objects,
         v8_flags: options.v8_flags,
-        network: options.network ?? networkFor(vars.INTERLOCK_WITNESSES ?? ""),
+        network: [
+          ...new Set([...(options.network ?? networkFor(vars.INTERLOCK_WITNESSES ?? "")), ...(options.reach ?? [])]),
+        ],
         ...(options.egress === undefined ? {} : { egress: options.egress(name) }),
       }),
     );

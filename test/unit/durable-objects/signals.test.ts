@@ -74,7 +74,8 @@ const open = async (): Promise<void> => {
 
 beforeEach(async () => {
   logMark = 0;
-  vi.useFakeTimers({ toFake: ["Date"], now: 1_800_000_000_000 });
+  // Timers never fire: those of a process that was killed would write to its storage.
+  vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"], now: 1_800_000_000_000 });
   // The log is not there while the process is dead.
   vi.spyOn(console, "warn").mockImplementation(() => undefined);
   storage = new FakeStorage();
@@ -121,6 +122,9 @@ const view = () => {
   return read.value;
 };
 const revoked = (key: string) => authority.revocations.any([key]);
+/** What the region says of the key: revoked, or a level. */
+const level = (key: string) => authority.revocations.ownState(key);
+const denied = (key: string) => !["restored", "trusted"].includes(level(key));
 const head = () => authority.store.head(1).seq;
 const later = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1_000);
 
@@ -188,9 +192,26 @@ describe("a SET that lowers", () => {
     await push(await risk("MEDIUM", now - 20));
     await push(await risk("LOW", now - 5));
     expect(head()).toBe(restored);
-    expect(revoked("subject:user/alice")).toBe(false);
+    expect(denied("subject:user/alice")).toBe(false);
     await push(await idp.set(REVOKED, { event_timestamp: now - 20 }));
     expect(revoked("subject:user/alice")).toBe(true);
+  });
+
+  test("falls to the level of the event, and never rises", async () => {
+    await register();
+    const risk = (current_level: string) => idp.set(RISK, { principal: "USER", current_level });
+    await push(await risk("MEDIUM"));
+    expect(level("subject:user/alice")).toBe("degraded");
+    await push(await risk("HIGH"));
+    expect(level("subject:user/alice")).toBe("quarantined");
+    const quarantined = head();
+    await push(await risk("MEDIUM"));
+    expect(view().source.received.last!.notes).toEqual(["as low already"]);
+    expect({ head: head(), level: level("subject:user/alice") }).toEqual({ head: quarantined, level: "quarantined" });
+    await push(await idp.set(REVOKED, {}));
+    await push(await risk("HIGH"));
+    expect(level("subject:user/alice")).toBe("revoked");
+    expect(view().source.received).toMatchObject({ accepted: 5, lowered: 3 });
   });
 
   test("for a compromise reaches what already rested on it", async () => {
@@ -351,14 +372,14 @@ describe("a source", () => {
 
   test("that falls silent denies its issuer where that is asked for, and the issuer is back with the source", async () => {
     await register({ ...LIVE, on_degraded: "deny" });
-    expect(revoked(`issuer:${ISSUER}`)).toBe(true);
+    expect(denied(`issuer:${ISSUER}`)).toBe(true);
     await authority.signals.alarm();
     await push(await verification(asked[0]!.state));
-    expect(revoked(`issuer:${ISSUER}`)).toBe(false);
+    expect(denied(`issuer:${ISSUER}`)).toBe(false);
     expect(view().source.denied_by).toBeNull();
     later(61);
     await authority.signals.alarm();
-    expect(revoked(`issuer:${ISSUER}`)).toBe(true);
+    expect(denied(`issuer:${ISSUER}`)).toBe(true);
     expect(view().source.denied_by).not.toBeNull();
   });
 
@@ -375,11 +396,11 @@ describe("a source", () => {
     await authority.signals.alarm();
     await push(await verification(asked[0]!.state));
     expect(view().source.state).toBe("live");
-    expect(revoked(`issuer:${ISSUER}`)).toBe(true);
+    expect(denied(`issuer:${ISSUER}`)).toBe(true);
     later(61);
     await authority.signals.alarm();
     await push(await verification(asked[1]!.state));
-    expect(revoked(`issuer:${ISSUER}`)).toBe(true);
+    expect(denied(`issuer:${ISSUER}`)).toBe(true);
   });
 
   test("of which one stream is degraded keeps the issuer denied though another is live", async () => {
@@ -390,9 +411,9 @@ describe("a source", () => {
     await push(await updated("paused", { iat: iat - 3 }));
     await push2(await updated("paused", { iat: iat - 3 }));
     await push2(await updated("enabled", { iat: iat - 2 }));
-    expect(revoked(`issuer:${ISSUER}`)).toBe(true);
+    expect(denied(`issuer:${ISSUER}`)).toBe(true);
     await push(await updated("enabled", { iat: iat - 1 }));
-    expect(revoked(`issuer:${ISSUER}`)).toBe(false);
+    expect(denied(`issuer:${ISSUER}`)).toBe(false);
   });
 
   test("is degraded by a SET that was refused, until a verification that was asked for later", async () => {
