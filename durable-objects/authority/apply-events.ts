@@ -1,6 +1,6 @@
 import type { VerifiedEvent } from "../../src/sync/events.ts";
 import { stateAfter, type TrustEvent } from "../../src/trust/events.ts";
-import { compareEntries } from "../../src/trust/merge.ts";
+import { compareEntries, type OriginEntry } from "../../src/trust/merge.ts";
 import type { PeerStore } from "./peer-store.ts";
 import type { AuthorityStore, EntryRow } from "./store.ts";
 import { eventOf } from "./sync-messages.ts";
@@ -29,15 +29,24 @@ export function applyEvents(
         store.addEvent(event, null, verified.digest, verified.jws, "peer", "came back from a peer");
         writer.adopt(event);
       } else {
-        peers.addEvent(verified);
+        peers.addEvent(verified, Date.now());
       }
       mergeEvent(store, event, own ? store.ordinal(event.incarnation, event.seq) : event.seq, next);
     }
     also();
+    const last = events.at(-1);
+    if (!own && last !== undefined) peers.forget(last, Date.now());
     return next;
   });
   if (own) writer.adopted();
   return revision;
+}
+
+/** What another origin says of one key, as its snapshot has it; the higher generation stands. */
+export function mergeEntry(store: AuthorityStore, said: OriginEntry, seq: number, revision: number): void {
+  const before = store.entry(said.key, said.origin);
+  if (before !== null && compareEntries(said, before) <= 0) return;
+  store.putEntry({ ...said, clear: before?.clear ?? null, revoked_seq: before?.revoked_seq ?? seq, revision });
 }
 
 function mergeEvent(store: AuthorityStore, event: TrustEvent, row: number, revision: number): void {

@@ -15,9 +15,13 @@ import { Epochs } from "./epochs.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { applyEvents } from "./apply-events.ts";
+import { Installs } from "./install.ts";
 import { Links } from "./links.ts";
+import { OwnSnapshot } from "./own-snapshot.ts";
 import { PeerStore } from "./peer-store.ts";
 import { Peps } from "./peps.ts";
+import { requireSecrets } from "./require-secrets.ts";
+import { SnapshotStore } from "./snapshot-store.ts";
 import { SyncMessages } from "./sync-messages.ts";
 import { RegionSync } from "./sync.ts";
 import { Revocations } from "./revocations.ts";
@@ -43,6 +47,8 @@ export class Authority {
   readonly #erased: ErasedCount;
   readonly #rewind: Rewind;
   readonly #peers: PeerStore;
+  readonly #snapshot: OwnSnapshot;
+  readonly #installs: Installs;
   readonly store: AuthorityStore;
   readonly epochs: Epochs;
   readonly keys: CertifiedKeys;
@@ -75,7 +81,9 @@ export class Authority {
     this.#standing = new Standing(region, store);
     const peers = new PeerStore(storage);
     this.#peers = peers;
-    this.sync = new RegionSync(region, store, peers, this.#standing, this.#policy.digest);
+    const snapshots = new SnapshotStore(storage);
+    requireSecrets(region, store, peers, this.#standing);
+    this.sync = new RegionSync(region, store, peers, snapshots, this.#standing, this.#policy.digest);
     this.#writer = new EventWriter(
       env,
       region,
@@ -121,7 +129,16 @@ export class Authority {
       this.shards,
       this.sync,
     );
-    const messages = new SyncMessages(region.name, signing, () => this.#standing.membership);
+    const messages = new SyncMessages(region.name, signing, () => this.#standing.membership, region.secrets);
+    this.#snapshot = new OwnSnapshot({
+      store,
+      pages: snapshots,
+      sign: (manifest) => messages.sealManifest(manifest),
+      core: () => this.sync.core,
+      state: () => this.sync.state,
+      numbering: () => this.sync.numbering,
+      feed: (input) => this.sync.feed(input),
+    });
     this.links = new Links(messages, this.sync, this.#standing, send, (jws) => this.memberships.put(jws, "peer"));
     const rows = new AdminRows(storage);
     this.watch = new Watch(region, {
@@ -130,6 +147,16 @@ export class Authority {
       writer: this.#writer,
       standing: this.#standing,
       sync: this.sync,
+    });
+    this.#installs = new Installs({
+      store,
+      peers,
+      pages: snapshots,
+      state: () => this.sync.state,
+      fetch: (from, body, page) => this.links.page(from, body, page),
+      canLookUp: (key) => messages.canLookUp(key),
+      feed: (input) => this.sync.feed(input),
+      spread: () => this.shards.spread(),
     });
     this.erasures = new Erasures(env, region, storage, store, this.#writer, this.#rewind);
     this.signals = new Signals(region, storage, this.#writer, this.revocations, send);
@@ -179,6 +206,8 @@ export class Authority {
         ),
       number: () => this.#writer.numberAll(),
       alarm: (changes) => this.watch.alarm(changes),
+      snapshot: this.#snapshot,
+      install: (effect) => this.#installs.start(effect),
     });
   }
 

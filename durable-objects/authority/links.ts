@@ -1,12 +1,15 @@
 import type { SyncAnswer } from "../../src/objects/authority.ts";
 import { isObject, parseJson, type JsonValue } from "../../src/base/json.ts";
 import type { Effect } from "../../src/sync/effects.ts";
+import type { OriginEntry } from "../../src/trust/merge.ts";
 import type { Standing } from "./standing.ts";
 import { MAX_MESSAGE_CHARS, type SyncMessages } from "./sync-messages.ts";
 import type { RegionSync, Reply } from "./sync.ts";
 
 type Pull = Extract<Effect, { type: "pull" }>;
 
+/** A page is a megabyte and not urgent. */
+const PAGE_MS = 10_000;
 const CONTENT_TYPE = "application/jose";
 
 /** Signed HTTPS between this region's authority and its peers': what leaves, and what comes (docs/sync.md). */
@@ -52,9 +55,20 @@ export class Links {
   async #head(to: string, answer: string, failed: () => void): Promise<void> {
     const message = await this.#messages.open("head", answer);
     if (message?.from !== to) return failed();
-    const { events: sets, snapshot: _, ...body } = message.body;
+    const { events: sets, snapshot: signed, ...body } = message.body;
     const events = await this.#messages.events(to, sets);
-    this.#sync.feed({ type: "head", head: { ...message, body, events, snapshot: null } });
+    const snapshot = signed === undefined ? null : await this.#messages.manifest(to, signed);
+    if (signed !== undefined && snapshot === null) return failed();
+    this.#sync.feed({ type: "head", head: { ...message, body, events, snapshot } });
+  }
+
+  /** One page of an origin's snapshot; `null` where it does not come. */
+  async page(to: string, body: Pull["body"], page: number): Promise<readonly OriginEntry[] | null> {
+    const text = await this.#messages.seal("pull", to, { ...body, page });
+    const answer = await this.#post(to, "pull", text, PAGE_MS);
+    const message = answer === null ? null : await this.#messages.open("page", answer);
+    if (message?.from !== to || message.body.nonce !== body.nonce || message.body.page !== page) return null;
+    return message.body.entries;
   }
 
   async #relay(to: string, answer: string, { nonce, origin }: Pull["body"], failed: () => void): Promise<void> {
@@ -74,7 +88,12 @@ export class Links {
       .catch(() => undefined);
   }
 
-  async #post(to: string, kind: "pull" | "push", text: string): Promise<string | null> {
+  async #post(
+    to: string,
+    kind: "pull" | "push",
+    text: string,
+    timeout_ms = this.#timeout_ms(),
+  ): Promise<string | null> {
     const endpoint = this.#endpoint(to);
     if (endpoint === null) return null;
     const response = await this.#send(`${endpoint}/sync/v1/${kind}`, {
@@ -82,7 +101,7 @@ export class Links {
       headers: { "Content-Type": CONTENT_TYPE },
       body: text,
       redirect: "manual",
-      signal: AbortSignal.timeout(this.#timeout_ms()),
+      signal: AbortSignal.timeout(timeout_ms),
     });
     const answer = await bounded(response);
     return response.status === 200 ? answer : null;
@@ -124,8 +143,13 @@ export class Links {
 
   async #answer(to: string, reply: Exclude<Reply, { kind: "refused" }>): Promise<SyncAnswer> {
     if (reply.kind === "head") {
-      const body = await this.#messages.seal("head", to, { ...reply.body, events: [...reply.events] });
+      const snapshot = reply.snapshot === null ? {} : { snapshot: reply.snapshot };
+      const body = await this.#messages.seal("head", to, { ...reply.body, events: [...reply.events], ...snapshot });
       return { status: 200, body };
+    }
+    if (reply.kind === "page") {
+      const { nonce, page, entries } = reply;
+      return { status: 200, body: await this.#messages.seal("page", to, { nonce, page, entries: [...entries] }) };
     }
     const { kind: _, events, ...body } = reply;
     return { status: 200, body: await this.#messages.seal("relay", to, { ...body, events: [...events] }) };

@@ -8,6 +8,11 @@ export const PEER_TABLES = `
   CREATE TABLE sync_peer(origin TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE unnumbered(n INTEGER PRIMARY KEY, draft TEXT NOT NULL, event INTEGER) STRICT;`;
 
+/** Longer than any back-up that may be restored: point-in-time recovery reaches back 30 days. */
+export const KEPT_MS = 35 * 86_400_000;
+export const KEPT_EVENTS = 10_000;
+const FORGET_EVERY = 1_000;
+
 /** What is kept of a write that waits, beside what its event will say. */
 type Draft = {
   readonly note: string;
@@ -19,6 +24,8 @@ type Draft = {
 /** Rows of the sync core's driver. Every method is one synchronous turn; the caller brackets several in a transaction. */
 export class PeerStore {
   readonly #sql: SqlStorage;
+  /** Per origin: where it was looked last what can go. */
+  readonly #forgot = new Map<string, number>();
 
   constructor(storage: DurableObjectStorage) {
     this.#sql = storage.sql;
@@ -41,14 +48,33 @@ export class PeerStore {
     );
   }
 
-  addEvent({ origin, incarnation, seq, digest, jws }: VerifiedEvent): void {
+  addEvent({ origin, incarnation, seq, digest, jws }: VerifiedEvent, now_ms: number): void {
     this.#sql.exec(
-      "INSERT OR IGNORE INTO peer_event(origin, incarnation, seq, digest, set_jws) VALUES (?, ?, ?, ?, ?)",
+      "INSERT OR IGNORE INTO peer_event(origin, incarnation, seq, digest, set_jws, stored_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
       origin,
       incarnation,
       seq,
       digest,
       jws,
+      now_ms,
+    );
+  }
+
+  /**
+   * Drops what nobody can need any more of the origin of `last`, now and then. Events of others are kept for the
+   * origin itself, should its storage be put back (it asks for what came after its back-up), for a region that lacks
+   * the tail of one that was removed, and as evidence of a fork: the newest `KEPT_EVENTS`, and whatever came within
+   * `KEPT_MS`. An origin that was put back further gets no number out of us and begins a new incarnation.
+   */
+  forget({ origin, incarnation, seq }: Pick<VerifiedEvent, "origin" | "incarnation" | "seq">, now_ms: number): void {
+    if (seq - (this.#forgot.get(origin) ?? 0) < FORGET_EVERY) return;
+    this.#forgot.set(origin, seq);
+    this.#sql.exec(
+      "DELETE FROM peer_event WHERE origin = ? AND stored_at_ms < ? AND (incarnation < ? OR seq <= ?)",
+      origin,
+      now_ms - KEPT_MS,
+      incarnation,
+      seq - KEPT_EVENTS,
     );
   }
 

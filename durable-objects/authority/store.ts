@@ -6,6 +6,7 @@ import type { EntryState } from "../../src/trust/levels.ts";
 import { blob, Rows } from "../rows.ts";
 import { ADMIN_TABLES } from "./admin-rows.ts";
 import { PEER_TABLES } from "./peer-store.ts";
+import { SNAPSHOT_TABLES } from "./snapshot-store.ts";
 
 /** Rows of the trust authority (docs/storage.md). */
 
@@ -45,6 +46,11 @@ const STEPS = [
   `ALTER TABLE entry ADD COLUMN until_ms INTEGER;`,
   PEER_TABLES,
   ADMIN_TABLES,
+  // An entry that its origin names otherwise now stays as a mark, so that the shards hear of it.
+  `ALTER TABLE entry ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+   CREATE INDEX entry_by_origin ON entry(origin, key);
+   ALTER TABLE peer_event ADD COLUMN stored_at_ms INTEGER NOT NULL DEFAULT 0;`,
+  SNAPSHOT_TABLES,
 ];
 
 export type EntryRow = {
@@ -61,6 +67,8 @@ export type EntryRow = {
   readonly revoked_seq: number;
   /** Trust revision of this region at which the entry changed. */
   readonly revision: number;
+  /** 1: the origin names the key otherwise now; kept until the shards have forgotten it too. */
+  readonly gone?: number;
 };
 
 export type EventRow = {
@@ -80,7 +88,10 @@ export type PepRow = {
   readonly exp_ms: number;
 };
 
-const ENTRY = 'SELECT key, clear, origin, generation, state, "from", until_ms, revoked_seq, seq AS revision FROM entry';
+const ENTRY =
+  'SELECT key, clear, origin, generation, state, "from", until_ms, revoked_seq, seq AS revision, gone FROM entry';
+/** Entries in one revision at most, where many change at once: a shard gets whole revisions. */
+export const ENTRIES_PER_REVISION = 5_000;
 
 export class AuthorityStore extends Rows {
   constructor(storage: DurableObjectStorage) {
@@ -276,7 +287,7 @@ export class AuthorityStore extends Rows {
   }
 
   entry(key: string, origin: string): EntryRow | null {
-    return this.#entries(`${ENTRY} WHERE key = ? AND origin = ?`, key, origin)[0] ?? null;
+    return this.#entries(`${ENTRY} WHERE key = ? AND origin = ? AND gone = 0`, key, origin)[0] ?? null;
   }
 
   /** Entries of all origins on any of the pseudonyms. */
@@ -288,7 +299,8 @@ export class AuthorityStore extends Rows {
     this.sql.exec(
       `INSERT INTO entry(key, clear, origin, generation, state, "from", until_ms, revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state,
-         "from" = excluded."from", until_ms = excluded.until_ms, revoked_seq = excluded.revoked_seq, seq = excluded.seq WHERE excluded.generation > entry.generation`,
+         "from" = excluded."from", until_ms = excluded.until_ms, revoked_seq = excluded.revoked_seq, seq = excluded.seq,
+         gone = 0 WHERE excluded.generation > entry.generation OR entry.gone = 1`,
       entry.key,
       entry.clear,
       entry.origin,
@@ -313,12 +325,15 @@ export class AuthorityStore extends Rows {
   rekey(secret: string, current: (clear: string) => string): void {
     if (this.meta("secret_id") === secret) return;
     this.transaction(() => {
+      // The shards begin anew under another secret.
+      this.sql.exec("DELETE FROM entry WHERE gone = 1");
       const rows = this.sql
         .exec<{ key: string; clear: string | null; origin: string }>("SELECT key, clear, origin FROM entry")
         .toArray()
         .map((row) => ({ ...row, clear: row.clear ?? (row.key.includes(":") ? row.key : null) }));
-      const revision = rows.length === 0 ? 0 : this.nextRevision();
-      for (const { key, clear, origin } of rows) {
+      let revision = this.revision();
+      for (const [i, { key, clear, origin }] of rows.entries()) {
+        if (i % ENTRIES_PER_REVISION === 0) revision = this.nextRevision();
         if (clear === null) continue;
         this.sql.exec(
           "UPDATE entry SET key = ?, clear = ?, seq = ? WHERE key = ? AND origin = ?",
@@ -329,8 +344,62 @@ export class AuthorityStore extends Rows {
           origin,
         );
       }
+      // What peers hold of this region has the old names: they need its entries anew.
+      if (this.meta("secret_id") !== null) this.setMeta("snapshot_due", secret);
       this.setMeta("secret_id", secret);
     });
+  }
+
+  /** Own or another's entries by key, for a snapshot; whoever pages through goes on behind the last key. */
+  entriesOf(origin: string, after: string, limit: number): readonly EntryRow[] {
+    return this.#entries(
+      `${ENTRY} WHERE origin = ? AND key > ? AND gone = 0 ORDER BY key LIMIT ?`,
+      origin,
+      after,
+      limit,
+    );
+  }
+
+  /** Federation secrets under which entries are named, by origin. */
+  secretsInUse(): readonly { readonly origin: string; readonly secret: string }[] {
+    return this.sql
+      .exec<{ origin: string; secret: string }>(
+        `SELECT DISTINCT origin, substr(key, 1, instr(key, '.') - 1) AS secret FROM entry WHERE gone = 0 AND instr(key, '.') > 1`,
+      )
+      .toArray();
+  }
+
+  /** Keys of an origin's entries, from that generation on, whose names are not of that secret. */
+  namedOtherwise(origin: string, secret: string, first_generation: number): readonly string[] {
+    return this.sql
+      .exec<{ key: string }>(
+        "SELECT key FROM entry WHERE origin = ? AND gone = 0 AND generation >= ? AND substr(key, 1, ?) != ?",
+        origin,
+        first_generation,
+        secret.length + 1,
+        `${secret}.`,
+      )
+      .toArray()
+      .map(({ key }) => key);
+  }
+
+  /** Marks an entry as gone: the shards hear of it with the revision. */
+  setGone(key: string, origin: string, revision: number): void {
+    this.sql.exec(
+      "UPDATE entry SET gone = 1, state = 'restored', seq = ? WHERE key = ? AND origin = ?",
+      revision,
+      key,
+      origin,
+    );
+  }
+
+  /** Drops the signed texts of own events of a chain up to `seq`; the events stay, and so do their leaves. */
+  compact(incarnation: number, seq: number): void {
+    const row = this.rowOf(incarnation, seq);
+    if (row === null) return;
+    const from = Number(this.meta("compacted") ?? "0");
+    this.sql.exec("UPDATE event SET set_jws = '' WHERE seq > ? AND seq <= ?", from, row);
+    this.setMeta("compacted", String(Math.max(from, row)));
   }
 
   /**
@@ -424,11 +493,12 @@ export class AuthorityStore extends Rows {
   }
 }
 
-export const asEntry = ({ key, origin, generation, state, from, until_ms }: EntryRow): TrustEntry => ({
+export const asEntry = ({ key, origin, generation, state, from, until_ms, gone }: EntryRow): TrustEntry => ({
   key,
   origin,
   generation,
   state,
   from,
   until_ms,
+  ...(gone === 1 ? { gone: true } : {}),
 });

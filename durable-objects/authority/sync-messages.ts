@@ -5,10 +5,11 @@ import { importEd25519, signatureHolds } from "../../src/credentials/access-toke
 import { digestOf } from "../../src/base/digest.ts";
 import type { VerifiedEvent } from "../../src/sync/events.ts";
 import type { Signed } from "../../src/sync/inputs.ts";
-import type { HeadBody, PullBody, PushBody, RelayBody } from "../../src/sync/messages.ts";
+import type { HeadBody, PageBody, PullBody, PushBody, RelayBody, SnapshotManifest } from "../../src/sync/messages.ts";
 import { readEvent } from "../../src/trust/event-read.ts";
-import type { TrustEvent } from "../../src/trust/events.ts";
+import { stateAfter, type TrustEvent } from "../../src/trust/events.ts";
 import type { Membership } from "../../src/trust/membership.ts";
+import { secretOf } from "../../src/trust/pseudonym.ts";
 import { nodeSha256, signJws, type SigningKey } from "../platform.ts";
 
 /** Loaded with the first message: its schemas would cost every start some milliseconds, and no decision needs them. */
@@ -18,6 +19,7 @@ export type Bodies = {
   readonly pull: PullBody;
   readonly head: HeadBody;
   readonly relay: RelayBody;
+  readonly page: PageBody;
   readonly push: PushBody;
 };
 
@@ -26,6 +28,9 @@ const MAX_PULL_CHARS = 65_536;
 /** A thousand events and what stands around them. */
 export const MAX_MESSAGE_CHARS = 4_194_304;
 const MESSAGE_LIMITS = { what: "message", max_chars: MAX_MESSAGE_CHARS, limits: { max_depth: 8, max_values: 20_000 } };
+/** Five thousand entries of six members each. */
+const PAGE_LIMITS = { ...MESSAGE_LIMITS, limits: { max_depth: 8, max_values: 60_000 } };
+const MANIFEST_LIMITS = { what: "snapshot", max_chars: 1 << 20, limits: { max_depth: 4, max_values: 20_000 } };
 const EVENT_LIMITS = { what: "event", max_chars: 16_384, limits: { max_depth: 8, max_values: 200 } };
 const HEADER = "alg,kid,typ";
 const EVENT_TYP = "secevent+jwt";
@@ -35,9 +40,17 @@ export class SyncMessages {
   readonly #self: string;
   readonly #signing: SigningKey;
   readonly #membership: () => Membership | null;
+  /** Ids of the federation secrets that this region holds: keys named under another cannot be looked up here. */
+  readonly #secrets: ReadonlySet<string>;
   readonly #keys = new Map<string, Promise<CryptoKey | null>>();
 
-  constructor(self: string, signing: SigningKey, membership: () => Membership | null) {
+  constructor(
+    self: string,
+    signing: SigningKey,
+    membership: () => Membership | null,
+    secrets: readonly { readonly id: string }[],
+  ) {
+    this.#secrets = new Set(secrets.map(({ id }) => id));
     this.#self = self;
     this.#signing = signing;
     this.#membership = membership;
@@ -53,7 +66,7 @@ export class SyncMessages {
    * one, so nothing but its small header is read before the signature holds.
    */
   async open<K extends keyof Bodies>(kind: K, text: string): Promise<Signed<Bodies[K]> | null> {
-    const { SYNC_TYP, headSchema, pullSchema, pushSchema, relaySchema } = await messagesRoom();
+    const { SYNC_TYP, headSchema, pageSchema, pullSchema, pushSchema, relaySchema } = await messagesRoom();
     const max_chars = kind === "pull" ? MAX_PULL_CHARS : MAX_MESSAGE_CHARS;
     if (text.length > max_chars) return null;
     const header = headerOf(text);
@@ -61,13 +74,34 @@ export class SyncMessages {
     if (header === null || header.typ !== SYNC_TYP[kind] || from === undefined || from === this.#self) return null;
     const key = await this.#key(from, header.kid);
     if (key === null || !(await signatureHolds({ text }, key))) return null;
-    const token = gate(text, { ...MESSAGE_LIMITS, max_chars });
+    const token = gate(text, { ...(kind === "page" ? PAGE_LIMITS : MESSAGE_LIMITS), max_chars });
     if (!token.ok) return null;
     const { iss, aud } = token.value.claims;
     if (iss !== from || aud !== this.#self) return null;
-    const schemas = { head: headSchema, pull: pullSchema, push: pushSchema, relay: relaySchema };
+    const schemas = { head: headSchema, page: pageSchema, pull: pullSchema, push: pushSchema, relay: relaySchema };
     const body = schemas[kind].safeParse(token.value.claims);
     return body.success ? { from, kid: header.kid, jws: text, body: body.data as Bodies[K] } : null;
+  }
+
+  async sealManifest(manifest: SnapshotManifest): Promise<string> {
+    const { SYNC_TYP } = await messagesRoom();
+    return signJws(this.#signing, SYNC_TYP.snapshot, JSON.stringify(manifest));
+  }
+
+  /** `null`: not a snapshot's manifest that `origin` signed. */
+  async manifest(origin: string, text: string): Promise<SnapshotManifest | null> {
+    const { SYNC_TYP, snapshotSchema } = await messagesRoom();
+    const token = gate(text, MANIFEST_LIMITS);
+    if (!token.ok || token.value.header["typ"] !== SYNC_TYP.snapshot) return null;
+    if ((await this.#verified(token.value, origin)) === null) return null;
+    const manifest = snapshotSchema.safeParse(token.value.claims);
+    return manifest.success && manifest.data.origin === origin ? manifest.data : null;
+  }
+
+  /** Whether this region can look up keys of that name. */
+  canLookUp(pseudonym: string): boolean {
+    const secret = secretOf(pseudonym);
+    return secret !== null && this.#secrets.has(secret);
   }
 
   /** Events as signed by `origin`; `null` where one of them is not. */
@@ -91,7 +125,7 @@ export class SyncMessages {
       digest: digestOf(read.value.text, nodeSha256),
       kid,
       jws: text,
-      supported: event !== null,
+      supported: event !== null && (stateAfter(event) === null || this.canLookUp(event.key)),
     };
   }
 

@@ -2,6 +2,7 @@ import { base64url } from "../../src/base/bytes.ts";
 import type { LeaseRequest, OriginLease } from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
 import { alarms, type AlarmChange, type Troubles } from "../../src/sync/alarm.ts";
+import { OPEN_SECRET } from "../../src/region/federation-secrets.ts";
 import { acknowledgement, type Acknowledgement, type Home, type Position } from "../../src/sync/acknowledgement.ts";
 import type { Effect, Remaining } from "../../src/sync/effects.ts";
 import type { VerifiedEvent } from "../../src/sync/events.ts";
@@ -15,10 +16,13 @@ import { timingOf, type Timing } from "../../src/sync/timing.ts";
 import type { FederationView } from "../../src/sync/view.ts";
 import { nextWake } from "../../src/sync/wake.ts";
 import type { Membership } from "../../src/trust/membership.ts";
+import type { OriginEntry } from "../../src/trust/merge.ts";
 import { keyCheck } from "../../src/trust/pseudonym.ts";
 import { randomBytes } from "../platform.ts";
 import { nodeHmac } from "../pseudonyms.ts";
+import { floorOf, type OwnSnapshot } from "./own-snapshot.ts";
 import type { PeerStore } from "./peer-store.ts";
+import type { SnapshotStore } from "./snapshot-store.ts";
 import type { Standing } from "./standing.ts";
 import type { AuthorityStore } from "./store.ts";
 import { isAuthorityKey } from "./sync-messages.ts";
@@ -35,6 +39,14 @@ export type Reply =
       readonly kind: "head";
       readonly body: Extract<Effect, { type: "answer" }>["body"];
       readonly events: readonly string[];
+      /** Signed manifest, where events alone would not do. */
+      readonly snapshot: string | null;
+    }
+  | {
+      readonly kind: "page";
+      readonly nonce: string;
+      readonly page: number;
+      readonly entries: readonly OriginEntry[];
     }
   | {
       readonly kind: "relay";
@@ -60,6 +72,10 @@ export type SyncPorts = {
   readonly number: () => void;
   /** Somebody went unheard, or is well again: said once. */
   readonly alarm: (changes: readonly AlarmChange[]) => void;
+  /** This region's own snapshot. */
+  readonly snapshot: Pick<OwnSnapshot, "look" | "manifest" | "page">;
+  /** Fetches and installs another origin's snapshot. */
+  readonly install: (effect: Extract<Effect, { type: "snapshot" }>) => void;
 };
 
 /** Drives the sync core (docs/sync.md): storage, clock, timers and messages around the pure steps. */
@@ -67,6 +83,7 @@ export class RegionSync {
   readonly #region: Region;
   readonly #store: AuthorityStore;
   readonly #peers: PeerStore;
+  readonly #snapshots: SnapshotStore;
   readonly #standing: Standing;
   #ports!: SyncPorts;
   #core!: Core;
@@ -77,7 +94,15 @@ export class RegionSync {
   #granted: Remaining | null = null;
   #troubles: Troubles = {};
 
-  constructor(region: Region, store: AuthorityStore, peers: PeerStore, standing: Standing, policy: string) {
+  constructor(
+    region: Region,
+    store: AuthorityStore,
+    peers: PeerStore,
+    snapshots: SnapshotStore,
+    standing: Standing,
+    policy: string,
+  ) {
+    this.#snapshots = snapshots;
     this.#region = region;
     this.#store = store;
     this.#peers = peers;
@@ -96,13 +121,17 @@ export class RegionSync {
 
   #restart(): void {
     const { membership } = this.#standing;
-    const [secret] = this.#region.secrets;
+    const [secret, ...others] = this.#region.secrets;
     this.#core = {
       self: this.#region.name,
       timing: timingOf(membership?.delta_ms ?? DEFAULT_DELTA_MS),
       page: PAGE,
       ask: "one",
       secret: { id: secret.id, check: keyCheck(secret, nodeHmac) },
+      // The open one is anybody's: no head under it counts.
+      also: others
+        .filter(({ id }) => id !== OPEN_SECRET.id)
+        .map((other) => ({ id: other.id, check: keyCheck(other, nodeHmac) })),
       held: (origin, incarnation, seq) =>
         origin === this.#region.name
           ? this.#store.digestAt(incarnation, seq)
@@ -125,7 +154,13 @@ export class RegionSync {
   #ownRecord(): OwnRecord {
     const { incarnation } = this.#standing;
     const { seq, digest } = this.#store.head(incarnation);
-    return { mark: { incarnation, seq, hash: digest }, floor: 0, halted: this.#store.meta("sync_halted") || null };
+    const offered = this.#snapshots.offered()?.manifest;
+    const offers =
+      offered?.incarnation === incarnation && offered.secret_id === this.#region.secrets[0].id
+        ? { seq: offered.seq, secret_id: offered.secret_id }
+        : null;
+    const floor = floorOf(this.#store, incarnation);
+    return { mark: { incarnation, seq, hash: digest }, floor, offers, halted: this.#store.meta("sync_halted") || null };
   }
 
   /** How long an answer of a peer is waited for. */
@@ -140,6 +175,10 @@ export class RegionSync {
 
   get timing(): Timing {
     return this.#core.timing;
+  }
+
+  get core(): Core {
+    return this.#core;
   }
 
   get state(): SyncState {
@@ -168,6 +207,8 @@ export class RegionSync {
     }
     this.#arm();
     this.#watch();
+    // Own events may make a snapshot due, and what a peer confirms may let them go.
+    if (input.type !== "tick" && input.type !== "shard_asks") this.#ports.snapshot.look();
     for (const look of this.#waiters) look();
   }
 
@@ -209,15 +250,21 @@ export class RegionSync {
       case "save_clock":
         return store.setMeta("sync_clock", String(effect.high_ms));
       case "answer": {
-        const events = store.sets(effect.body.incarnation, effect.body.from_seq, effect.limit);
-        this.#reply = { kind: "head", body: effect.body, events };
+        const { body, limit } = effect;
+        const snapshot = effect.snapshot ? this.#ports.snapshot.manifest() : null;
+        if (effect.snapshot && snapshot === null) {
+          this.#reply = { kind: "refused", code: "no_snapshot" };
+          return;
+        }
+        const events = effect.snapshot ? [] : store.sets(body.incarnation, body.from_seq, limit);
+        this.#reply = { kind: "head", body, events, snapshot };
         return;
       }
       case "answer_relay":
         this.#reply = this.#relay(effect);
         return;
       case "answer_page":
-        this.#reply = { kind: "refused", code: "no_snapshot" };
+        this.#reply = this.#page(effect);
         return;
       case "refuse":
         this.#reply = { kind: "refused", code: effect.code };
@@ -236,9 +283,13 @@ export class RegionSync {
       case "ready":
         return this.#ports.number();
       case "snapshot":
-        // Nothing is compacted away yet, so no origin offers one.
-        return;
+        return this.#ports.install(effect);
     }
+  }
+
+  #page({ nonce, page }: Extract<Effect, { type: "answer_page" }>): Reply {
+    const entries = this.#ports.snapshot.page(page);
+    return entries === null ? { kind: "refused", code: "no_snapshot" } : { kind: "page", nonce, page, entries };
   }
 
   #relay({ origin, nonce, from_seq, limit }: Extract<Effect, { type: "answer_relay" }>): Reply {

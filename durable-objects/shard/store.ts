@@ -325,6 +325,10 @@ export class ShardStore extends Rows {
 
   /** Keeps the entry of the higher generation: the merge is a join, whatever the order of arrival. */
   mergeEntry(entry: TrustEntry): void {
+    if (entry.gone === true) {
+      this.sql.exec("DELETE FROM trust_entry WHERE key = ? AND origin = ?", entry.key, entry.origin);
+      return;
+    }
     this.sql.exec(
       `INSERT INTO trust_entry(key, origin, generation, state, "from", until_ms) VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state, "from" = excluded."from",

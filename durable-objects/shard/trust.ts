@@ -259,7 +259,8 @@ export class ShardTrust {
    */
   #contradicts(entries: readonly TrustEntry[]): boolean {
     return entries.some(
-      ({ key, origin, generation, state, from }) =>
+      ({ key, origin, generation, state, from, gone }) =>
+        gone !== true &&
         this.#index.has(this.#pseudonyms.tokenOf(key)) &&
         this.#store
           .entriesOf(key)

@@ -3,7 +3,7 @@ import { settle, settling } from "./effective.ts";
 import type { Mark } from "./mark.ts";
 import type { SyncState } from "./state.ts";
 import { extendLease } from "./take-head.ts";
-import { withPeer, type Turn } from "./turn.ts";
+import { backoff, count, fraction, withPeer, type Turn } from "./turn.ts";
 
 /** What was staged is durable: mark, entries and lease change in this one step. */
 export function committed(turn: Turn, state: SyncState, origin: string, mark: Mark, revision: number): SyncState {
@@ -23,12 +23,24 @@ export function committed(turn: Turn, state: SyncState, origin: string, mark: Ma
 export function installed(turn: Turn, state: SyncState, origin: string, mark: Mark, revision: number): SyncState {
   const peer = state.peers[origin];
   if (peer?.installing?.mark.seq !== mark.seq) return state;
+  const { record } = peer.installing;
   const next = withPeer(state, origin, {
-    ...applied(state, origin, mark, peer.record.kid, revision),
+    ...applied(state, origin, record.mark, record.kid, revision),
+    record,
     installing: null,
     next_poll_ms: turn.now_ms,
   });
   return settle({ ...next, revision }, turn.now_ms);
+}
+
+/** It is offered again with a later poll, perhaps a newer one. */
+export function installFailed(turn: Turn, state: SyncState, origin: string, mark: Mark): SyncState {
+  const peer = state.peers[origin];
+  if (peer?.installing?.mark.seq !== mark.seq) return state;
+  const { poll_ms, backoff_ms } = turn.core.timing;
+  const failures = peer.failures + 1;
+  const next_poll_ms = turn.now_ms + backoff(failures, poll_ms, backoff_ms, fraction(turn.entropy, origin));
+  return count(withPeer(state, origin, { installing: null, failures, next_poll_ms }), "failed");
 }
 
 function applied(state: SyncState, origin: string, mark: Mark, kid: string | null, revision: number) {

@@ -53,6 +53,8 @@ export type Input =
   | { readonly type: "bad_signature" }
   /** Own events up to `seq` are compacted away behind a snapshot. */
   | { readonly type: "compacted"; readonly seq: number }
+  /** A snapshot of the own chain is signed and stored. */
+  | { readonly type: "offers"; readonly seq: number; readonly secret_id: string }
   /**
    * A shard asks for a lease and reports its effective revision; or confirms one after a push. `more`: the answer will
    * not bring it up to the current revision, so it grants nothing.
@@ -61,5 +63,7 @@ export type Input =
   | { readonly type: "shard_confirms"; readonly shard: string; readonly effective: number }
   /** The pages of a snapshot are all stored and verified; the entries were replaced by them in one transaction. */
   | { readonly type: "installed"; readonly origin: string; readonly mark: Mark; readonly revision: number }
+  /** A page could not be had, or was not what the origin signed for. */
+  | { readonly type: "install_failed"; readonly origin: string; readonly mark: Mark }
   /** An operator: the clock was ahead and is right now. */
   | { readonly type: "reset_clock" };

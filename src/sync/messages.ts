@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { TRUST_LEVELS } from "../trust/levels.ts";
 
 /**
  * Messages between regions: the payloads of compact JWS, one `typ` each, so that none can be shown as another. All are
@@ -9,6 +10,7 @@ export const SYNC_TYP = {
   head: "interlock-sync-head+jws",
   relay: "interlock-sync-relay+jws",
   push: "interlock-sync-push+jws",
+  page: "interlock-sync-page+jws",
   snapshot: "interlock-sync-snapshot+jws",
 } as const;
 
@@ -31,6 +33,12 @@ const compactJws = z
   .max(16_384)
   .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/);
 
+/** A manifest names every page of a snapshot. */
+const manifestJws = z
+  .string()
+  .max(1 << 20)
+  .regex(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/);
+
 const mark = z.strictObject({ incarnation, seq, hash: digest.nullable() });
 const seen = z.record(region, mark);
 const envelope = { v: z.literal(1), iss: region, aud: region };
@@ -50,6 +58,8 @@ export const pullSchema = z.strictObject({
   origin: region.optional(),
   /** A page of the origin's snapshot instead of events. */
   page: z.int().min(0).optional(),
+  /** Id of the federation secret under which the asker holds the origin's entries; `null`: it holds none yet. */
+  named: z.string().min(1).max(64).nullable().optional(),
 });
 
 /** The answer to a pull: the origin's head, and events up to it. */
@@ -71,7 +81,7 @@ export const headSchema = z.strictObject({
   seen,
   asof_ms: z.int().min(0),
   /** Events below are compacted away: take the snapshot first. Signed by itself. */
-  snapshot: compactJws.optional(),
+  snapshot: manifestJws.optional(),
 });
 
 /** The answer to a pull for another origin's events. */
@@ -82,6 +92,25 @@ export const relaySchema = z.strictObject({
   from_seq: z.int().min(1),
   events: z.array(compactJws).max(MAX_EVENTS),
   more: z.boolean(),
+});
+
+/** The answer to a pull for a page: entries by key. What they are worth the manifest says, which names their digest. */
+export const pageSchema = z.strictObject({
+  ...envelope,
+  nonce,
+  page: z.int().min(0),
+  entries: z
+    .array(
+      z.strictObject({
+        key: z.string().min(1).max(128),
+        origin: region,
+        generation: z.int().min(1),
+        state: z.enum([...TRUST_LEVELS, "restored"]),
+        from: z.enum(["issue", "beginning"]),
+        until_ms: z.int().min(0).nullable(),
+      }),
+    )
+    .max(MAX_PAGE_ENTRIES),
 });
 
 /** `POST /sync/v1/push`: for speed only; the answer is 202 and confirms nothing. */
@@ -95,12 +124,13 @@ export const snapshotSchema = z.strictObject({
   seq,
   head_hash: digest.nullable(),
   secret_id: z.string().min(1).max(64),
-  pages: z.array(digest).max(100_000),
+  pages: z.array(digest).max(10_000),
   count: z.int().min(0),
 });
 
 export type PullBody = z.infer<typeof pullSchema>;
 export type HeadBody = z.infer<typeof headSchema>;
 export type RelayBody = z.infer<typeof relaySchema>;
+export type PageBody = z.infer<typeof pageSchema>;
 export type PushBody = z.infer<typeof pushSchema>;
 export type SnapshotManifest = z.infer<typeof snapshotSchema>;

@@ -22,6 +22,7 @@ export function poll(turn: Turn, state: SyncState, origin: string): SyncState {
     have: peer.effective,
     applied: mark,
     seen: seenBy(state),
+    named: peer.record.secret ?? null,
   };
   effects.push({ type: "pull", to: origin, body });
   return withPeer(state, origin, {

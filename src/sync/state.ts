@@ -20,6 +20,8 @@ export type OwnRecord = {
   readonly mark: Mark;
   /** Own events up to this seq are compacted away; a snapshot that reaches at least so far stands for them. */
   readonly floor: number;
+  /** The snapshot that is ready for whoever asks from below `floor` or has the entries under another secret. */
+  readonly offers?: { readonly seq: number; readonly secret_id: string } | null;
   /** Why nothing is numbered and nothing granted any more: a peer holds another history of this region. */
   readonly halted: string | null;
 };
@@ -30,6 +32,8 @@ export type PeerRecord = {
   /** The key that signed it. */
   readonly kid: string | null;
   readonly poison: Poison | null;
+  /** Federation secret under which this origin's entries are named here; `null`: nothing of it is held yet. */
+  readonly secret?: string | null;
 };
 
 /** An origin that signed two histories. Only a membership with a higher incarnation clears it. */
@@ -61,6 +65,8 @@ export type Core = {
   readonly ask: "one" | "all";
   /** The federation secret in force: its id, and `HMAC(secret, "interlock-key-check")`, base64url. */
   readonly secret: { readonly id: string; readonly check: string };
+  /** Other secrets that this region holds: what is named under them can be looked up here too. */
+  readonly also?: readonly { readonly id: string; readonly check: string }[];
   /** Digest of the stored event of that origin (this region's own too); `null` where none is stored (any more). */
   readonly held: (origin: string, incarnation: number, seq: number) => string | null;
 };
@@ -126,14 +132,14 @@ export type Peer = {
   readonly claim: { readonly seq: number; readonly jws: string } | null;
   /** Seq of an event of an unknown kind. */
   readonly unsupported: number | null;
-  /** The peer's secret or its key check is another one. */
+  /** The peer writes under a secret that this region does not hold. */
   readonly secret_differs: boolean;
   /** Peers whose last signed word about this origin is another history than ours. */
   readonly contradicted_by: readonly string[];
   /** It claimed own events of this region and could not show them: until the next start its word on them is not heard. */
   readonly unfounded: boolean;
   /** A snapshot under way into storage; no poll until it is there or given up. */
-  readonly installing: { readonly mark: Mark; readonly since_ms: number } | null;
+  readonly installing: { readonly mark: Mark; readonly record: PeerRecord; readonly since_ms: number } | null;
   /** Applied marks that are not yet effective in every shard, oldest first, with the revision that holds them. */
   readonly settling: readonly { readonly mark: Mark; readonly revision: number }[];
   /** Effective here: what pulls report as `have`. */

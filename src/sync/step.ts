@@ -1,5 +1,5 @@
 import { observe, resetClock } from "./clock.ts";
-import { committed, installed } from "./committed.ts";
+import { committed, installed, installFailed } from "./committed.ts";
 import type { Effect } from "./effects.ts";
 import { grantShard, shardConfirms } from "./effective.ts";
 import type { At, Input } from "./inputs.ts";
@@ -37,6 +37,8 @@ function take(turn: Turn, state: SyncState, input: Input): SyncState {
       return tick(turn, committed(turn, state, input.origin, input.mark, input.revision));
     case "installed":
       return tick(turn, installed(turn, state, input.origin, input.mark, input.revision));
+    case "install_failed":
+      return installFailed(turn, state, input.origin, input.mark);
     case "membership":
       return tick(turn, takeMembership(turn, state, input.view));
     case "policy":
@@ -57,6 +59,8 @@ function take(turn: Turn, state: SyncState, input: Input): SyncState {
       return { ...state, unnumbered: input.count };
     case "compacted":
       return { ...state, own: { ...state.own, floor: Math.max(state.own.floor, input.seq) } };
+    case "offers":
+      return { ...state, own: { ...state.own, offers: { seq: input.seq, secret_id: input.secret_id } } };
     case "shard_asks":
       return grantShard(turn, shardConfirms(state, input.shard, input.effective, turn.now_ms), input.shard, input.more);
     case "shard_confirms":

@@ -5,9 +5,9 @@ import { considerWord } from "./seen.ts";
 import { serves, speaksFor } from "./view.ts";
 import { failed } from "./poll.ts";
 import { noteMembership, suspectNewer } from "./newer.ts";
-import type { Pending, SyncState } from "./state.ts";
+import type { Core, Pending, SyncState } from "./state.ts";
 import { noteGap, takeExtension } from "./take-push.ts";
-import { count, withPeer, type Turn } from "./turn.ts";
+import { agrees, count, withPeer, type Turn } from "./turn.ts";
 
 /** The answer to a poll: the only thing that makes an origin fresh. */
 export function takeHead(turn: Turn, state: SyncState, head: SignedHead): SyncState {
@@ -26,7 +26,7 @@ export function takeHead(turn: Turn, state: SyncState, head: SignedHead): SyncSt
     pending: null,
     failures: 0,
     reported: Math.max(peer.reported, pending.have.seq),
-    secret_differs: body.secret_id !== turn.core.secret.id || body.key_check !== turn.core.secret.check,
+    secret_differs: !understands(turn.core, body.secret_id, body.key_check),
   });
   next = noteMembership(turn, next, from, body.membership);
   next = considerWord(turn, next, from, body.seen);
@@ -50,6 +50,10 @@ function takeChain(turn: Turn, state: SyncState, head: SignedHead, pending: Pend
   }
   if (peer.secret_differs) return withPeer(state, from, { fresh_until_ms: 0 });
   if (head.snapshot !== null) return takeManifest(turn, state, head);
+  // What is held of it was named under a secret that is gone: nothing of it can be found until it comes anew.
+  if (peer.record.secret !== undefined && peer.record.secret !== null && !holds(turn.core, peer.record.secret)) {
+    return withPeer(state, from, { fresh_until_ms: 0 });
+  }
   if (body.from_seq !== pending.applied.seq + 1) return count(state, "malformed");
   // A push is on its way into storage: ask again when it is there.
   if (peer.staged !== null) return withPeer(state, from, { next_poll_ms: turn.now_ms });
@@ -71,8 +75,20 @@ function takeChain(turn: Turn, state: SyncState, head: SignedHead, pending: Pend
     return poison(turn, next, from, "fork", { ...shown, jws: own?.jws ?? null }, shown);
   }
   const fresh_until_ms = pending.sent_ms + turn.core.timing.lease_ms;
-  const next = takeExtension(turn, state, from, extension, fresh_until_ms);
+  const next = takeExtension(turn, nameAfter(turn, state, head), from, extension, fresh_until_ms);
   return extension.accepted.length > 0 ? next : extendLease(next, from, fresh_until_ms);
+}
+
+/**
+ * Who followed a chain from its first event has its entries under the names in the events. A chain that is not the
+ * origin's first leaves out what the earlier ones said: only a snapshot has that.
+ */
+function nameAfter(turn: Turn, state: SyncState, { from, body }: SignedHead): SyncState {
+  const { record } = state.peers[from]!;
+  if ((record.secret ?? null) !== null || body.incarnation !== 1) return state;
+  const named = { ...record, secret: body.secret_id };
+  turn.effects.push({ type: "save_peer", origin: from, record: named });
+  return withPeer(state, from, { record: named });
 }
 
 /** Two polls may be answered out of order: a lease never shrinks by an answer that is good but older. */
@@ -87,21 +103,36 @@ function hashAt(turn: Turn, origin: string, extension: Extension, incarnation: n
   return own?.digest ?? turn.core.held(origin, incarnation, seq);
 }
 
-/** What is asked for is compacted away at the origin: its whole state first, then events again. */
+/**
+ * What is asked for is compacted away at the origin, or its entries have other names now: its whole state first, then
+ * events again.
+ */
 function takeManifest(turn: Turn, state: SyncState, head: SignedHead): SyncState {
   const { from, body } = head;
   const manifest = head.snapshot!;
   const peer = state.peers[from]!;
+  const { record } = peer;
+  const secret = manifest.secret_id;
+  const mark = { incarnation: manifest.incarnation, seq: manifest.seq, hash: manifest.head_hash };
+  const ahead = manifest.seq > record.mark.seq;
   const sound =
     manifest.origin === from &&
     manifest.incarnation === body.incarnation &&
-    manifest.secret_id === turn.core.secret.id &&
-    manifest.seq > peer.record.mark.seq &&
+    holds(turn.core, secret) &&
+    (ahead || (secret !== (record.secret ?? null) && agrees(turn.core, from, mark))) &&
     manifest.seq <= body.seq &&
     (manifest.seq < body.seq || manifest.head_hash === body.hash);
   if (!sound || peer.staged !== null) return count(state, "malformed");
-  const mark = { incarnation: manifest.incarnation, seq: manifest.seq, hash: manifest.head_hash };
-  turn.effects.push({ type: "snapshot", from, manifest, record: { ...peer.record, mark } });
-  const next = noteGap(turn, state, from, body.seq, head.jws);
-  return withPeer(next, from, { installing: { mark, since_ms: turn.now_ms } });
+  // The signer of the head vouches for what the manifest stands for.
+  const after = ahead ? { ...record, mark, kid: head.kid, secret } : { ...record, secret };
+  turn.effects.push({ type: "snapshot", from, manifest, record: after });
+  const next = body.seq > record.mark.seq ? noteGap(turn, state, from, body.seq, head.jws) : state;
+  return withPeer(next, from, { installing: { mark, record: after, since_ms: turn.now_ms } });
 }
+
+const holds = ({ secret, also = [] }: Core, id: string): boolean =>
+  secret.id === id || also.some((other) => other.id === id);
+
+/** Whether keys that are named under that secret can be looked up here. */
+const understands = ({ secret, also = [] }: Core, id: string, check: string): boolean =>
+  [secret, ...also].some((held) => held.id === id && held.check === check);

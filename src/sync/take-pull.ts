@@ -46,7 +46,7 @@ export function takePull(turn: Turn, state: SyncState, pull: Signed<PullFields>)
   const { own } = next;
   const known = body.applied.incarnation === own.mark.incarnation ? body.applied.seq : 0;
   const ready = isReady(turn, next);
-  const snapshot = known < own.floor;
+  const snapshot = known < own.floor || isNamedOtherwise(next, body);
   const more = own.mark.seq >= known + 1 + core.page;
   const confirms = ready && body.have.incarnation === own.mark.incarnation && body.have.seq <= own.mark.seq;
   if (confirms && agrees(core, core.self, body.have)) {
@@ -63,6 +63,11 @@ export function takePull(turn: Turn, state: SyncState, pull: Signed<PullFields>)
     snapshot,
   });
   return caughtUp(next, from);
+}
+
+/** Whether the asker holds this region's entries under names that they do not have any more, or holds none at all. */
+function isNamedOtherwise({ own }: SyncState, { named }: PullFields): boolean {
+  return own.offers !== undefined && own.offers !== null && named !== undefined && named !== own.offers.secret_id;
 }
 
 /** Whether this region may say that its chain is whole. One that is joining serves nobody. */

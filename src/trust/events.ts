@@ -59,4 +59,6 @@ export type TrustEntry = {
   readonly state: EntryState;
   readonly from: "issue" | "beginning";
   readonly until_ms: number | null;
+  /** The origin names this key otherwise now: the entry goes, whatever its generation. */
+  readonly gone?: true;
 };

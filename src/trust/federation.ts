@@ -59,7 +59,10 @@ export class Federation {
 
   /** Whether an entry of `origin` about the key counts here: its own, its home's, or that of one that may. */
   binds(origin: string, key: string): boolean {
-    if (origin === this.view.self || this.homes(key).includes(origin)) return true;
+    if (origin === this.view.self) return true;
+    // What everybody is home of, everybody may revoke; and what a region that was removed since revoked, stays.
+    const homes = this.homes(key);
+    if (homes === this.all || homes.includes(origin)) return true;
     const kinds = Object.hasOwn(this.view.may_revoke, origin) ? this.view.may_revoke[origin]! : [];
     return kinds.includes("*") || kinds.includes(key.slice(0, key.indexOf(":")));
   }
