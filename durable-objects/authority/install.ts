@@ -44,21 +44,20 @@ export class Installs {
   }
 
   start(snapshot: Snapshot): void {
+    this.#running.set(snapshot.from, snapshot);
+    void this.#run(snapshot);
+  }
+
+  async #run(snapshot: Snapshot): Promise<void> {
     const { from, manifest } = snapshot;
-    this.#running.set(from, snapshot);
+    const problem = await this.#install(snapshot).catch((cause: unknown) => String(cause));
+    if (this.#running.get(from) !== snapshot) return;
+    this.#running.delete(from);
+    this.#room.pages.unstage(from);
+    if (problem === null) return;
+    console.warn(JSON.stringify({ level: "warn", event: "snapshot_not_installed", origin: from, message: problem }));
     const mark = { incarnation: manifest.incarnation, seq: manifest.seq, hash: manifest.head_hash };
-    void this.#install(snapshot)
-      .catch((cause: unknown) => String(cause))
-      .then((problem) => {
-        if (this.#running.get(from) !== snapshot) return;
-        this.#running.delete(from);
-        this.#room.pages.unstage(from);
-        if (problem === null) return;
-        console.warn(
-          JSON.stringify({ level: "warn", event: "snapshot_not_installed", origin: from, message: problem }),
-        );
-        this.#room.feed({ type: "install_failed", origin: from, mark });
-      });
+    this.#room.feed({ type: "install_failed", origin: from, mark });
   }
 
   /** What went wrong, or `null`. */
