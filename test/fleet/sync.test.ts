@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
   allowsAfter,
+  asking,
   askFor,
   becomes,
   clientOf,
   DELTA_MS,
   flickers,
   LEASE_MS,
+  MARK,
   revoke,
   startFederation,
   subjectOf,
@@ -14,6 +16,8 @@ import {
   Watch,
   type Federation,
 } from "../support/federation.ts";
+import { listedInDocs, textsIn, unlisted } from "../support/border.ts";
+import { claimsOf, post } from "../support/http.ts";
 import { until } from "../support/log.ts";
 
 /**
@@ -58,7 +62,7 @@ describe("a revocation in us", () => {
       expect(flickers(answers, "revoked")).toEqual([]);
     }
     // Only the region that revoked can give it back.
-    await clientOf(fed.us).restore(view.id, "a test");
+    await clientOf(fed.us).restore(view.id, MARK);
     for (const region of fed.all) await becomes(region, [id, resource], "allow");
   });
 
@@ -156,7 +160,8 @@ describe("eu and us cut off from each other", () => {
     // Nobody has told us yet that none of its events is missing.
     const { view, answered_ms } = await revoke(us, subjectOf(id), "local");
     expect(view.id).toMatch(/^us\.waiting\.[0-9]+$/);
-    expect(view.status).toMatchObject({ us: "confirmed", eu: "unconfirmed" });
+    expect(view.status).not.toMatchObject({ us: "unconfirmed" });
+    expect([view.status["eu"], view.status["ap"]]).not.toContain("confirmed");
     expect(DENIED).toContain(await askFor(us, id, "us-r5"));
     links.heal();
     const done = await until(async () => {
@@ -205,5 +210,47 @@ describe("us is dead and ap was started again", () => {
     await us.restart();
     await becomes(us, ["ap-jon", "us-r6"], "revoked");
     await becomes(eu, ["us-kim", "eu-r6"], "allow");
+  });
+});
+
+describe("of all that left a region meanwhile", () => {
+  test("nothing names anybody, and all of it is listed in docs/sync.md", async () => {
+    const { links, eu, us } = fed;
+    // What is not of sync: a run, an idempotency key, a trace.
+    const question = asking("us-lea", "eu-r7");
+    const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: question.subject, members: [] });
+    const { run } = JSON.parse(await opened.text()) as { run: string };
+    const answer = await post(
+      `${eu.url}/access/v1/evaluation`,
+      eu.pep,
+      { ...question, context: { note: MARK, interlock: { run, idempotency_key: MARK } } },
+      { traceparent: "00-4c19f2e74c19f2e74c19f2e74c19f2e7-4c19f2e74c19f2e7-01" },
+    );
+    const id = answer.headers.get("interlock-decision-id")!;
+    await revoke(us, subjectOf("us-lea"), "barrier");
+
+    const names = [MARK, "4c19f2e7", "local-admin", run, id, "eu.1.s0", "shard/", "record", "user/", "archived"];
+    for (const region of fed.all) names.push(claimsOf(region.pep)["sub"] as string);
+    const listed = listedInDocs();
+    const crossed = new Set<string>();
+    const problems = new Set<string>();
+    for (const crossing of links.crossings) {
+      const texts = textsIn(crossing).join("\n");
+      for (const name of names) if (texts.includes(name)) problems.add(`${name} in ${texts.slice(0, 200)}`);
+      for (const beyond of unlisted(crossing, listed)) problems.add(beyond);
+      if (/traceparent|authorization/i.test(texts)) problems.add("a header that tells of a caller");
+      crossed.add(crossing.head.split("\n")[0]!);
+    }
+    expect([...problems]).toEqual([]);
+    expect([...crossed]).toEqual(
+      expect.arrayContaining(["POST /sync/v1/pull", "POST /sync/v1/push", "POST /witness/v1/add-checkpoint"]),
+    );
+    // It looks into messages and the events in them.
+    const pushed = links.crossings.findLast(({ head }) => head.startsWith("POST /sync/v1/push"))!;
+    expect(textsIn(pushed).join("\n")).toContain("urn:interlock:trust:revoke");
+    const without = new Map([...listed, ["event", new Set(["v"])]]);
+    expect(unlisted(pushed, without)).toContain("event: reason_code");
+    const odd = { ...pushed, body: Buffer.from(JSON.stringify({ subject: MARK })) };
+    expect(unlisted(odd, listed)).toEqual(["a request that is no signed message"]);
   });
 });

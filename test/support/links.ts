@@ -34,6 +34,8 @@ export class Links {
   readonly #regions = new Map<string, string>();
   readonly #cuts = new Map<string, Cut>();
   readonly #delays = new Map<string, number>();
+  /** What arrives instead of a body that was let through; for whoever sits on the wire. */
+  rewrite: ((what: Omit<Crossing, "t_ms" | "crossed">) => Buffer) | null = null;
   /** Connections of which nothing will come. */
   readonly #swallowed = new Set<Socket>();
 
@@ -77,6 +79,7 @@ export class Links {
   heal(): void {
     this.#cuts.clear();
     this.#delays.clear();
+    this.rewrite = null;
     // What a cut swallowed is lost.
     for (const socket of this.#swallowed) socket.destroy();
     this.#swallowed.clear();
@@ -94,25 +97,28 @@ export class Links {
     const to = this.#regions.get(url.host) ?? url.host;
     const body = await collect(request);
     const head = `${request.method} ${url.pathname}${url.search}\n${request.rawHeaders.join("\n")}`;
-    if (!(await this.#carry({ from, to, kind: "request", head, body }, response))) return;
-    const answer = await ask(url, request, body);
+    const arrived = await this.#carry({ from, to, kind: "request", head, body }, response);
+    if (arrived === null) return;
+    const answer = await ask(url, request, arrived);
     const told = await collect(answer);
     const line = `${answer.statusCode}\n${answer.rawHeaders.join("\n")}`;
-    if (!(await this.#carry({ from: to, to: from, kind: "answer", head: line, body: told }, response))) return;
-    response.writeHead(answer.statusCode!, answer.headers).end(told);
+    const back = await this.#carry({ from: to, to: from, kind: "answer", head: line, body: told }, response);
+    if (back === null) return;
+    const { "content-length": _, "transfer-encoding": __, ...headers } = answer.headers;
+    response.writeHead(answer.statusCode!, headers).end(back);
   }
 
-  /** Keeps what left, and says whether it arrives. */
-  async #carry(what: Omit<Crossing, "t_ms" | "crossed">, response: ServerResponse): Promise<boolean> {
+  /** Keeps what left; what of it arrives, or `null`. */
+  async #carry(what: Omit<Crossing, "t_ms" | "crossed">, response: ServerResponse): Promise<Buffer | null> {
     const wire = `${what.from} ${what.to}`;
     const how = this.#cuts.get(wire);
     this.crossings.push({ ...what, t_ms: Date.now(), crossed: how === undefined });
     if (how === "refused") response.destroy();
     if (how === "silent" && response.socket !== null) this.#swallowed.add(response.socket);
-    if (how !== undefined) return false;
+    if (how !== undefined) return null;
     const late = this.#delays.get(wire) ?? 0;
     if (late > 0) await sleep(late);
-    return true;
+    return this.rewrite === null ? what.body : this.rewrite(what);
   }
 }
 
