@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { sha256 } from "../../src/base/digest.ts";
 import { ROUTES } from "../../src/http/routes.ts";
 import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
+import { decodeConsistency, encodeConsistency, type ConsistencyToken } from "../../src/trust/consistency.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { jwksOf } from "../support/acknowledged.ts";
 import { bearer, evaluate, post, READ } from "../support/http.ts";
@@ -11,7 +12,7 @@ import { evidenceOf } from "../support/load.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
 import { storedRecords } from "../support/stored.ts";
 
-/** G8, as far as regions stand beside each other today: what one holds is nothing to the other. */
+/** G8: what one region holds is nothing to the other, but for the events of its trust state. */
 const MARK = "citizen-7f3a9c";
 const asMark = { ...READ, subject: { type: "user", id: MARK } };
 
@@ -77,12 +78,24 @@ test("a step in another region's run is denied, in a batch too, and leaves no re
   expect(Number(after.split(".s0.")[1]) - Number(before.split(".s0.")[1])).toBe(1);
 });
 
-test("a consistency token of another region is not satisfied here", async () => {
+test("a consistency token of another region asks for the events that it names, and for nothing else", async () => {
   const answer = await post(`${eu.url}/access/v1/evaluation`, eu.pep, READ);
-  const at_least = answer.headers.get("interlock-consistency");
-  const question = { ...READ, context: { interlock: { consistency: { at_least } } } };
-  expect(await evaluate(eu, question)).toMatchObject({ decision: true });
-  expect(await evaluate(us, question)).toMatchObject({ decision: false, reason: "consistency_unsatisfied" });
+  const token = decodeConsistency(answer.headers.get("interlock-consistency")!)!;
+  const ask = (region: TestRegion, at_least: ConsistencyToken) =>
+    evaluate(region, {
+      ...READ,
+      context: { interlock: { consistency: { at_least: encodeConsistency(at_least) } } },
+    });
+  expect(Object.keys(token.events).sort()).toEqual(["eu", "us"]);
+  for (const region of [eu, us]) expect(await ask(region, token)).toMatchObject({ decision: true });
+  const unsatisfied = { decision: false, reason: "consistency_unsatisfied" };
+  // A revision is a count of the region that names it, and means nothing in another.
+  const later = { ...token, revision: token.revision + 1_000 };
+  expect(await ask(eu, later)).toMatchObject(unsatisfied);
+  expect(await ask(us, later)).toMatchObject({ decision: true });
+  const [incarnation, seq] = token.events["eu"]!;
+  const unheard = { ...token, events: { ...token.events, eu: [incarnation, seq + 1] } } as const;
+  expect(await ask(us, unheard)).toMatchObject(unsatisfied);
 });
 
 test("no key is in both regions, on the wire or on disk", async () => {
