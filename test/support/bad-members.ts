@@ -148,7 +148,7 @@ const administration: readonly BadCase[] = [
   revocation("a key too long", { key: `subject:user/${"x".repeat(3_000)}` }, /^key: /),
   revocation("a __proto__ kind", { key: "__proto__:x" }, /^key: unknown key kind/),
   ...["never", 7, null].map((from) => revocation(`from ${brief(from)}`, { from }, /^from: /)),
-  ...["all", true].map((wait) => revocation(`wait ${brief(wait)}`, { wait }, /^wait: /)),
+  ...["everywhere", true].map((wait) => revocation(`wait ${brief(wait)}`, { wait }, /^wait: /)),
   ...["", 7, "x".repeat(257), undefined].map((reason) =>
     revocation(`reason ${brief(reason)}`, { reason }, /^reason: /),
   ),
