@@ -2,14 +2,17 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 import { base64url } from "../../src/base/bytes.ts";
 import { sha256 } from "../../src/base/digest.ts";
+import type { JsonObject } from "../../src/base/json.ts";
 import { formatAddCheckpoint, MAX_ADD_CHECKPOINT_BYTES } from "../../src/lineage/add-checkpoint.ts";
 import { checkpointText } from "../../src/lineage/checkpoint.ts";
 import { treeHash } from "../../src/lineage/merkle.ts";
 import { logOrigin, witnessName } from "../../src/lineage/names.ts";
 import { formatNote, signNote } from "../../src/lineage/note.ts";
 import { TileTree } from "../../src/lineage/tile-reader.ts";
+import { headSchema, pullSchema, pushSchema, relaySchema } from "../../src/sync/messages.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../../tools/region/membership.ts";
 import { devRoots } from "../../tools/region/roots.ts";
@@ -88,7 +91,10 @@ beforeAll(async () => {
     state: "active",
     keys: [jwkOf(log, "zz.1.log.1"), jwkOf(witnessKey(witnessName(ZZ)), "zz.1.witness.1")],
   };
-  const membership = buildMembership([...members, zz], enrolments[0]!.membership_version! + 1, Date.now());
+  // No decision rests on zz, which is no region that serves.
+  const membership = buildMembership([...members, zz], enrolments[0]!.membership_version! + 1, Date.now(), {
+    domains: { "*/": "eu" },
+  });
   const signed = await signMembership(membership, (await devRoots(eu.base)).keys);
   for (const client of clients) await client.putMembership(signed);
   // A region that is started again is enrolled with what stands here.
@@ -102,8 +108,66 @@ afterAll(async () => {
   }
 });
 
+const HASH = /^[A-Za-z0-9+/]{43}=$/;
+const SIGNATURE = /^— \S+ [A-Za-z0-9+/]+=*$/;
+const JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+const PSEUDONYM = /^f[0-9]+\.[A-Za-z0-9_-]{43}$/;
+
+const claimsIn = (jws: string): JsonObject =>
+  JSON.parse(Buffer.from(jws.split(".")[1]!, "base64url").toString()) as JsonObject;
+
+/** Claims of the signed messages of an exchange, what it asks and what it is answered. */
+const messagesIn = ({ request, body, answer }: Exchange): readonly JsonObject[] =>
+  request.startsWith("POST /sync/")
+    ? [body, answer.slice(answer.indexOf(" ") + 1)].filter((text) => JWS.test(text)).map(claimsIn)
+    : [];
+
+const eventsIn = ({ events }: JsonObject): readonly JsonObject[] =>
+  Array.isArray(events) ? events.map((jws) => claimsIn(jws as string)) : [];
+
+/** Fails where an exchange holds anything but what two regions have to say to each other. */
+function expectOnly(exchange: Exchange): void {
+  const { to, request, body, answer } = exchange;
+  const path = request.split(" ")[1];
+  if (path === "/witness/v1/add-checkpoint") return expectCheckpoint(exchange);
+  expect(request).toMatch(/^POST \/sync\/v1\/(pull|push) /);
+  // Strict schemas: a member more is a failure.
+  const asked = path === "/sync/v1/pull" ? pullSchema : pushSchema;
+  expect(asked.safeParse(claimsIn(body)).error).toBeUndefined();
+  if (to === "zz") expect(answer).toBe("503 away");
+  else if (path === "/sync/v1/push") expect(answer).toBe("202 ");
+  else {
+    expect(answer).toMatch(/^200 \S+$/);
+    expect(z.union([headSchema, relaySchema]).safeParse(claimsIn(answer.slice(4))).error).toBeUndefined();
+  }
+  for (const event of messagesIn(exchange).flatMap(eventsIn)) {
+    expect(Object.keys(event).sort()).toEqual(["events", "iat", "iss", "jti", "sub_id"]);
+    const [body, ...more] = Object.values(event["events"] as JsonObject) as JsonObject[];
+    expect([Object.keys(body!).sort(), more]).toEqual([EVENT_MEMBERS, []]);
+    expect(body!["key"]).toMatch(PSEUDONYM);
+  }
+}
+
+const EVENT_MEMBERS =
+  "cites,from,generation,incarnation,issued_at_ms,key,kind,level,origin,prev,reason_code,seq,until_ms,v".split(",");
+
+function expectCheckpoint({ to, request, body, answer }: Exchange): void {
+  expect(request).toMatch(/^POST /);
+  const [head, checkpoint, signatures] = body.split("\n\n");
+  const [old, ...path] = head!.split("\n");
+  expect(old).toMatch(/^old [0-9]+$/);
+  for (const line of path) expect(line).toMatch(HASH);
+  const [origin, size, root, end] = [...checkpoint!.split("\n"), ""];
+  expect([logOrigin(eu.pdp, "eu", 1), logOrigin(us.pdp, "us", 1)]).toContain(origin);
+  expect(size).toMatch(/^[0-9]+$/);
+  expect(root).toMatch(HASH);
+  expect(end).toBe("");
+  for (const line of signatures!.trimEnd().split("\n")) expect(line).toMatch(SIGNATURE);
+  expect(answer).toMatch(to === "zz" ? /^503 away$/ : /^(409 [0-9]+|200 — \S+ [A-Za-z0-9+/]+=*)\n$/);
+}
+
 describe("between regions", () => {
-  test("only origins, sizes, roots, hashes and signatures travel", async () => {
+  test("only checkpoints, pseudonymous events and signatures travel", async () => {
     const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, {
       principal: { type: "user", id: CANARY },
       members: [READ.subject, { type: "user", id: CANARY }],
@@ -124,7 +188,7 @@ describe("between regions", () => {
       );
       ids.push(...evidenceOf(answer).ids);
     }
-    await new AdminClient(eu.url, eu.admin).revoke({
+    const revoked = await new AdminClient(eu.url, eu.admin).revoke({
       key: `subject:user/${CANARY}`,
       from: "issue",
       reason: CANARY,
@@ -132,10 +196,17 @@ describe("between regions", () => {
     });
     const proof = await proofOf(eu, ids.at(-1)!, 10_000);
     expect(proof).not.toBeNull();
+    // By a push, or with the next pull.
+    const events = (): readonly JsonObject[] => traffic.flatMap((exchange) => messagesIn(exchange)).flatMap(eventsIn);
+    await until(async () => events().some(({ jti }) => jti === revoked.id), `event ${revoked.id} on its way to us`);
     const fromEu = traffic.filter(({ to }) => to !== "eu");
     expect(fromEu.length).toBeGreaterThan(1);
 
-    const all = traffic.map((exchange) => Object.values(exchange).join("\n")).join("\n");
+    const messages = traffic.flatMap((exchange) => messagesIn(exchange));
+    const all = [
+      ...traffic.map((exchange) => Object.values(exchange).join("\n")),
+      ...[...messages, ...events()].map((claims) => JSON.stringify(claims)),
+    ].join("\n");
     const claims = JSON.parse(Buffer.from(eu.pep.split(".")[1]!, "base64url").toString()) as Record<string, string>;
     for (const inside of [CANARY, "4c19f2e7", run, ...ids, "eu.1.s0", "shard/0", "alice", "record", claims["sub"]!]) {
       expect(inside.length).toBeGreaterThan(3);
@@ -144,24 +215,18 @@ describe("between regions", () => {
     expect(all).not.toContain("traceparent");
     expect(all).not.toMatch(/authorization/i);
 
-    const hash = /^[A-Za-z0-9+/]{43}=$/;
-    const signature = /^— \S+ [A-Za-z0-9+/]+=*$/;
-    for (const { to, request, body, answer } of traffic) {
-      expect(request).toMatch(/^POST \/witness\/v1\/add-checkpoint /);
-      const [head, checkpoint, signatures] = body.split("\n\n");
-      const [old, ...path] = head!.split("\n");
-      expect(old).toMatch(/^old [0-9]+$/);
-      for (const line of path) expect(line).toMatch(hash);
-      const [origin, size, root, end] = [...checkpoint!.split("\n"), ""];
-      expect([logOrigin(eu.pdp, "eu", 1), logOrigin(us.pdp, "us", 1)]).toContain(origin);
-      expect(size).toMatch(/^[0-9]+$/);
-      expect(root).toMatch(hash);
-      expect(end).toBe("");
-      for (const line of signatures!.trimEnd().split("\n")) expect(line).toMatch(signature);
-      expect(answer).toMatch(to === "zz" ? /^503 away$/ : /^(409 [0-9]+|200 — \S+ [A-Za-z0-9+/]+=*)\n$/);
-    }
-    // The proxy does see what it passes on.
+    for (const exchange of traffic) expectOnly(exchange);
+    // Every kind of message was seen, and the proxy does see what it passes on.
+    expect(new Set(traffic.map(({ request }) => request.split(" ")[1]))).toEqual(
+      new Set(["/witness/v1/add-checkpoint", "/sync/v1/pull", "/sync/v1/push"]),
+    );
     expect(all).toContain(logOrigin(eu.pdp, "eu", 1));
+    // What the revocation is about stands in its event as a pseudonym, and what was written beside it does not.
+    const [event] = events().filter(({ jti }) => jti === revoked.id);
+    expect(event).toMatchObject({
+      sub_id: { format: "opaque", id: expect.stringMatching(PSEUDONYM) },
+      events: { "urn:interlock:trust:revoke": { origin: "eu", reason_code: expect.stringMatching(/^[a-z_]+$/) } },
+    });
   });
 
   test("with a witness that answers nothing useful the log is anchored by the other", async () => {
