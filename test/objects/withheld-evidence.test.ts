@@ -22,7 +22,7 @@ async function exported(run: string): Promise<string> {
   if (!read.ok) throw new Error(read.code);
   const records = read.value.records.toReversed();
   const last = records.at(-1)!.sseq;
-  await vi.waitUntil(async () => (await log().indexes("shard/0", [last]))[0] != null, { timeout: 10_000 });
+  await vi.waitUntil(async () => typeof (await log().indexes("shard/0", [last]))[0] === "number", { timeout: 10_000 });
   const indexes = await log().indexes(
     "shard/0",
     records.map(({ sseq }) => sseq),
