@@ -299,6 +299,8 @@ async function kill(which: "shard" | "log", at: number, how: Crash): Promise<rea
     await world.startAgain();
   }
   await world.work();
+  // On a machine that does other things an answer may come later than a caller waits.
+  for (let tries = 0; world.told.length === told && tries < 10; tries++) await world.decide(1);
   if (world.told.length === told) return ["nothing is decided any more"];
   if (!(await world.anchored()))
     return [`not anchored: ${JSON.stringify(world.log.status())}`, ...(await world.problems())];
@@ -326,4 +328,4 @@ test("every invariant holds, whatever storage call of shard or log the process d
   );
   console.info(`${points.length} kill points`, calls);
   expect(failed).toEqual([]);
-}, 120_000);
+}, 300_000);
