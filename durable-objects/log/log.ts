@@ -36,6 +36,7 @@ import type {
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "../platform.ts";
 import { askHeld, readAnswer, type Held } from "./held.ts";
+import { hearWitness, type Heard } from "./hearing.ts";
 import { signCoverage } from "./coverage.ts";
 import { Reads } from "./reads.ts";
 import { LogStore } from "./store.ts";
@@ -64,13 +65,12 @@ export type Surroundings = {
   readonly previous: (() => Promise<LogEnding>) | null;
   /** In the background; whoever is not reached hears it with its next leaves. */
   readonly tell: (reason: string) => void;
-  /** How long a log that starts takes nothing until a witness has said what it holds of it; 0: it does not ask. */
+  /** How long a log that starts waits for a witness before it goes on alone (`hearing.ts`); 0: it does not ask. */
   readonly ask_peers_ms: number;
 };
 
 const ALONE: Surroundings = { current: true, previous: null, tell: () => undefined, ask_peers_ms: 0 };
 const BEGIN_MS = 1_000;
-const ASK_AGAIN_MS = 250;
 /** Shorter than a source waits for an answer. */
 const HEARING_MS = 4_000;
 
@@ -142,7 +142,7 @@ export class Log {
     if ((this.#store.newest()?.size ?? 0) < this.#tree.size) this.#checkpointSoon();
     const asks = this.#around.current && this.#targets.length > 0;
     if (asks && this.closed === null && this.#around.ask_peers_ms > 0)
-      this.#hearing = this.#hearWitnesses(Date.now() + this.#around.ask_peers_ms).finally(() => (this.#hearing = null));
+      this.#hearing = this.#hearWitnesses().finally(() => (this.#hearing = null));
     const ended = this.halted ?? this.#sealed;
     if (ended !== null) this.#around.tell(ended);
     // A final checkpoint that a witness has not seen yet.
@@ -249,38 +249,31 @@ export class Log {
 
   // ── before anything is taken ────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * A region that was put back as a whole agrees with itself: only somebody outside knows. So the log asks at its start,
-   * and one witness is enough; where none answers in time it goes on, since peers that are away must lock nobody out.
-   */
-  async #hearWitnesses(until_ms: number): Promise<void> {
-    while (this.halted === null) {
-      const asked = this.#targets.map((target) => this.#hears(target));
-      if (
-        await Promise.any(asked.map(async (heard) => (await heard) || Promise.reject(new Error("silent"))))
-          .then(() => true)
-          .catch(() => false)
-      )
-        return;
-      if (Date.now() >= until_ms) {
-        this.#startedAlone = true;
-        console.warn(JSON.stringify({ level: "warn", event: "started_alone", origin: this.origin }));
-        return;
-      }
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
-    }
+  async #hearWitnesses(): Promise<void> {
+    const heard = await hearWitness(
+      () => this.#targets,
+      (target) => this.#hears(target),
+      () => this.halted !== null,
+      this.#around.ask_peers_ms,
+    );
+    if (heard) return;
+    this.#startedAlone = true;
+    console.warn(JSON.stringify({ level: "warn", event: "started_alone", origin: this.origin }));
   }
 
-  /** Whether the witness has said what it holds; where that contradicts this log, it is halted by then. */
-  async #hears(target: WitnessTarget): Promise<boolean> {
+  /** Where what the witness holds contradicts this log, it is halted by then. */
+  async #hears(target: WitnessTarget): Promise<Heard> {
     const name = target.vkey.slice(0, target.vkey.indexOf("+"));
     const held = await askHeld(this.#send, target.url, this.#key);
-    // One that has cosigned this log, and shows nothing, has said nothing: it may not have the read route.
-    if (!held.ok) return held.error.code === "none" && (this.#store.witness(name)?.size ?? 0) === 0;
+    if (!held.ok) {
+      if (held.error.code === "silent") return "silent";
+      // One that has cosigned this log, and shows nothing, has said nothing: it may not have the read route.
+      return held.error.code === "none" && (this.#store.witness(name)?.size ?? 0) === 0 ? "said" : "useless";
+    }
     await this.#judge(name, held.value, "shows a checkpoint", (problem, size) => {
       if (this.halted !== null) this.#store.putWitness({ name, size, t_ms: Date.now(), problem });
     });
-    return true;
+    return "said";
   }
 
   /** Resolves when leaves are taken, or after a while: then `integrate` says that it waits. */

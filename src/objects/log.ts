@@ -63,7 +63,7 @@ export type LogStatus = {
   readonly state: LogState;
   /** Why it takes no more leaves; `null` while it is open. */
   readonly closed: string | null;
-  /** No witness answered when it started, so it went on without having been compared. */
+  /** No witness said at its start what it holds, so it went on without having been compared. */
   readonly started_alone: boolean;
   readonly size: number;
   readonly root: string;
@@ -129,7 +129,12 @@ export type CoverageMessage = {
 };
 
 /** A witness to ask: its verifier key (`name+hash+base64`) and the prefix before `/add-checkpoint`. */
-export type WitnessTarget = { readonly vkey: string; readonly url: string };
+export type WitnessTarget = {
+  readonly vkey: string;
+  readonly url: string;
+  /** It is that of a region which serves beside this one. */
+  readonly peer?: boolean;
+};
 
 export interface RegionLogRpc {
   integrate(message: IntegrateMessage): Promise<IntegrateAnswer>;

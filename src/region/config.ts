@@ -33,8 +33,9 @@ export type RegionVars = {
   /** Days for which payloads are kept; optional, empty: for good. Leaves stay in any case. */
   readonly INTERLOCK_RETENTION_DAYS?: string;
   /**
-   * Seconds for which a region that starts denies until one witness has said what it holds of its log; then it goes on
-   * alone. Optional; empty or 0: it does not ask. Set where a whole region can be put back: on raw workerd.
+   * Where it is set, a log that starts asks its witnesses before it takes anything: for a peer as long as it takes, and
+   * for these seconds where no peer can answer. Optional; empty or 0: it does not ask. Set where a whole region can be
+   * put back: on raw workerd.
    */
   readonly INTERLOCK_ASK_PEERS_S?: string;
 };

@@ -43,13 +43,20 @@ export const listsLog = (member: Member, log_epoch: number, sha: Sha256): boolea
 const peersIn = (membership: Membership | null, region: string): readonly Member[] =>
   membership?.regions.filter((member) => member.region !== region && member.state !== "removed") ?? [];
 
+const serves = ({ state }: Member): boolean => state === "active" || state === "draining";
+
 /** Verifier keys of the logs that this region's witness serves. */
 export const peerLogKeys = (membership: Membership | null, region: string, sha: Sha256): readonly string[] =>
   peersIn(membership, region).flatMap((member) => logsOf(member, sha).map(formatVerifierKey));
 
 export type Witnessing = {
   /** Verifier keys and submission prefixes of those to ask. */
-  readonly targets: readonly { readonly vkey: string; readonly url: string }[];
+  readonly targets: readonly {
+    readonly vkey: string;
+    readonly url: string;
+    /** Whether it is that of a region which serves, and so of one that this region's decisions wait for. */
+    readonly peer: boolean;
+  }[];
   readonly policy: string;
 };
 
@@ -72,7 +79,9 @@ export function witnessing(
   if (log === undefined) return null;
   const peers = peersIn(membership, region).flatMap((member) => {
     const key = witnessOf(member, sha);
-    return key === null ? [] : [{ name: member.region, key, url: `${member.endpoint}/witness/v1` }];
+    return key === null
+      ? []
+      : [{ name: member.region, key, url: `${member.endpoint}/witness/v1`, peer: serves(member) }];
   });
   // A policy holds a key once. A peer's own witness is none outside, whatever the configuration says.
   const others = outside.witnesses.filter(
@@ -84,9 +93,9 @@ export function witnessing(
   ];
   const both =
     groups.length < 2 ? [] : [{ name: "peers-and-outside", threshold: 2, members: groups.map(({ name }) => name) }];
-  const witnesses = [...peers, ...others];
+  const witnesses = [...peers, ...others.map((one) => ({ ...one, peer: false }))];
   return {
-    targets: witnesses.map(({ key, url }) => ({ vkey: formatVerifierKey(key), url })),
+    targets: witnesses.map(({ key, url, peer }) => ({ vkey: formatVerifierKey(key), url, peer })),
     policy: formatPolicy({
       logs: [{ key: log, url: `${self!.endpoint}/logs/${log_epoch}` }],
       witnesses,
