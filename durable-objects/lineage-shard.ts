@@ -54,6 +54,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   openRun(message: OpenRunMessage): Promise<RunAnswer> {
     return this.#shard.openRun(message);
   }
+  stopRun(run: string, administrator: string): Promise<RunAnswer> {
+    return this.#shard.stopRun(run, administrator);
+  }
   closeRun(message: {
     readonly v: 1;
     readonly run: string;

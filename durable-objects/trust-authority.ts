@@ -28,6 +28,7 @@ import type {
   SignalSource,
   SignalStreamView,
 } from "../src/objects/signals.ts";
+import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
 import type { EquivocationProof, PeersView } from "../src/objects/peers.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";
@@ -118,7 +119,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     return this.#authority.revocations.read(id, wait);
   }
   async anyRevoked(keys: readonly string[]): Promise<boolean> {
-    return this.#authority.revocations.any(keys);
+    return this.#authority.revocations.shutOut(keys);
   }
   async listRevocations(
     after: number,
@@ -175,11 +176,11 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   override alarm(): Promise<void> {
     return this.#authority.alarm();
   }
-  freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
-    return this.#authority.setFrozen(true, reason, actor);
+  freeze(reason: string, actor: string): Promise<AdminResult<FreezeView>> {
+    return this.#authority.freeze.freeze(reason, actor);
   }
-  unfreeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
-    return this.#authority.setFrozen(false, reason, actor);
+  unfreeze(message: UnfreezeMessage): Promise<AdminResult<FreezeView>> {
+    return this.#authority.freeze.unfreeze(message);
   }
   async epochs(): Promise<readonly EpochView[]> {
     return this.#authority.store.epochs();

@@ -1,26 +1,28 @@
 import { Command } from "commander";
 import packageJson from "../package.json" with { type: "json" };
-import {
-  freezeCommand,
-  pepCommand,
-  readsCommand,
-  restoreCommand,
-  revocationsCommand,
-  revokeCommand,
-  statusCommand,
-  unfreezeCommand,
-} from "./cli/admin.ts";
+import { pepCommand, readsCommand, revocationsCommand, statusCommand } from "./cli/admin.ts";
 import { conformanceCommand } from "./cli/conformance.ts";
 import { epochCommand } from "./cli/epoch.ts";
 import { eraseCommand, erasuresCommand } from "./cli/erase.ts";
 import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
 import { lineageCommand } from "./cli/lineage.ts";
 import { logCommand } from "./cli/log.ts";
+import { clockCommand, membershipCommand, peersCommand } from "./cli/peers.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { receiptCommand } from "./cli/receipt.ts";
 import { regionCommand } from "./cli/region.ts";
 import { ssfCommand } from "./cli/ssf.ts";
 import { fleetCommand, serveCommand } from "./cli/start.ts";
+import {
+  degradeCommand,
+  freezeCommand,
+  quarantineCommand,
+  restoreCommand,
+  revokeCommand,
+  stopCommand,
+  trustKeyCommand,
+  unfreezeCommand,
+} from "./cli/stop.ts";
 import { Problem } from "./problem.ts";
 
 /** The `interlock` command. Exit codes: 0 done, 1 it failed or found something wrong, 2 it was asked wrongly. */
@@ -53,10 +55,17 @@ program.commandsGroup("Operate a region:");
 for (const command of [
   statusCommand(),
   revokeCommand(),
+  quarantineCommand(),
+  degradeCommand(),
+  trustKeyCommand(),
   restoreCommand(),
   revocationsCommand(),
+  stopCommand(),
   freezeCommand(),
   unfreezeCommand(),
+  peersCommand(),
+  clockCommand(),
+  membershipCommand(),
   pepCommand(),
   eraseCommand(),
   erasuresCommand(),

@@ -1,10 +1,9 @@
 import type { OutsideWitnesses } from "../../src/lineage/witnesses.ts";
 import type { Env } from "../../src/objects/address.ts";
-import type { AdminResult, AuthorityStatus } from "../../src/objects/authority.ts";
+import type { AuthorityStatus } from "../../src/objects/authority.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Region } from "../../src/region/config.ts";
-import { regionKey } from "../../src/trust/keys.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
@@ -12,6 +11,7 @@ import { AdminRows } from "./admin-rows.ts";
 import { Erasures } from "./erasures.ts";
 import { ErasedCount } from "./erased-count.ts";
 import { Epochs } from "./epochs.ts";
+import { Freeze } from "./freeze.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { applyEvents } from "./apply-events.ts";
@@ -61,6 +61,7 @@ export class Authority {
   readonly sync: RegionSync;
   readonly links: Links;
   readonly watch: Watch;
+  readonly freeze: Freeze;
 
   private constructor(
     env: Env,
@@ -109,7 +110,9 @@ export class Authority {
       policy: this.#policy.digest,
       sync: this.sync,
     });
+    const rows = new AdminRows(storage);
     this.revocations = new Revocations(region, {
+      rows,
       store,
       peers,
       writer: this.#writer,
@@ -140,7 +143,14 @@ export class Authority {
       feed: (input) => this.sync.feed(input),
     });
     this.links = new Links(messages, this.sync, this.#standing, send, (jws) => this.memberships.put(jws, "peer"));
-    const rows = new AdminRows(storage);
+    this.freeze = new Freeze(region, {
+      store,
+      rows,
+      writer: this.#writer,
+      shards: this.shards,
+      standing: this.#standing,
+      status: () => this.status(),
+    });
     this.watch = new Watch(region, {
       peers,
       rows,
@@ -215,6 +225,7 @@ export class Authority {
     const { membership } = this.#standing;
     return {
       mode: this.#standing.mode(),
+      unfreeze: this.freeze.request(),
       epoch_problem: this.epochs.problem,
       rewound: this.store.meta("rewound"),
       revision: this.store.revision(),
@@ -227,24 +238,6 @@ export class Authority {
       shards: this.shards.describe(),
       sync: this.sync.overview(),
     };
-  }
-
-  async setFrozen(frozen: boolean, reason: string, actor: string): Promise<AdminResult<AuthorityStatus>> {
-    if (this.#standing.frozen !== frozen) {
-      await this.#writer.append(
-        {
-          kind: frozen ? "freeze" : "unfreeze",
-          key: regionKey(this.#region.name),
-          generation: this.store.revision() + 1,
-          reason_code: "admin",
-          actor,
-          note: reason,
-        },
-        () => this.#standing.setFrozen(frozen),
-      );
-    }
-    await this.shards.effective(this.store.revision());
-    return { ok: true, value: this.status() };
   }
 
   signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string> {

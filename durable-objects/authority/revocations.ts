@@ -13,7 +13,11 @@ import { eventId, parseEventId } from "../../src/trust/event-chain.ts";
 import { Federation } from "../../src/trust/federation.ts";
 import { bindsDecisions, parseKey } from "../../src/trust/keys.ts";
 import { severity, type EntryState } from "../../src/trust/levels.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import { digestOf } from "../../src/base/digest.ts";
+import { nodeSha256 } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
+import type { AdminCallRow, AdminRows } from "./admin-rows.ts";
 import type { PeerStore } from "./peer-store.ts";
 import type { Shards } from "./shards.ts";
 import type { Standing } from "./standing.ts";
@@ -26,6 +30,7 @@ const ALL_MS = 8_000;
 
 export type RevocationsRoom = {
   readonly store: AuthorityStore;
+  readonly rows: AdminRows;
   readonly peers: PeerStore;
   readonly writer: EventWriter;
   readonly shards: Shards;
@@ -56,13 +61,20 @@ export class Revocations {
     const parsed = parseKey(message.key);
     if (!parsed.ok) return { ok: false, code: "invalid", message: `key: ${parsed.error}` };
     const { store, writer, pseudonyms } = this.#room;
+    const call = callOf(message);
+    const known = call === null ? null : this.#room.rows.call(call.key, Date.now());
+    if (call !== null && known !== null) return this.#again(call, known, message.wait);
     const origin = this.#region.name;
     const pseudonym = pseudonyms.current(message.key);
     const state: EntryState = message.level ?? "revoked";
     const until_ms = message.until_ms ?? null;
     const before = store.entry(pseudonym, origin);
     if (before !== null && saysAlready(before, state, message) && this.#covers(before, cause)) {
-      if (cause.also !== undefined) store.transaction(cause.also);
+      const { revoked_seq: row } = before;
+      store.transaction(() => {
+        this.#remember(call, row);
+        cause.also?.();
+      });
       await this.#settle(before, message.wait);
       return { ok: true, value: this.#describe(before) };
     }
@@ -82,6 +94,8 @@ export class Revocations {
         note: message.reason,
       },
       ({ key, generation, revision, row }) => {
+        // The same call came twice at once, and the other one was first.
+        if (call !== null && this.#room.rows.call(call.key, Date.now()) !== null) return false;
         store.putEntry({
           key,
           clear: message.key,
@@ -93,13 +107,33 @@ export class Revocations {
           revoked_seq: row,
           revision,
         });
+        this.#remember(call, row);
         cause.also?.();
+        return true;
       },
     );
     if (result === "unchecked") return UNCHECKED;
+    if (!result) return this.revoke(message, cause);
     const entry = store.entry(pseudonym, origin)!;
     await this.#settle(entry, message.wait);
     return { ok: true, value: this.#describe(store.entry(pseudonym, origin)!) };
+  }
+
+  /** The same call once more: what it made, as it stands now. */
+  async #again(call: IdempotentCall, known: AdminCallRow, wait: Wait): Promise<AdminResult<RevocationView>> {
+    if (known.asked !== call.asked) {
+      const message = "the idempotency key was used for another revocation";
+      return { ok: false, code: "idempotency_conflict", message };
+    }
+    const row = Number(known.made);
+    const found = this.#atRow(row < 0 ? (this.#room.peers.numberedAs(-row) ?? row) : row, null);
+    if (!found.ok) return found;
+    await this.#settle(found.value, wait);
+    return { ok: true, value: this.#describe(found.value) };
+  }
+
+  #remember(call: IdempotentCall | null, row: number): void {
+    if (call !== null) this.#room.rows.putCall(call.key, { asked: call.asked, made: String(row) }, Date.now());
   }
 
   /**
@@ -192,6 +226,21 @@ export class Revocations {
     );
   }
 
+  /** An administrator rests on these keys: what other regions say counts only where membership names them for it. */
+  shutOut(keys: readonly string[]): boolean {
+    const { store, pseudonyms, standing } = this.#room;
+    const may = standing.federation()?.may_revoke ?? {};
+    const counts = (origin: string, key: string): boolean => {
+      const kinds = Object.hasOwn(may, origin) ? may[origin]! : [];
+      return origin === this.#region.name || kinds.includes("*") || kinds.includes(key.slice(0, key.indexOf(":")));
+    };
+    return keys.some((key) =>
+      store
+        .entriesOn(pseudonyms.of(key).map(({ text }) => text))
+        .some(({ origin, state }) => state === "revoked" && counts(origin, key)),
+    );
+  }
+
   /** Waits as far as it is asked to; what was reached is in the view, whatever was waited for. */
   async #settle(entry: EntryRow, wait: Wait): Promise<void> {
     const { shards, sync } = this.#room;
@@ -237,11 +286,7 @@ export class Revocations {
 
   #find(id: string): AdminResult<EntryRow> {
     const { store, peers } = this.#room;
-    const unknown = {
-      ok: false,
-      code: "not_found",
-      message: `no revocation ${id} was made in region ${this.#region.name}`,
-    } as const;
+    const unknown = this.#unknown(id);
     const waiting = /^([a-z][a-z0-9-]{0,30})\.waiting\.([1-9][0-9]{0,14})$/.exec(id);
     const parts = parseEventId(id);
     let row: number | null = null;
@@ -251,10 +296,15 @@ export class Revocations {
     } else if (parts?.origin === this.#region.name) {
       row = store.rowOf(parts.incarnation, parts.seq);
     }
-    if (row === null) return unknown;
+    return row === null ? unknown : this.#atRow(row, id);
+  }
+
+  #atRow(row: number, named: string | null): AdminResult<EntryRow> {
+    const { store, peers } = this.#room;
+    const id = named ?? this.#idOf(row);
     const key = row < 0 ? peers.keyOf(-row) : this.#keyAt(row, id);
     const entry = key === null ? null : store.entry(key, this.#region.name);
-    if (entry === null) return unknown;
+    if (entry === null) return this.#unknown(id);
     if (entry.revoked_seq !== row) {
       return {
         ok: false,
@@ -263,6 +313,10 @@ export class Revocations {
       };
     }
     return { ok: true, value: entry };
+  }
+
+  #unknown(id: string): AdminResult<never> {
+    return { ok: false, code: "not_found", message: `no revocation ${id} was made in region ${this.#region.name}` };
   }
 
   /** Pseudonym, under today's secret, of the key that the event at `row` took away. */
@@ -334,6 +388,18 @@ export class Revocations {
   }
 }
 
+type IdempotentCall = { readonly key: string; readonly asked: string };
+
+/** Keys are an administrator's own. How long the call waits is no part of what it asks for. */
+function callOf(message: RevokeMessage): IdempotentCall | null {
+  const { idempotency_key, actor, key, from, reason, level = "revoked", until_ms = null } = message;
+  if (idempotency_key === undefined) return null;
+  return {
+    key: digestOf(jcs([actor, idempotency_key]), nodeSha256),
+    asked: digestOf(jcs({ from, key, level, reason, until_ms }), nodeSha256),
+  };
+}
+
 /** The same again is the same entry; only what says more is a new event. */
 function saysAlready(before: EntryRow, state: EntryState, { from, until_ms }: RevokeMessage): boolean {
   if (before.state !== state) return false;
@@ -341,7 +407,7 @@ function saysAlready(before: EntryRow, state: EntryState, { from, until_ms }: Re
   return before.until_ms === (until_ms ?? null);
 }
 
-const UNCHECKED = {
+export const UNCHECKED = {
   ok: false,
   code: "unchecked",
   message: "no peer has yet said that none of this region's events is missing; what gives back waits for that",

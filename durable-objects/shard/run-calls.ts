@@ -1,4 +1,7 @@
+import { jcs } from "../../src/base/jcs.ts";
+import { nothingRevoked, trustHolds } from "../../src/decision/checks.ts";
 import { callerKeys, regionChecks } from "../../src/decision/decide.ts";
+import type { FailedCheck, Facts, TrustMatch } from "../../src/vocabulary/types.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import { base64url } from "../../src/base/bytes.ts";
 import { decisionId } from "../../src/base/ids.ts";
@@ -25,16 +28,17 @@ export const describeRun = (run: RunRow): RunDescription => ({
 /** Opening and closing a run are records of its chain, like its steps. */
 abstract class RunCall implements Call {
   protected readonly turn: Turn;
-  protected readonly facts: ParsedFacts;
+  /** Text of what was verified about who asks. */
+  protected readonly asker: string;
   protected readonly traceparent: string | null;
   readonly #resolve: (answer: RunAnswer) => void;
   protected run: RunRow | null = null;
   protected appended: Appended | null = null;
   #refused: RunAnswer | null = null;
 
-  constructor(turn: Turn, facts: ParsedFacts, traceparent: string | null, resolve: (answer: RunAnswer) => void) {
+  constructor(turn: Turn, asker: string, traceparent: string | null, resolve: (answer: RunAnswer) => void) {
     this.turn = turn;
-    this.facts = facts;
+    this.asker = asker;
     this.traceparent = traceparent;
     this.#resolve = resolve;
   }
@@ -53,39 +57,12 @@ abstract class RunCall implements Call {
     return this.appended === null ? [] : [this.appended.leaf_hash];
   }
 
-  /** Whether the region acts and nothing that this rests on is revoked; the refusal is noted otherwise. */
-  protected admitted(keys: readonly string[]): boolean {
-    const { turn } = this;
-    const problem = regionChecks(
-      {
-        trust: turn.trust,
-        condition: turn.condition,
-        policy: turn.policy,
-        region: turn.region,
-        at_least: null,
-        t_ms: turn.t_ms,
-      },
-      [...keys, ...callerKeys(this.facts.facts, turn.region)],
-    );
-    if (problem !== null) this.refuse("denied", problem.reason);
-    else if (turn.t_ms >= this.facts.facts.pep.exp_ms) this.refuse("denied", "identity_expired");
-    else if (this.revoked(keys)) this.refuse("denied", "revoked");
-    return this.#refused === null;
-  }
-
-  /** Whether an entry in force names one of `keys`, or the caller. */
-  protected revoked(keys: readonly string[]): boolean {
-    return (
-      this.turn.trust.match([...keys, ...callerKeys(this.facts.facts, this.turn.region)], this.turn.t_ms).length > 0
-    );
-  }
-
   protected refuse(code: "not_found" | "denied", reason: ReasonCode | null): void {
     this.#refused = { ok: false, code, reason };
   }
 
   protected record(kind: "run.open" | "run.close", run: RunRow): void {
-    const { turn, facts } = this;
+    const { turn, asker } = this;
     const state = describeRunState({
       id: run.id,
       kind: run.kind,
@@ -104,7 +81,7 @@ abstract class RunCall implements Call {
         reason: null,
         refers: null,
         input: JSON.stringify({ kind, members: run.members, principal: run.principal, run: run.id, v: 1 }),
-        facts: facts.text,
+        facts: asker,
         run_state: state.text,
         sealed: "",
         policy: turn.policy.digest,
@@ -142,36 +119,60 @@ abstract class RunCall implements Call {
   }
 }
 
+/** Opening needs a region that acts, and a caller and members that nothing stands against; the refusal is the reason. */
 export class OpenRunCall extends RunCall {
   readonly #message: OpenRunMessage;
+  readonly #facts: ParsedFacts;
 
   constructor(turn: Turn, message: OpenRunMessage, facts: ParsedFacts, resolve: (answer: RunAnswer) => void) {
-    super(turn, facts, message.traceparent, resolve);
+    super(turn, facts.text, message.traceparent, resolve);
     this.#message = message;
+    this.#facts = facts;
+  }
+
+  #admitted(keys: readonly string[]): boolean {
+    const { turn } = this;
+    const { facts } = this.#facts;
+    const { trust, condition, policy, region, t_ms } = turn;
+    const all = [...keys, ...callerKeys(facts, region)];
+    const problem = regionChecks({ trust, condition, policy, region, at_least: null, t_ms }, all);
+    const failed =
+      problem ??
+      (t_ms >= facts.pep.exp_ms ? ({ reason: "identity_expired" } as const) : againstIt(trust.match(all, t_ms)));
+    if (failed !== null) this.refuse("denied", failed.reason);
+    return failed === null;
   }
 
   execute(): void {
     const { turn } = this;
     const { principal, members, run } = this.#message;
     const everyone = [principal, ...members];
-    if (!this.admitted(everyone.map(({ type, id }) => subjectKey(type, id)))) return;
+    if (!this.#admitted(everyone.map(({ type, id }) => subjectKey(type, id)))) return;
     const names = [...new Set(everyone.map(({ type, id }) => entityForm(type, id)))].sort();
     this.record("run.open", turn.writer.openedRun(run, turn.t_ms, entityForm(principal.type, principal.id), names));
   }
 }
 
+const againstIt = (matches: readonly TrustMatch[]): FailedCheck | null =>
+  nothingRevoked(matches) ?? trustHolds(matches);
+
+/** Closing takes away, so it asks for little: a source that is sound, and a caller that is not revoked. */
 export class CloseRunCall extends RunCall {
   readonly #id: string;
+  /** `null`: an administrator stops the run; the Worker has authenticated that one. */
+  readonly #facts: ParsedFacts | null;
 
   constructor(
     turn: Turn,
     id: string,
-    facts: ParsedFacts,
+    asker: ParsedFacts | { readonly administrator: string },
     traceparent: string | null,
     resolve: (answer: RunAnswer) => void,
   ) {
-    super(turn, facts, traceparent, resolve);
+    const facts = "facts" in asker ? asker : null;
+    super(turn, facts?.text ?? jcs({ ...asker, v: 1 }), traceparent, resolve);
     this.#id = id;
+    this.#facts = facts;
   }
 
   execute(): void {
@@ -181,11 +182,16 @@ export class CloseRunCall extends RunCall {
     const { halted } = this.turn.condition;
     if (halted !== null) return this.refuse("denied", "lineage_halted");
     // A frozen region lets it pass; but whose credential is revoked changes nothing here.
-    if (this.revoked([])) return this.refuse("denied", "revoked");
+    if (this.#facts !== null && this.#shutOut(this.#facts.facts)) return this.refuse("denied", "revoked");
     // Closing twice is closing once.
     this.run = run;
     if (run.status === "closed") return;
     run.status = "closed";
     this.record("run.close", run);
+  }
+
+  #shutOut(facts: Facts): boolean {
+    const { trust, region, t_ms } = this.turn;
+    return trust.match(callerKeys(facts, region), t_ms).length > 0;
   }
 }

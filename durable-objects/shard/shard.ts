@@ -281,6 +281,11 @@ export class Shard implements Turn {
     );
   }
 
+  /** An administrator stops a run: no lease and no caller is needed to take away. */
+  async stopRun(run: string, administrator: string): Promise<RunAnswer> {
+    return new Promise((resolve) => this.#commit.submit(new CloseRunCall(this, run, { administrator }, null, resolve)));
+  }
+
   /** No lease since this object started: it has no key material, so no facts could be newer, and it says why. */
   get #neverLeased(): boolean {
     return this.#trust.material === null;

@@ -20,7 +20,7 @@ export type AdminKey = Ed25519Jwk & { readonly kid: string; readonly thumbprint:
 
 const MAX_LIFETIME_MS = 31 * 86_400_000;
 
-const adminIssuer = (pdp: string): string => `${pdp}/admin`;
+export const adminIssuer = (pdp: string): string => `${pdp}/admin`;
 
 /** Reads `INTERLOCK_ADMIN_JWKS`. Empty: the region has no administrators. */
 export function readAdminKeys(text: string): Result<readonly AdminKey[], string> {

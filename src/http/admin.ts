@@ -1,10 +1,10 @@
 import type { z } from "zod";
-import type { Administrator } from "../credentials/admin.ts";
+import { adminIssuer, type Administrator } from "../credentials/admin.ts";
 import type { AdminResult, AuthorityRpc } from "../objects/authority.ts";
 import type { LogStatus } from "../objects/log.ts";
 import { faultText, logLine } from "../observe/decision-log.ts";
 import type { ErasureTarget } from "../objects/erasure.ts";
-import { IRREVOCABLE, irrevocable, parseKey, subjectKey } from "../trust/keys.ts";
+import { IRREVOCABLE, irrevocable, issuerKey, keyKey, parseKey, subjectKey } from "../trust/keys.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Handler } from "./access.ts";
 import { requireAdmin } from "./admin-guard.ts";
@@ -30,7 +30,7 @@ const ADMIN_MS = 12_000;
 const LOG_MS = 2_000;
 const DEFAULT_REVOCATIONS = 100;
 
-type Call = {
+export type Call = {
   readonly room: Room;
   readonly request: Request;
   readonly admin: Administrator;
@@ -39,7 +39,7 @@ type Call = {
   readonly ask: <T>(call: (stub: AuthorityRpc) => Promise<T>) => Promise<Result<T, Problem>>;
 };
 
-type Answer = Result<{ readonly status: 200 | 201; readonly body: unknown }, Problem>;
+type Answer = Result<{ readonly status: 200 | 201 | 202; readonly body: unknown }, Problem>;
 
 /** Authenticates, then answers. The scope is the route table's. */
 export function door(operation: Operation, answer: (call: Call) => Promise<Answer>): Handler {
@@ -80,7 +80,7 @@ async function logStatus(room: Room): Promise<LogStatus | null> {
 export const body = <S extends Parameters<typeof readBody>[2]>({ request, room }: Call, schema: S) =>
   readBody(request, room.max_body_bytes, schema);
 
-export const done = <T>(asked: Result<AdminResult<T>, Problem>, status: 200 | 201 = 200): Answer => {
+export const done = <T>(asked: Result<AdminResult<T>, Problem>, status: 200 | 201 | 202 = 200): Answer => {
   if (!asked.ok) return asked;
   return asked.value.ok
     ? ok({ status, body: asked.value.value })
@@ -102,7 +102,7 @@ function adminProblem(code: Extract<AdminResult<unknown>, { ok: false }>["code"]
   }
 }
 
-const reasoned = (operation: "freeze" | "unfreeze" | "sealEpoch" | "nextEpoch"): Handler =>
+const reasoned = (operation: "freeze" | "sealEpoch" | "nextEpoch"): Handler =>
   door(operation, async (call) => {
     const input = await body(call, freezeBody);
     if (!input.ok) return input;
@@ -125,6 +125,29 @@ function targetOf(
   // What will be decided later is not there to be erased.
   if (older_than! > now_ms) return err(bad("older_than: lies in the future"));
   return ok({ kind: "older_than", t_ms: older_than! });
+}
+
+/**
+ * Why revoking the key would leave nobody who could lift it again; `null` where somebody stays. The issuer of all
+ * administrators is no key that could be stolen, so revoking it helps in no case.
+ */
+async function locksOut({ room, ask }: Call, key: string, force: boolean): Promise<Problem | null> {
+  const problem = (detail: string): Problem => ({ status: 409, code: "locks_out", detail });
+  if (key === issuerKey(adminIssuer(room.region.pdp)))
+    return problem(
+      "this would shut out every administrator for good; revoke what was stolen (key:<thumbprint> or credential:<issuer>#<jti>), or freeze the region",
+    );
+  const keys = room.admin_keys.map(({ thumbprint }) => keyKey(thumbprint));
+  if (force || !keys.includes(key)) return null;
+  const others = keys.filter((other) => other !== key);
+  for (const other of others) {
+    const asked = await ask((stub) => stub.anyRevoked([other]));
+    if (!asked.ok) return asked.error;
+    if (!asked.value) return null;
+  }
+  return problem(
+    "this is the last admin key that is not revoked: nobody would be let in until another one is configured (INTERLOCK_ADMIN_JWKS); to do so all the same, say force",
+  );
 }
 
 export const adminHandlers = {
@@ -155,11 +178,16 @@ export const adminHandlers = {
   revoke: door("revoke", async (call) => {
     const input = await body(call, revokeBody);
     if (!input.ok) return input;
-    const { until, level, ...rest } = input.value;
+    const { until, level, force, idempotency_key, ...rest } = input.value;
     const key = parseKey(rest.key);
     if (!key.ok) return err(bad(`key: ${key.error}`));
+    if (level === undefined) {
+      const locked = await locksOut(call, rest.key, force === true);
+      if (locked !== null) return err(locked);
+    }
     const message = {
       ...rest,
+      ...(idempotency_key === undefined ? {} : { idempotency_key }),
       ...(level === undefined ? {} : { level }),
       ...(until === undefined ? {} : { until_ms: Date.parse(until) }),
       actor: call.admin.id,
@@ -213,5 +241,14 @@ export const adminHandlers = {
   sealEpoch: reasoned("sealEpoch"),
   nextEpoch: reasoned("nextEpoch"),
   freeze: reasoned("freeze"),
-  unfreeze: reasoned("unfreeze"),
+  unfreeze: door("unfreeze", async (call) => {
+    const input = await body(call, freezeBody);
+    if (!input.ok) return input;
+    const { id: actor, thumbprint: key } = call.admin;
+    const another_key = call.room.admin_keys.length > 1;
+    const asked = await call.ask((stub) => stub.unfreeze({ ...input.value, actor, key, another_key }));
+    // Frozen still: somebody else has to confirm it.
+    const waits = asked.ok && asked.value.ok && asked.value.value.mode === "frozen";
+    return done(asked, waits ? 202 : 200);
+  }),
 } as const satisfies Readonly<Record<string, Handler>>;

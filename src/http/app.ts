@@ -91,6 +91,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   listRevocations: admin("listRevocations"),
   readRevocation: admin("readRevocation"),
   restore: admin("restore"),
+  stopRun: later(async () => (await import("./admin-runs.ts")).stopRun),
   peers: watching("peers"),
   peerProof: watching("peerProof"),
   resetClock: watching("resetClock"),

@@ -25,6 +25,8 @@ import {
   revocationAnswer,
   revocationsAnswer,
   revokeBody,
+  stopRunAnswer,
+  stopRunBody,
 } from "./schemas/admin.ts";
 import { peerProofAnswer, peersAnswer } from "./schemas/peers.ts";
 import { streamBody } from "../ssf/stream.ts";
@@ -45,6 +47,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   registerPep: registerPepBody,
   revoke: revokeBody,
   restore: restoreBody,
+  stopRun: stopRunBody,
   erase: eraseBody,
   reenterErasures: journalBody,
   freeze: freezeBody,
@@ -62,6 +65,7 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   revoke: revocationAnswer,
   readRevocation: revocationAnswer,
   restore: revocationAnswer,
+  stopRun: stopRunAnswer,
   listRevocations: revocationsAnswer,
   registerStream: streamAnswer,
   readStream: streamAnswer,

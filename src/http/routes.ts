@@ -425,6 +425,16 @@ export const ROUTES = [
     summary: "Lift this region's own revocation",
   },
   {
+    operation: "stopRun",
+    audience: "admin",
+    method: "POST",
+    path: "/admin/v1/runs/{run}/stop",
+    scope: "revocations:write",
+    idempotent: SAME_ENTRY,
+    statuses: [201, 400, 401, 403, 409, 503],
+    summary: "Revoke a run from its beginning, and close it where it is homed here",
+  },
+  {
     operation: "peers",
     audience: "admin",
     method: "GET",
@@ -601,8 +611,8 @@ export const ROUTES = [
     path: "/admin/v1/unfreeze",
     scope: "freeze:write",
     idempotent: "yes",
-    statuses: [200, 400, 401, 403],
-    summary: "Lift the freeze",
+    statuses: [200, 202, 400, 401, 403, 409, 503],
+    summary: "Lift the freeze: the first administrator asks (202), another one confirms within ten minutes",
   },
 ] as const satisfies readonly Route[];
 

@@ -1,3 +1,4 @@
+import type { FreezeRpc, UnfreezeRequest } from "./freeze.ts";
 import type { PeersRpc } from "./peers.ts";
 import type { SignalsRpc } from "./signals.ts";
 import type { SyncOverview } from "../sync/overview.ts";
@@ -103,6 +104,8 @@ export type RevokeMessage = {
   readonly level?: "degraded" | "quarantined" | "trusted";
   /** For `trusted`: counts as `degraded` from then on, unless it is renewed. Unix milliseconds. */
   readonly until_ms?: number;
+  /** The same key with the same content is the same call, for a day. */
+  readonly idempotency_key?: string;
 };
 
 /**
@@ -157,7 +160,8 @@ export type AdminResult<T> =
   | { readonly ok: true; readonly value: T }
   | {
       readonly ok: false;
-      readonly code: "not_found" | "conflict" | "invalid" | "joining" | "foreign_key" | "unchecked";
+      readonly code:
+        "not_found" | "conflict" | "invalid" | "joining" | "foreign_key" | "unchecked" | "idempotency_conflict";
       readonly message: string;
     };
 
@@ -184,6 +188,8 @@ export type SignedMembership = {
 
 export type AuthorityStatus = {
   readonly mode: RegionMode;
+  /** Somebody asked to lift the freeze, and another administrator may confirm it. */
+  readonly unfreeze: UnfreezeRequest | null;
   /** Why the configured log epoch is not the one that this region may run; `null` where it is. */
   readonly epoch_problem: string | null;
   /** Why no lease is granted any more: its storage was put back. */
@@ -225,7 +231,7 @@ export type EpochStatus = {
 /** What the Worker answers to a peer region: a compact JWS where the status is 200. */
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
-export interface AuthorityRpc extends SignalsRpc, PeersRpc {
+export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;
@@ -256,7 +262,10 @@ export interface AuthorityRpc extends SignalsRpc, PeersRpc {
   /** Lifts this region's own entry by a higher generation that cites the revoking event. */
   restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>>;
   revocation(id: string, wait: Wait): Promise<AdminResult<RevocationView>>;
-  /** Whether an entry of this region in force names one of the canonical keys. */
+  /**
+   * Whether an administrator with these keys is shut out: by an entry of this region, or of one that membership lets
+   * revoke such keys. Who administers a region is that region's own affair.
+   */
   anyRevoked(keys: readonly string[]): Promise<boolean>;
   listRevocations(
     after: number,
@@ -283,8 +292,6 @@ export interface AuthorityRpc extends SignalsRpc, PeersRpc {
     shard: number,
     sseqs: readonly number[],
   ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]>;
-  freeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
-  unfreeze(reason: string, actor: string): Promise<AdminResult<AuthorityStatus>>;
   epochs(): Promise<readonly EpochView[]>;
   epochStatus(): Promise<EpochStatus>;
   /** Ends the epoch in order. Ask again until the log's state is `sealed`. */

@@ -268,6 +268,8 @@ export interface ShardRpc {
     readonly facts: string;
     readonly traceparent: string | null;
   }): Promise<RunAnswer>;
+  /** An administrator closes a run that is homed here. */
+  stopRun(run: string, administrator: string): Promise<RunAnswer>;
   describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;

@@ -10,6 +10,7 @@ import { jwksOf } from "../support/acknowledged.ts";
 import { bearer, evaluate, post, READ } from "../support/http.ts";
 import { evidenceOf } from "../support/load.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
+import { unfreeze } from "../support/unfreeze.ts";
 import { storedRecords } from "../support/stored.ts";
 
 /** G8: what one region holds is nothing to the other, but for the events of its trust state. */
@@ -127,7 +128,7 @@ test("an administrator stops the own region and no other", async () => {
   await admin.freeze("test");
   expect(await evaluate(eu, READ)).toMatchObject({ decision: false, reason: "region_frozen" });
   expect(await evaluate(us, READ)).toMatchObject({ decision: true });
-  await admin.unfreeze("test over");
+  await unfreeze(eu, "test over");
   expect(await evaluate(eu, READ)).toMatchObject({ decision: true });
 });
 

@@ -89,7 +89,9 @@ test("revoke, list and restore a subject by command; freeze and unfreeze", async
 
   await answer(admin("freeze", "--reason", "test"));
   expect(await ask()).toBe(false);
-  await answer(admin("unfreeze", "--reason", "test over"));
+  expect(await answer(admin("unfreeze", "--reason", "test over"))).toMatchObject({ mode: "frozen" });
+  expect(await ask()).toBe(false);
+  expect(await answer(admin("unfreeze", "--reason", "test over", "--second"))).toMatchObject({ mode: "active" });
   expect(await ask()).toBe(true);
 });
 

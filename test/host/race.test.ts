@@ -9,6 +9,7 @@ import { evidenceOf } from "../support/load.ts";
 import { answersTo, race, type Race } from "../support/race.ts";
 import { seeded, seedOf } from "../support/random.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
+import { unfreeze } from "../support/unfreeze.ts";
 import { storedRecords } from "../support/stored.ts";
 
 /**
@@ -100,7 +101,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
       expect(late.filter(({ decision, reason }) => decision || reason !== "region_frozen")).toEqual([]);
       keep(raced, Number(raced.acknowledgement["revision"]));
       expect(await answersTo(region, READ, 200)).toEqual(["deny: region_frozen"]);
-      await admin.unfreeze("race over");
+      await unfreeze(region, "race over");
       expect(await answersTo(region, READ, 20)).toEqual(["allow"]);
     }
   });

@@ -250,7 +250,22 @@ describe("revocation inside a region (G3)", () => {
     expect(
       await trust().revoke({ key: "subject:user/mallory", from: "issue", reason: "", actor: "t", wait: "local" }),
     ).toMatchObject({ ok: true });
-    await trust().unfreeze("over", "t");
+    const unfreeze = (actor: string, key = "k1") => trust().unfreeze({ reason: "over", actor, key, another_key: true });
+    // Asking twice is asking once; the same key under another name is no second administrator.
+    for (let i = 0; i < 2; i++)
+      expect(await unfreeze("t")).toMatchObject({
+        ok: true,
+        value: { mode: "frozen", unfreeze: { asked_by: "t", reason: "over" } },
+      });
+    expect(await unfreeze("u")).toMatchObject({ ok: false, code: "conflict" });
+    // Whoever disagrees freezes again: what was asked is taken back.
+    expect(await trust().freeze("not yet", "v")).toMatchObject({
+      ok: true,
+      value: { mode: "frozen", unfreeze: null, status: { eu: "confirmed" } },
+    });
+    expect(await unfreeze("u", "k2")).toMatchObject({ ok: true, value: { mode: "frozen" } });
+    expect((await decide([bobReads])).items[0]).toMatchObject({ decision: false, reason: "region_frozen" });
+    expect(await unfreeze("t")).toMatchObject({ ok: true, value: { mode: "active", unfreeze: null } });
     expect((await decide([bobReads])).items[0]!.decision).toBe(true);
   });
 });

@@ -39,6 +39,8 @@ export type TestRegion = {
   readonly pep: string;
   /** Admin credential with every scope. */
   readonly admin: string;
+  /** The same of a second administrator, with another key. */
+  readonly second: string;
   readonly base: string;
   /** `<base>/<name>`: `keys/`, `do/`, `run/`, `lock`. */
   readonly dataDir: string;
@@ -107,6 +109,7 @@ export async function startRegions(
       pdp: first.pdp,
       pep: first.pep!,
       admin: first.admin,
+      second: first.second,
       base,
       dataDir: first.dir.path,
       log,

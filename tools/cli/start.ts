@@ -102,6 +102,7 @@ async function introduce(fleet: Fleet, flags: StartFlags): Promise<void> {
       say(`  PEP credential:   ${region.pep}`);
     }
     say(`  admin credential: ${region.admin}`);
+    say(`  second administrator (unfreezing needs both): --second, or ${flags.data}/${region.name}/keys/admin-2.jwt`);
     const curl = region.pep === null ? null : sampleCurl(packs, region.url, region.pep);
     if (curl !== null) say(`  Ask it:\n  ${curl}`);
   }

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { Problem } from "../problem.ts";
 import { AdminClient } from "../region/admin-client.ts";
+import { adminTokenPath } from "../region/admin-token.ts";
+import type { LocalAdmin } from "../region/keys.ts";
 import { readSecret, dataDirOf, readSecretJson } from "../workerd/data-dir.ts";
 import { dataOption, parseRegionName } from "./options.ts";
 
@@ -11,6 +13,8 @@ export type TargetFlags = {
   readonly region?: string;
   readonly regionUrl?: string;
   readonly token?: string;
+  /** The second administrator of a region of this machine. */
+  readonly second?: true;
   readonly data: string;
 };
 
@@ -44,7 +48,9 @@ export function targetOf(flags: TargetFlags): Target {
   }
   const url = flags.regionUrl ?? localUrl(flags.data, flags.region!);
   // An empty variable in the environment is none.
-  const token = flags.token || (flags.region === undefined ? null : localToken(flags.data, flags.region));
+  const token =
+    flags.token ||
+    (flags.region === undefined ? null : localToken(flags.data, flags.region, flags.second === true ? 2 : 1));
   if (token === null) {
     throw new Problem(`There is no admin credential for ${url}`, "Give one with --token or INTERLOCK_ADMIN_TOKEN.", 2);
   }
@@ -64,8 +70,8 @@ function localUrl(base: string, region: string): string {
   return running.url;
 }
 
-function localToken(base: string, region: string): string | null {
-  return readSecret(join(dataDirOf(base, region).keys, "admin.jwt"))?.trim() ?? null;
+function localToken(base: string, region: string, n: LocalAdmin): string | null {
+  return readSecret(adminTokenPath(dataDirOf(base, region), n))?.trim() ?? null;
 }
 
 /** The JSON file that a command was given. */

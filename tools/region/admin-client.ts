@@ -1,10 +1,27 @@
 import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/objects/authority.ts";
 import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
+import type { FreezeView } from "../../src/objects/freeze.ts";
+import type { EquivocationProof, PeersView } from "../../src/objects/peers.ts";
 import { messageOf, Problem } from "../problem.ts";
 
 /** What `GET /admin/v1/status` and the other calls below give back is what the authority gives: `src/objects`. */
 export type Registered = PepView & { readonly credential: string };
+
+export type RevokeRequest = {
+  readonly key: string;
+  readonly from: string;
+  readonly reason: string;
+  readonly wait: string;
+  readonly level?: string;
+  readonly until?: string;
+  readonly force?: true;
+  readonly idempotency_key?: string;
+};
+
+export type StoppedRun = RevocationView & {
+  readonly run: { readonly id: string; readonly home: string; readonly status: string };
+};
 
 /**
  * The admin routes of one region over HTTP (docs/routes.md). Every refusal becomes a `Problem` that says which
@@ -25,8 +42,15 @@ export class AdminClient {
   registerPep = (pep: { id: string; scopes: readonly PepScope[]; ttl_s: number }): Promise<Registered> =>
     this.#call("POST", "peps", pep);
   listPeps = (): Promise<unknown> => this.#call("GET", "peps");
-  revoke = (body: { key: string; from: string; reason: string; wait: string }): Promise<RevocationView> =>
-    this.#call("POST", "revocations", body);
+  revoke = (body: RevokeRequest): Promise<RevocationView> => this.#call("POST", "revocations", body);
+  revocation = (id: string, wait = "accepted"): Promise<RevocationView> =>
+    this.#call("GET", `revocations/${encodeURIComponent(id)}?wait=${wait}`);
+  stopRun = (run: string, body: Pick<RevokeRequest, "reason" | "wait">): Promise<StoppedRun> =>
+    this.#call("POST", `runs/${encodeURIComponent(run)}/stop`, body);
+  peers = (): Promise<PeersView> => this.#call("GET", "peers");
+  peerProof = (region: string): Promise<EquivocationProof> =>
+    this.#call("GET", `peers/${encodeURIComponent(region)}/proof`);
+  resetClock = (reason: string): Promise<PeersView> => this.#call("POST", "clock/reset", { reason });
   revocations = (query: string): Promise<unknown> => this.#call("GET", `revocations${query}`);
   reads = (query: string): Promise<unknown> => this.#call("GET", `reads${query}`);
   restore = (id: string, reason: string): Promise<RevocationView> =>
@@ -41,11 +65,12 @@ export class AdminClient {
   streams = (): Promise<unknown> => this.#call("GET", "ssf/streams");
   stream = (id: string): Promise<unknown> => this.#call("GET", `ssf/streams/${encodeURIComponent(id)}`);
   removeStream = (id: string): Promise<unknown> => this.#call("DELETE", `ssf/streams/${encodeURIComponent(id)}`);
-  freeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "freeze", { reason });
+  freeze = (reason: string): Promise<FreezeView> => this.#call("POST", "freeze", { reason });
   epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");
   sealEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/seal", { reason });
   nextEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/next", { reason });
-  unfreeze = (reason: string): Promise<Record<string, unknown>> => this.#call("POST", "unfreeze", { reason });
+  /** `mode` is still `frozen` where another administrator has to confirm it. */
+  unfreeze = (reason: string): Promise<FreezeView> => this.#call("POST", "unfreeze", { reason });
 
   async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const url = `${this.#url}/admin/v1/${path}`;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { decodeJwt, SignJWT } from "jose";
 import { readSecret, writeSecret, type DataDir } from "../workerd/data-dir.ts";
-import { adminKey, type SigningKey } from "./keys.ts";
+import { adminKey, type LocalAdmin, type SigningKey } from "./keys.ts";
 
 /** Every admin scope of docs/routes.md, and what an auditor may read. */
 const ADMIN_SCOPES = [
@@ -53,15 +53,18 @@ export async function signAdminToken(
     .sign(key.key);
 }
 
+export const adminTokenPath = (dir: DataDir, n: LocalAdmin): string =>
+  join(dir.keys, n === 1 ? "admin.jwt" : "admin-2.jwt");
+
 /** The credential kept in the data directory, or a new one where it is for another region, or ends within a day. */
-export async function localAdminToken(dir: DataDir, region: string, pdp: string): Promise<string> {
-  const path = join(dir.keys, "admin.jwt");
+export async function localAdminToken(dir: DataDir, region: string, pdp: string, n: LocalAdmin = 1): Promise<string> {
+  const path = adminTokenPath(dir, n);
   const now_s = Math.floor(Date.now() / 1000);
   const kept = readSecret(path)?.trim();
   if (kept !== undefined && stillGood(kept, pdp, now_s)) return kept;
-  const token = await signAdminToken(await adminKey(dir, region), {
+  const token = await signAdminToken(await adminKey(dir, region, n), {
     pdp,
-    admin: "local-admin",
+    admin: n === 1 ? "local-admin" : "local-admin-2",
     scopes: ADMIN_SCOPES,
     now_s,
   });

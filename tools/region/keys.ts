@@ -70,5 +70,8 @@ export function federationSecrets(base: string): string {
   return text;
 }
 
-export const adminKey = (dir: DataDir, region: string): Promise<SigningKey> =>
-  signingKey(join(dir.keys, "admin.jwk"), `${region}.admin.1`);
+/** A region on this machine has two administrators, each with a key: some acts need both. */
+export type LocalAdmin = 1 | 2;
+
+export const adminKey = (dir: DataDir, region: string, n: LocalAdmin = 1): Promise<SigningKey> =>
+  signingKey(join(dir.keys, n === 1 ? "admin.jwk" : "admin-2.jwk"), `${region}.admin.${n}`);

@@ -52,6 +52,8 @@ export type RunningRegion = {
   readonly pdp: string;
   readonly dir: DataDir;
   readonly admin: string;
+  /** Credential of the second administrator of this machine. */
+  readonly second: string;
   readonly client: AdminClient;
   readonly workerdPid: number;
   readonly exited: Promise<Exit>;
@@ -116,14 +118,15 @@ export async function launchRegion(options: LaunchOptions): Promise<RunningRegio
     // For the admin commands of this machine (`--region NAME`).
     writeSecret(join(dir.run, "address.json"), JSON.stringify({ url }) + "\n");
     const exited = workerd.exited.finally(() => lock.release());
-    const admin = await localAdminToken(dir, name, fixed.pdp);
+    const [admin, second] = await Promise.all(([1, 2] as const).map((n) => localAdminToken(dir, name, fixed.pdp, n)));
     return {
       name,
       url,
       pdp: fixed.pdp,
       dir,
-      admin,
-      client: new AdminClient(url, admin),
+      admin: admin!,
+      second: second!,
+      client: new AdminClient(url, admin!),
       workerdPid: workerd.pid,
       exited,
       kill: (signal) => workerd.kill(signal),
@@ -192,7 +195,7 @@ async function regionVars(
   fixed: Fixed,
   { packs, open, roots, secrets, witnesses = "", vars: over }: LaunchOptions,
 ): Promise<Vars> {
-  const admin = await adminKey(dir, fixed.region);
+  const admins = await Promise.all(([1, 2] as const).map((n) => adminKey(dir, fixed.region, n)));
   const vars: Vars = {
     INTERLOCK_REGION: fixed.region,
     INTERLOCK_PDP: fixed.pdp,
@@ -202,7 +205,7 @@ async function regionVars(
     INTERLOCK_PACKS: packs.join(","),
     INTERLOCK_OPEN: open ? "1" : "",
     INTERLOCK_ROOTS: roots,
-    INTERLOCK_ADMIN_JWKS: JSON.stringify({ keys: [admin.publicJwk] }),
+    INTERLOCK_ADMIN_JWKS: JSON.stringify({ keys: admins.map(({ publicJwk }) => publicJwk) }),
     INTERLOCK_REGION_KEY: regionKey(dir),
     INTERLOCK_FEDERATION_SECRETS: secrets,
     INTERLOCK_WITNESSES: witnesses,

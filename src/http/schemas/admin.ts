@@ -7,6 +7,13 @@ const wait = z.enum(["accepted", "local", "all", "barrier"]);
 
 const reason = z.string().min(1).max(256).describe("Why, for those who read the event later. No personal data.");
 
+const idempotency_key = z
+  .string()
+  .min(1)
+  .max(128)
+  .optional()
+  .describe("The same key with the same content is the same call, for a day");
+
 export const revokeBody = z
   .strictObject({
     key: z.string().min(1).max(2_200).describe("Canonical key, e.g. subject:agent/invoice-reader"),
@@ -28,6 +35,11 @@ export const revokeBody = z
       .datetime({ offset: true })
       .optional()
       .describe("With level trusted: counts as degraded from then on, unless it is renewed"),
+    force: z
+      .literal(true)
+      .optional()
+      .describe("Also where it is the last admin key: nobody is let in until another one is configured"),
+    idempotency_key,
   })
   .refine(({ level, until }) => until === undefined || level === "trusted", {
     path: ["until"],
@@ -36,6 +48,10 @@ export const revokeBody = z
   .meta({ id: "Revoke" });
 
 export const readRevocationQuery = z.strictObject({ wait: wait.optional() });
+
+export const stopRunBody = z
+  .strictObject({ reason, wait: wait.default("local"), idempotency_key })
+  .meta({ id: "StopRun" });
 
 export const restoreBody = z.strictObject({ reason }).meta({ id: "Restore" });
 export const freezeBody = z.strictObject({ reason }).meta({ id: "Freeze" });
@@ -97,6 +113,21 @@ export const revocationAnswer = z
     consistency: z.string(),
   })
   .meta({ id: "Revocation" });
+
+/** The revocation of the run, and what became of the run itself. */
+export const stopRunAnswer = revocationAnswer
+  .extend({
+    run: z.object({
+      id: z.string(),
+      home: z.string(),
+      status: z
+        .enum(["closed", "ended", "unknown", "elsewhere", "unconfirmed"])
+        .describe(
+          "closed: at its home shard; ended: with its log epoch; unknown: no such run; elsewhere: its home closes it; unconfirmed: its shard did not answer",
+        ),
+    }),
+  })
+  .meta({ id: "StoppedRun" });
 
 export const revocationsAnswer = z
   .object({ revocations: z.array(revocationAnswer), next: z.int().nullable() })

@@ -1,6 +1,6 @@
 import { calculateJwkThumbprint } from "jose";
 import { describe, expect, test } from "vitest";
-import { adminClaims, call, jsonOf, newRegion, PDP, sign, type TestRegion } from "./region.ts";
+import { adminClaims, bind, call, jsonOf, newRegion, newSigner, PDP, sign, type TestRegion } from "./region.ts";
 
 const post = (region: TestRegion, path: string, body: unknown) => call(region, `/admin/v1${path}`, { body });
 const get = (region: TestRegion, path: string) => call(region, `/admin/v1${path}`);
@@ -28,11 +28,107 @@ test("what the authority says becomes a status and a stable code", async () => {
   expect(await jsonOf(foreign)).toMatchObject({ code: "foreign_key" });
 });
 
-test("freeze and unfreeze", async () => {
+test("one administrator freezes; to unfreeze one asks (202) and another one confirms", async () => {
   const region = await newRegion();
   expect(await jsonOf(await post(region, "/freeze", { reason: "drill" }))).toMatchObject({ mode: "frozen" });
-  expect(await jsonOf(await get(region, "/status"))).toMatchObject({ mode: "frozen" });
-  expect(await jsonOf(await post(region, "/unfreeze", { reason: "over" }))).toMatchObject({ mode: "active" });
+  expect(await jsonOf(await get(region, "/status"))).toMatchObject({ mode: "frozen", unfreeze: null });
+  for (let i = 0; i < 2; i++) {
+    const asked = await post(region, "/unfreeze", { reason: "over" });
+    expect(asked.status).toBe(202);
+    expect(await jsonOf(asked)).toMatchObject({ mode: "frozen", unfreeze: { asked_by: "admin:alice" } });
+  }
+  const token = await sign(region.adminSigner, adminClaims({ sub: "admin:bob", jti: "admin-2" }));
+  const lifted = await call(region, "/admin/v1/unfreeze", { token, body: { reason: "agreed" } });
+  expect(lifted.status).toBe(200);
+  expect(await jsonOf(lifted)).toMatchObject({ mode: "active", unfreeze: null });
+  // With one admin key another subject is enough; it is the key's thumbprint that the authority is told.
+  const key = await calculateJwkThumbprint(region.adminSigner.jwk);
+  expect(region.authority.unfreezes[0]).toEqual({ reason: "over", actor: "admin:alice", key, another_key: false });
+});
+
+describe("what would shut out every administrator", () => {
+  const refused = async (region: TestRegion, body: object, says: string): Promise<void> => {
+    const response = await post(region, "/revocations", { reason: "stolen", ...body });
+    expect(response.status).toBe(409);
+    expect(await jsonOf(response)).toMatchObject({ code: "locks_out", detail: expect.stringContaining(says) });
+    expect(region.authority.revokes).toEqual([]);
+  };
+
+  test("the issuer of all admin credentials is not revoked, with force neither", async () => {
+    const region = await newRegion();
+    const key = `issuer:${PDP}/admin`;
+    await refused(region, { key }, "every administrator");
+    await refused(region, { key, force: true }, "every administrator");
+    // Lowering it shuts out nobody.
+    expect((await post(region, "/revocations", { key, reason: "r", level: "degraded" })).status).toBe(201);
+  });
+
+  test("the last admin key that stands is revoked by force only", async () => {
+    const region = await newRegion();
+    const key = `key:${await calculateJwkThumbprint(region.adminSigner.jwk)}`;
+    await refused(region, { key }, "last admin key");
+    expect((await post(region, "/revocations", { key, reason: "stolen", force: true })).status).toBe(201);
+  });
+
+  test("a key beside another one that stands is revoked; beside a revoked one it is the last", async () => {
+    const other = await newSigner("eu.admin.2");
+    const thumbprint = await calculateJwkThumbprint(other.jwk);
+    const { kty, crv, x, kid } = other.jwk;
+    const pinned = { kty, crv: crv!, x: x!, kid, thumbprint };
+    const region = await newRegion({ deps: (deps) => ({ ...deps, admin_keys: [...deps.admin_keys, pinned] }) });
+    expect((await post(region, "/revocations", { key: `key:${thumbprint}`, reason: "stolen" })).status).toBe(201);
+    region.authority.revokes.length = 0;
+    await refused(region, { key: `key:${await calculateJwkThumbprint(region.adminSigner.jwk)}` }, "last admin key");
+  });
+});
+
+describe("stop a run", () => {
+  const RUN = "eu.1.AAAAAAAAAAAAAAAAAAAAAA";
+  const stop = (region: TestRegion, run: string, body: object = { reason: "loops" }) =>
+    post(region, `/runs/${run}/stop`, body);
+
+  test("it is revoked from its beginning, and closed at its home shard", async () => {
+    const region = await newRegion();
+    const opened = await call(region, "/runs/v1/runs", { body: { principal: { type: "user", id: "alice" } } });
+    const { run } = await jsonOf<{ run: string }>(opened);
+    const stopped = await stop(region, run, { reason: "loops", idempotency_key: "k1" });
+    expect(stopped.status).toBe(201);
+    expect(await jsonOf(stopped)).toMatchObject({
+      key: `run:${run}`,
+      from: "beginning",
+      run: { id: run, home: "eu", status: "closed" },
+    });
+    expect(region.authority.revokes).toMatchObject([{ reason: "loops", idempotency_key: "k1", wait: "local" }]);
+    expect(await jsonOf(await call(region, `/runs/v1/runs/${run}`))).toMatchObject({ status: "closed" });
+  });
+
+  test("elsewhere, unknown, or where the shard does not answer: revoked all the same, and said so", async () => {
+    const region = await newRegion({
+      wrapShard: (shard) => ({ ...bind(shard), stopRun: () => Promise.reject(new Error("gone")) }),
+    });
+    expect(await jsonOf(await stop(region, RUN))).toMatchObject({ run: { status: "unconfirmed" }, state: "revoked" });
+    expect(await jsonOf(await stop(region, RUN.replace("eu", "us")))).toMatchObject({
+      run: { home: "us", status: "elsewhere" },
+    });
+    expect(await jsonOf(await stop(await newRegion(), RUN))).toMatchObject({ run: { status: "unknown" } });
+  });
+
+  test("what is no run id is refused before anything is revoked", async () => {
+    const region = await newRegion();
+    expect((await stop(region, "nonsense")).status).toBe(400);
+    expect(region.authority.revokes).toEqual([]);
+  });
+});
+
+test("an idempotency key goes to the authority, and its conflict is 409", async () => {
+  const region = await newRegion();
+  const body = { key: "subject:user/a", reason: "r", idempotency_key: "k" };
+  expect((await post(region, "/revocations", body)).status).toBe(201);
+  expect(region.authority.revokes[0]).toMatchObject({ idempotency_key: "k" });
+  region.authority.revoke = async () => ({ ok: false, code: "idempotency_conflict", message: "used" });
+  const conflict = await post(region, "/revocations", { ...body, reason: "other" });
+  expect(conflict.status).toBe(409);
+  expect(await jsonOf(conflict)).toMatchObject({ code: "idempotency_conflict" });
 });
 
 test("register a PEP; its credential is shown once and never cached", async () => {
@@ -116,7 +212,8 @@ describe("a revoked admin credential", () => {
     const region = await newRegion();
     const key = (await revocations(region))[kind];
     const other = await sign(region.adminSigner, adminClaims({ jti: "admin-2" }));
-    expect((await post(region, "/revocations", { key, reason: "leaked" })).status).toBe(201);
+    // Past the door, which would not let the administrators be shut out.
+    await region.authority.revoke({ key, from: "issue", reason: "leaked", actor: "t", wait: "local" });
     const answers = [
       await get(region, "/status"),
       await post(region, "/unfreeze", { reason: "r" }),
@@ -134,7 +231,8 @@ describe("a revoked admin credential", () => {
 
   test("is refused before its scope is looked at", async () => {
     const region = await newRegion();
-    await post(region, "/revocations", { key: (await revocations(region)).issuer, reason: "leaked" });
+    const { issuer: key } = await revocations(region);
+    await region.authority.revoke({ key, from: "issue", reason: "leaked", actor: "t", wait: "local" });
     const token = await sign(region.adminSigner, adminClaims({ scope: "" }));
     expect((await call(region, "/admin/v1/status", { token })).status).toBe(401);
   });

@@ -18,6 +18,7 @@ import type {
   RevokeMessage,
   SyncAnswer,
 } from "../../../src/objects/authority.ts";
+import type { FreezeView, UnfreezeMessage, UnfreezeRequest } from "../../../src/objects/freeze.ts";
 import { MemoryPeers } from "./memory-peers.ts";
 import type { Signer } from "./region.ts";
 
@@ -83,6 +84,7 @@ export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
     const membership = { membership_version: 1, membership_expires_ms: this.#clock.now_ms + 1_000 };
     return {
       mode: this.mode,
+      unfreeze: this.unfreezing,
       epoch_problem: null,
       rewound: null,
       revision: this.#revocations.length,
@@ -138,7 +140,9 @@ export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
   async syncPush(): Promise<SyncAnswer> {
     return { status: 400, body: "not a message" };
   }
+  readonly revokes: RevokeMessage[] = [];
   async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
+    this.revokes.push(message);
     if (message.key.startsWith("pep:us/")) return { ok: false, code: "foreign_key", message: "homed elsewhere" };
     const revision = this.#revocations.length + 1;
     const view: RevocationView = {
@@ -215,13 +219,27 @@ export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
   async erasureLeaves() {
     return [];
   }
-  async freeze(): Promise<AdminResult<AuthorityStatus>> {
-    this.mode = "frozen";
-    return { ok: true, value: await this.status() };
+  unfreezing: UnfreezeRequest | null = null;
+  readonly unfreezes: UnfreezeMessage[] = [];
+  async #frozenView(): Promise<AdminResult<FreezeView>> {
+    return { ok: true, value: { ...(await this.status()), status: { eu: "confirmed" } } };
   }
-  async unfreeze(): Promise<AdminResult<AuthorityStatus>> {
-    this.mode = "active";
-    return { ok: true, value: await this.status() };
+  async freeze(): Promise<AdminResult<FreezeView>> {
+    this.mode = "frozen";
+    this.unfreezing = null;
+    return this.#frozenView();
+  }
+  async unfreeze(message: UnfreezeMessage): Promise<AdminResult<FreezeView>> {
+    this.unfreezes.push(message);
+    if (this.unfreezing === null || this.unfreezing.asked_by === message.actor) {
+      const asked_at_ms = this.#clock.now_ms;
+      const { actor: asked_by, reason } = message;
+      this.unfreezing = { asked_by, reason, asked_at_ms, expires_ms: asked_at_ms + 600_000 };
+    } else {
+      this.mode = "active";
+      this.unfreezing = null;
+    }
+    return this.#frozenView();
   }
   async epochs(): Promise<readonly EpochView[]> {
     return [{ log_epoch: 1, shards: 4, began_ms: 0, sealing: null, next: null }];

@@ -194,6 +194,9 @@ export class MemoryShard implements ShardRpc {
     this.runs.set(message.run, closed);
     return { ok: true, run: closed, receipt: null, decision_id: null };
   }
+  async stopRun(run: string): Promise<RunAnswer> {
+    return this.closeRun({ run, facts: "" });
+  }
   async prepareErasure(): Promise<PrepareErasureAnswer> {
     return { ok: true, selector: null };
   }

@@ -180,6 +180,7 @@ export function bind(shard: ShardRpc): ShardRpc {
     search: (message) => shard.search(message),
     openRun: (message) => shard.openRun(message),
     closeRun: (message) => shard.closeRun(message),
+    stopRun: (run, administrator) => shard.stopRun(run, administrator),
     describeRun: (run) => shard.describeRun(run),
     readDecision: (id) => shard.readDecision(id),
     findRecords: (message) => shard.findRecords(message),
