@@ -99,7 +99,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
       const late = raced.racers.filter(({ sent }) => sent > raced.acknowledged);
       expect(late.length).toBeGreaterThanOrEqual(50);
       expect(late.filter(({ decision, reason }) => decision || reason !== "region_frozen")).toEqual([]);
-      keep(raced, Number(raced.acknowledgement["revision"]));
+      keep(raced, raced.acknowledgement.revision);
       expect(await answersTo(region, READ, 200)).toEqual(["deny: region_frozen"]);
       await unfreeze(region, "race over");
       expect(await answersTo(region, READ, 20)).toEqual(["allow"]);

@@ -62,7 +62,7 @@ async function verdict({ origin, held, shown, keys }: EquivocationProof): Promis
 const seconds = (ms: number | null): string => (ms === null ? "–" : `${(ms / 1_000).toFixed(1)} s`);
 
 /** For reading; `--json` has everything. */
-export function table({ region, word, self, peers, lease_ms }: PeersView): string {
+function table({ region, word, self, peers, lease_ms }: PeersView): string {
   const rows = [
     ["region", "member", "state", "heard", "applied", "effective", "confirmed", "leased", "failures"],
     ...peers.map((peer) => [

@@ -30,13 +30,13 @@ const say = (flags: { readonly json?: true }, text: string): void => {
 };
 
 /** `eu confirmed · us unconfirmed`, with what the entry is worth elsewhere. */
-export function standing({ status, binds }: Pick<RevocationView, "status" | "binds">): string {
+function standing({ status, binds }: Pick<RevocationView, "status" | "binds">): string {
   return Object.entries(status)
     .map(([region, word]) => `${region} ${word}${binds.includes(region) ? "" : " (it does not count there)"}`)
     .join(" · ");
 }
 
-export const reached = ({ status }: Pick<RevocationView, "status">, wait: Wait): boolean => {
+const reached = ({ status }: Pick<RevocationView, "status">, wait: Wait): boolean => {
   const words = Object.values(status);
   if (wait === "all") return words.every((word) => word === "confirmed");
   return words.every((word) => word !== "unconfirmed");
