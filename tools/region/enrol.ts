@@ -33,7 +33,10 @@ export async function enrolWithDevRoots(
   const kept = readSecretJson(path) as GeneralJWS | null;
   const before = kept === null ? null : payloadOf(kept);
   const enrolments = await Promise.all(running.map(({ client }) => client.enrolment()));
-  const shown = enrolments.map((enrolment, i) => memberOf(enrolment, running[i]!.endpoint));
+  const shown = enrolments.map((enrolment, i) => ({
+    ...memberOf(enrolment, running[i]!.endpoint),
+    ...decided(before?.regions.find(({ region }) => region === enrolment.region)),
+  }));
   const others = (before?.regions ?? []).filter(({ region }) => shown.every((member) => member.region !== region));
   const now_ms = Date.now();
   const highest = Math.max(before?.version ?? 0, ...enrolments.map((enrolment) => enrolment.membership_version ?? 0));
@@ -67,6 +70,17 @@ export async function enrolWithDevRoots(
 function keyRules(base: string, regions: readonly MemberRegion[]): KeyRules {
   const own = readSecretJson(join(rootsDirOf(base), "key-rules.json")) as KeyRules | null;
   return own ?? { domains: Object.fromEntries(regions.map(({ region }) => [`*/${region}-`, region])) };
+}
+
+/** What the roots decided about a member, and no start of a region undoes. */
+function decided(member: MemberRegion | undefined): Partial<MemberRegion> {
+  if (member === undefined) return {};
+  const { state, incarnation, key_validity } = member;
+  return {
+    state,
+    ...(incarnation === undefined ? {} : { incarnation }),
+    ...(key_validity === undefined ? {} : { key_validity }),
+  };
 }
 
 const holds = (enrolment: Enrolment, membership: Membership): boolean =>
