@@ -97,7 +97,7 @@ export async function ask(region: TestRegion, question: object): Promise<Asked |
 }
 
 /** `allow`, or the reason of the deny. */
-export const verdict = (asked: Asked | null): string =>
+const verdict = (asked: Asked | null): string =>
   asked === null ? "no answer" : asked.decision ? "allow" : asked.reason!;
 
 export const askFor = async (region: TestRegion, subject: string, resource: string): Promise<string> =>
