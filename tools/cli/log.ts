@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { Look, MonitorState } from "../log/monitor.ts";
 import { Problem } from "../problem.ts";
+import { logArchive } from "./log-archive.ts";
 import { logCoverage } from "./log-coverage.ts";
 import { readJsonFile } from "./target.ts";
 import { readTrust } from "./trust-file.ts";
@@ -28,6 +29,7 @@ export function logCommand(): Command {
     .option("--once", "look once")
     .action(monitor);
   logCoverage(command);
+  logArchive(command);
   return command;
 }
 

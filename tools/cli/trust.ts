@@ -4,7 +4,7 @@ import { sha256 } from "../../src/base/digest.ts";
 import { readRoots, type Roots } from "../../src/trust/membership.ts";
 import { membershipsIn, regionsIn, trustOf, verifyHistory, type Trust } from "../../src/trust/membership-history.ts";
 import { Problem } from "../problem.ts";
-import { readAs } from "../region/reader-client.ts";
+import { membershipsOf } from "../region/memberships.ts";
 import { parseRegionName } from "./options.ts";
 import { printJson, readJsonFile } from "./target.ts";
 
@@ -46,7 +46,7 @@ export function trustCommand(command: Command): void {
 async function trust(flags: Flags): Promise<void> {
   const roots = rootsIn(flags.roots);
   const signed: unknown[] = [];
-  for (const source of flags.membership) signed.push(...(await membershipsOf(source)));
+  for (const source of flags.membership) signed.push(...(await membershipsFrom(source)));
   const history = await verifyHistory(signed, roots);
   if (!history.ok) throw new Problem(history.error, "Do not use it; ask the holders of the roots.");
   const { region, version, peers } = flags;
@@ -80,18 +80,8 @@ function rootsIn(path: string): Roots {
   return roots.value;
 }
 
-async function membershipsOf(source: string): Promise<readonly unknown[]> {
-  if (!/^https?:\/\//.test(source)) return membershipsIn(readJsonFile(source, "signed membership"));
-  const all: unknown[] = [];
-  for (let after: number | null = 0; after !== null;) {
-    const answer: Response = await readAs(source, null, `/.well-known/interlock/membership?after=${after}`);
-    const page = (await answer.json()) as { readonly memberships?: unknown; readonly next?: unknown };
-    all.push(...membershipsIn(page.memberships ?? []));
-    // A region that says the same page again must not keep us here.
-    after = typeof page.next === "number" && page.next > after ? page.next : null;
-  }
-  return all;
-}
+const membershipsFrom = (source: string): Promise<readonly unknown[]> | readonly unknown[] =>
+  /^https?:\/\//.test(source) ? membershipsOf(source) : membershipsIn(readJsonFile(source, "signed membership"));
 
 function parseVersion(text: string): number {
   const version = Number(text);
