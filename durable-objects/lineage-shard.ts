@@ -31,6 +31,7 @@ import { Shard } from "./shard/shard.ts";
  */
 export class LineageShard extends DurableObject<Env> implements ShardRpc {
   readonly #shard: Shard;
+  readonly #past: boolean;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -41,6 +42,7 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
     if (number === null) throw new Error("a LineageShard is named <region>/<log_epoch>/shard/<k>");
     const log_epoch = epochOfName(ctx.id.name) ?? region.value.log_epoch;
     const past = log_epoch !== region.value.log_epoch;
+    this.#past = past;
     this.#shard = new Shard(ctx.storage, env, { ...region.value, log_epoch }, number, past);
     void ctx.blockConcurrencyWhile(() => this.#shard.start());
   }
@@ -100,6 +102,11 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   erase(message: EraseMessage): Promise<EraseAnswer> {
     return this.#shard.erase(message);
+  }
+  /** What lies in memory is of no use any more; nobody asks this object again (`http/epochs`). */
+  async drop(): Promise<void> {
+    if (!this.#past) throw new Error("a shard of the epoch that runs is not dropped");
+    await this.ctx.storage.deleteAll();
   }
   status(): Promise<ShardStatus> {
     return this.#shard.status();

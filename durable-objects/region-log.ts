@@ -23,6 +23,7 @@ import { Log } from "./log/log.ts";
 /** One per region: the platform's shell around `Log`. What may be called from outside is what stands here. */
 export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   readonly #log: Log;
+  readonly #current: boolean;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -31,6 +32,7 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     const log_epoch = epochOfName(ctx.id.name) ?? region.value.log_epoch;
     const here = { ...region.value, log_epoch };
     const current = log_epoch === region.value.log_epoch;
+    this.#current = current;
     this.#log = new Log(ctx.storage, here, (input, init) => fetch(input, init), {
       current,
       previous: log_epoch === 1 ? null : () => endingBefore(env, here),
@@ -99,6 +101,12 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   }
   async ending(): Promise<LogEnding> {
     return this.#log.ending();
+  }
+  async drop(): Promise<void> {
+    if (this.#current) throw new Error("the log of the epoch that runs is not dropped");
+    this.#log.leave();
+    await this.ctx.storage.deleteAlarm();
+    await this.ctx.storage.deleteAll();
   }
   async hashes(source: string, from_sseq: number, count: number): Promise<Uint8Array> {
     return this.#log.hashes(source, from_sseq, count);

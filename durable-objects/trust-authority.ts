@@ -5,6 +5,7 @@ import type {
   AuthorityRpc,
   AuthorityStatus,
   Enrolment,
+  DropEpochMessage,
   EpochStatus,
   EpochView,
   LeaseAnswer,
@@ -193,6 +194,9 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   nextEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
     return this.#authority.epochs.next(reason, actor);
+  }
+  dropEpoch(message: DropEpochMessage): Promise<AdminResult<EpochStatus>> {
+    return this.#authority.drops.drop(message);
   }
   async leaves(log_epoch: number, from_sseq: number, count: number): Promise<readonly Uint8Array[]> {
     return this.#authority.store.leaves(log_epoch, from_sseq, count);

@@ -9,6 +9,7 @@ import { Pseudonyms } from "../pseudonyms.ts";
 import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
 import { AdminRows } from "./admin-rows.ts";
 import { Erasures } from "./erasures.ts";
+import { EpochDrops } from "./drops.ts";
 import { ErasedCount } from "./erased-count.ts";
 import { Epochs } from "./epochs.ts";
 import { Freeze } from "./freeze.ts";
@@ -51,6 +52,7 @@ export class Authority {
   readonly #installs: Installs;
   readonly store: AuthorityStore;
   readonly epochs: Epochs;
+  readonly drops: EpochDrops;
   readonly keys: CertifiedKeys;
   readonly shards: Shards;
   readonly revocations: Revocations;
@@ -99,6 +101,7 @@ export class Authority {
     this.store = store;
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
     this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind);
+    this.drops = new EpochDrops(env, region, store, this.#writer, this.epochs);
     this.keys = new CertifiedKeys(region, store, this.#writer, signing);
     this.shards = new Shards(env, region, {
       store,
@@ -185,6 +188,7 @@ export class Authority {
     authority.#startSync();
     await authority.keys.certify(signing.publicJwk, "authority");
     authority.epochs.start();
+    authority.drops.start();
     authority.#rewind.start();
     authority.memberships.start();
     authority.erasures.start();

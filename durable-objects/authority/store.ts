@@ -1,4 +1,4 @@
-import type { EpochView, PublicJwk, SignedMembership } from "../../src/objects/authority.ts";
+import type { DroppedEpoch, EpochView, PublicJwk, SignedMembership } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent } from "../../src/trust/events.ts";
@@ -51,6 +51,7 @@ const STEPS = [
    CREATE INDEX entry_by_origin ON entry(origin, key);
    ALTER TABLE peer_event ADD COLUMN stored_at_ms INTEGER NOT NULL DEFAULT 0;`,
   SNAPSHOT_TABLES,
+  `ALTER TABLE epoch ADD COLUMN dropped TEXT;`,
 ];
 
 export type EntryRow = {
@@ -254,10 +255,14 @@ export class AuthorityStore extends Rows {
   /** Every log epoch that this region has run, oldest first; none before the first start with this table. */
   epochs(): readonly EpochView[] {
     return this.sql
-      .exec<EpochView & Record<string, SqlStorageValue>>(
-        "SELECT log_epoch, shards, began_ms, sealing, next FROM epoch ORDER BY log_epoch",
+      .exec<Omit<EpochView, "dropped"> & { dropped: string | null } & Record<string, SqlStorageValue>>(
+        "SELECT log_epoch, shards, began_ms, sealing, next, dropped FROM epoch ORDER BY log_epoch",
       )
-      .toArray();
+      .toArray()
+      .map(({ dropped, ...epoch }) => ({
+        ...epoch,
+        dropped: dropped === null ? null : (JSON.parse(dropped) as DroppedEpoch),
+      }));
   }
 
   addEpoch(log_epoch: number, shards: number, began_ms: number): void {
@@ -266,6 +271,10 @@ export class AuthorityStore extends Rows {
 
   setSealing(log_epoch: number, reason: string): void {
     this.sql.exec("UPDATE epoch SET sealing = ? WHERE log_epoch = ?", reason, log_epoch);
+  }
+
+  setDropped(log_epoch: number, dropped: DroppedEpoch): void {
+    this.sql.exec("UPDATE epoch SET dropped = ? WHERE log_epoch = ?", JSON.stringify(dropped), log_epoch);
   }
 
   setNext(log_epoch: number, reason: string): void {

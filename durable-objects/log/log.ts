@@ -106,6 +106,7 @@ export class Log {
   /** While no witness has said yet what it holds of this log. */
   #hearing: Promise<void> | null = null;
   #startedAlone = false;
+  #left = false;
 
   constructor(storage: DurableObjectStorage, region: Region, send: typeof fetch, around = ALONE) {
     this.#around = around;
@@ -151,13 +152,19 @@ export class Log {
 
   /** There is one alarm: the earliest asker has it, and whoever finds nothing to do when it rings asks again. */
   #wakeAt(t_ms: number): void {
-    if (this.#alarm_ms > Date.now() && this.#alarm_ms <= t_ms) return;
+    if (this.#left || (this.#alarm_ms > Date.now() && this.#alarm_ms <= t_ms)) return;
     this.#alarm_ms = t_ms;
     this.#setAlarm(t_ms);
   }
 
+  /** Its storage is about to be emptied: nothing is signed, asked or set any more. */
+  leave(): void {
+    this.#left = true;
+  }
+
   /** The alarm: what was left to do when the object went away. Must not throw: it would ring again. */
   async wake(): Promise<void> {
+    if (this.#left) return;
     this.#alarm_ms = 0;
     try {
       this.reads.wake();
@@ -643,7 +650,7 @@ export class Log {
 
   /** Signs the tree as it stands, and asks the witnesses. Ed25519 is deterministic: after a crash the same note. */
   async publish(heartbeat = false): Promise<void> {
-    if (this.halted !== null || this.#tree.size === 0) return;
+    if (this.#left || this.halted !== null || this.#tree.size === 0) return;
     const now = Date.now();
     // At the first checkpoint after a start in any case: a log that was put back grows, and meets its witnesses.
     const due = this.#tree.size > this.#marked && now - this.#lastHeartbeat > HEARTBEAT_MS;

@@ -72,6 +72,7 @@ const FACTS_CACHE = 256;
  */
 export class Shard implements Turn {
   readonly #env: Env;
+  readonly #past: boolean;
   readonly #config: Region;
   readonly #trust: ShardTrust;
   readonly #leaves: LeafSender;
@@ -128,6 +129,7 @@ export class Shard implements Turn {
   /** `past`: of an epoch that the region has left. It is read, and takes part in nothing. */
   constructor(storage: DurableObjectStorage, env: Env, region: Region, shard: number, past = false) {
     this.#env = env;
+    this.#past = past;
     this.#config = region;
     this.shard = shard;
     this.store = new ShardStore(storage);
@@ -211,8 +213,10 @@ export class Shard implements Turn {
   /** Makes the shard's own key at first start, loads it ever after. Nothing else may run before it is done. */
   async start(): Promise<void> {
     this.#signing = await ownSigningKey(this.store, receiptKid(this.region, this.log_epoch, this.shard, 1));
-    // Asks the log for its mark; the answer comes when it comes. A sealed one too: it may have more to send.
-    if (this.#ended === null || this.store.meta("sealed") !== null) this.#leaves.notify(this.writer.sseq);
+    // Asks the log for its mark; the answer comes when it comes. A sealed one too: it may have more to send. The log of a
+    // past epoch has ended, and may have been dropped: asking it would make it again.
+    if (!this.#past && (this.#ended === null || this.store.meta("sealed") !== null))
+      this.#leaves.notify(this.writer.sseq);
     void this.#askJournal();
   }
 

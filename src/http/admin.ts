@@ -12,6 +12,7 @@ import type { Arrival, Room } from "./deps.ts";
 import { bad, json, refuse, unavailable, type Problem } from "./reply.ts";
 import { ROUTES, type Operation } from "./routes.ts";
 import {
+  dropEpochBody,
   eraseBody,
   freezeBody,
   journalBody,
@@ -240,6 +241,14 @@ export const adminHandlers = {
   epochStatus: door("epochStatus", async ({ ask }) => shown(await ask((stub) => stub.epochStatus()))),
   sealEpoch: reasoned("sealEpoch"),
   nextEpoch: reasoned("nextEpoch"),
+  dropEpoch: door("dropEpoch", async (call) => {
+    const epoch = call.params["epoch"] ?? "";
+    if (!/^[1-9][0-9]{0,8}$/.test(epoch)) return err(bad("epoch: a whole number from 1"));
+    const input = await body(call, dropEpochBody);
+    if (!input.ok) return input;
+    const message = { ...input.value, log_epoch: Number(epoch), actor: call.admin.id };
+    return done(await call.ask((stub) => stub.dropEpoch(message)));
+  }),
   freeze: reasoned("freeze"),
   unfreeze: door("unfreeze", async (call) => {
     const input = await body(call, freezeBody);

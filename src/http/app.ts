@@ -77,6 +77,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   epochStatus: admin("epochStatus"),
   sealEpoch: admin("sealEpoch"),
   nextEpoch: admin("nextEpoch"),
+  dropEpoch: admin("dropEpoch"),
   addCheckpoint: log("addCheckpoint"),
   witnessed: log("witnessed"),
   syncPull: sync("syncPull"),

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../base/result.ts";
 import type { Handler } from "./access.ts";
+import type { DroppedEpoch } from "../objects/authority.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { twice } from "./with-deadline.ts";
@@ -7,30 +8,29 @@ import { twice } from "./with-deadline.ts";
 const READ_MS = 2_000;
 const SILENT: Problem = unavailable("the trust authority does not say which log epochs there were; retry");
 
-/** Past epochs by number, each with its own log and shards; what is past does not change. */
-const known = new WeakMap<Room, Map<number, Room>>();
-
 /**
  * The region as it was in a log epoch: its log, its shards, their number. `unknown` where the region never ran it:
- * only what the authority lists is addressed, since asking an object makes it.
+ * only what the authority lists is addressed, since asking an object makes it. It is asked each time: an epoch that was
+ * dropped meanwhile must not be made again.
  */
 export async function roomIn(room: Room, log_epoch: number, unknown: Problem): Promise<Result<Room, Problem>> {
   if (log_epoch === room.region.log_epoch) return ok(room);
   if (log_epoch > room.region.log_epoch) return err(unknown);
-  const cached = known.get(room)?.get(log_epoch);
-  if (cached !== undefined) return ok(cached);
   try {
     const epochs = await twice(READ_MS, () => room.authority().epochs());
     const found = epochs.find((epoch) => epoch.log_epoch === log_epoch);
     if (found === undefined) return err(unknown);
-    const past: Room = { ...room, ...room.epoch(found) };
-    const rooms = known.get(room) ?? new Map<number, Room>();
-    known.set(room, rooms.set(log_epoch, past));
-    return ok(past);
+    return found.dropped === null ? ok({ ...room, ...room.epoch(found) }) : err(gone(log_epoch, found.dropped));
   } catch {
     return err(SILENT);
   }
 }
+
+const gone = (log_epoch: number, { t_ms, size, root }: DroppedEpoch): Problem => ({
+  status: 410,
+  code: "epoch_dropped",
+  detail: `log epoch ${log_epoch} was archived (${size} leaves, root ${root}) and dropped on ${new Date(t_ms).toISOString()}: ask who keeps the archive`,
+});
 
 /** How the record of a read names a source: with its epoch, where that is not the log's own. */
 export const sourceOf = (room: Room, at: Room, source: string): string =>

@@ -12,6 +12,7 @@ import {
   eraseBody,
   erasureAnswer,
   erasuresAnswer,
+  dropEpochBody,
   freezeBody,
   listReadsQuery,
   journalBody,
@@ -50,6 +51,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   stopRun: stopRunBody,
   erase: eraseBody,
   reenterErasures: journalBody,
+  dropEpoch: dropEpochBody,
   freeze: freezeBody,
   unfreeze: freezeBody,
   resetClock: freezeBody,
@@ -101,6 +103,7 @@ const MEANING: Readonly<Record<number, string>> = {
   403: "The credential's scope does not cover this, or the region denied it",
   404: "Not known in this region",
   409: "Conflict",
+  410: "It was here, in a log epoch that was archived and dropped",
   413: "The body is too large",
   503: "This region cannot answer now",
 };

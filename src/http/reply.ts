@@ -4,7 +4,7 @@
  * ever carries a stack or the text of an exception.
  */
 export type Problem = {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 409 | 413 | 500 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 409 | 410 | 413 | 500 | 503;
   readonly code: string;
   /** What is wrong and where, and what to do about it. */
   readonly detail: string;
@@ -20,6 +20,7 @@ const TITLES: Readonly<Record<Problem["status"], string>> = {
   404: "Not found",
   405: "Method not allowed",
   409: "Conflict",
+  410: "Gone",
   413: "Request too large",
   500: "Internal error",
   503: "Unavailable",

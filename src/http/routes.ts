@@ -91,7 +91,7 @@ export const ROUTES = [
     path: "/runs/v1/runs/{run}",
     scope: "runs",
     idempotent: "yes",
-    statuses: [200, 401, 403, 404, 503],
+    statuses: [200, 401, 403, 404, 410, 503],
     summary: "State of a run",
   },
   {
@@ -101,7 +101,7 @@ export const ROUTES = [
     path: "/runs/v1/runs/{run}/close",
     scope: "runs",
     idempotent: "yes",
-    statuses: [200, 400, 401, 403, 404, 413, 503],
+    statuses: [200, 400, 401, 403, 404, 410, 413, 503],
     summary: "Close a run: no further step in it is allowed",
   },
   {
@@ -111,7 +111,7 @@ export const ROUTES = [
     path: "/lineage/v1/decisions/{id}/proof",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 303, 401, 403, 404, 503],
+    statuses: [200, 303, 401, 403, 404, 410, 503],
     summary: "The record's proof of inclusion under a cosigned checkpoint (C2SP tlog-proof)",
   },
   {
@@ -131,7 +131,7 @@ export const ROUTES = [
     path: "/lineage/v1/decisions/{id}",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 401, 403, 404, 503],
+    statuses: [200, 401, 403, 404, 410, 503],
     summary: "The record of one decision; an item of a batch is {id}/{index}",
   },
   {
@@ -141,7 +141,7 @@ export const ROUTES = [
     path: "/lineage/v1/runs/{run}",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 400, 401, 403, 404, 503],
+    statuses: [200, 400, 401, 403, 404, 410, 503],
     summary: "The records of one run, oldest first",
   },
   {
@@ -151,7 +151,7 @@ export const ROUTES = [
     path: "/lineage/v1/runs/{run}/evidence",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 401, 403, 404, 503],
+    statuses: [200, 401, 403, 404, 410, 503],
     summary: "A run as evidence: records, payloads, proof and cosigned checkpoint in one file",
   },
   {
@@ -201,7 +201,7 @@ export const ROUTES = [
     path: "/logs/{epoch}/checkpoint",
     scope: null,
     idempotent: "yes",
-    statuses: [200, 404, 503],
+    statuses: [200, 404, 410, 503],
     summary: "The newest checkpoint of the log of one epoch; the last one, where the epoch has ended",
   },
   {
@@ -211,7 +211,7 @@ export const ROUTES = [
     path: "/logs/{epoch}/tile/{tile}",
     scope: null,
     idempotent: "yes",
-    statuses: [200, 401, 403, 404, 503],
+    statuses: [200, 401, 403, 404, 410, 503],
     summary: "A hash tile or entry bundle of the log of one epoch",
   },
   {
@@ -221,7 +221,7 @@ export const ROUTES = [
     path: "/logs/{epoch}/policy",
     scope: null,
     idempotent: "yes",
-    statuses: [200, 404, 503],
+    statuses: [200, 404, 410, 503],
     summary: "The tlog-policy of the log of one epoch",
   },
   {
@@ -543,6 +543,16 @@ export const ROUTES = [
     idempotent: "yes",
     statuses: [200, 400, 401, 403, 409],
     summary: "Let the next log epoch begin, once the one before is sealed or halted",
+  },
+  {
+    operation: "dropEpoch",
+    audience: "admin",
+    method: "POST",
+    path: "/admin/v1/epochs/{epoch}/drop",
+    scope: "epoch:drop",
+    idempotent: "yes",
+    statuses: [200, 400, 401, 403, 404, 409],
+    summary: "Empty the objects of a sealed past log epoch, confirmed by size and root of its archive; not undone",
   },
   {
     operation: "pushSignal",

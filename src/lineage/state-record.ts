@@ -17,6 +17,8 @@ export const STATE_KINDS = [
   "log.genesis",
   /** Last leaf of a log that was closed in order: `{marks}` of every source. */
   "log.seal",
+  /** `{log_epoch, root, size}`: a past epoch was archived with that root, and dropped here; by the authority. */
+  "log.drop",
   /** `{marks}`: the high-water mark of every source at this point of the log; a truncated source shows. */
   "log.heartbeat",
   /** `{run, seq, head}`: the newest record of a run when it was exported; run is its salted hash. */

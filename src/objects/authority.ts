@@ -219,6 +219,26 @@ export type EpochView = {
   readonly sealing: string | null;
   /** Why an operator let the next one follow; `null` where it may not begin yet. */
   readonly next: string | null;
+  /** It was archived, and its objects are emptied: nothing of it is read here any more. */
+  readonly dropped: DroppedEpoch | null;
+};
+
+export type DroppedEpoch = {
+  readonly t_ms: number;
+  /** Of the log as it was confirmed; the root is base64url. */
+  readonly size: number;
+  readonly root: string;
+  /** Whether every object is empty. */
+  readonly done: boolean;
+};
+
+/** Size and root of the archive: whoever drops an epoch shows what it holds. */
+export type DropEpochMessage = {
+  readonly log_epoch: number;
+  readonly size: number;
+  readonly root: string;
+  readonly reason: string;
+  readonly actor: string;
 };
 
 export type EpochStatus = {
@@ -298,6 +318,8 @@ export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc {
   sealEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>>;
   /** Lets the next epoch begin, where the one before is sealed or halted; then the region is configured for it. */
   nextEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>>;
+  /** Empties the objects of a sealed past epoch, once its archive is confirmed by size and root. Idempotent. */
+  dropEpoch(message: DropEpochMessage): Promise<AdminResult<EpochStatus>>;
   /** A compact JWS by the authority over a JSON payload with `iss` and `iat`: for `signed_metadata`. */
   signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string>;
 }

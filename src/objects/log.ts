@@ -173,6 +173,8 @@ export interface RegionLogRpc {
   /** Appends the last leaf, where it has every source up to `marks`; then its checkpoint. Once is enough. */
   finishSeal(marks: Readonly<Record<string, number>>): Promise<LogStatus>;
   ending(): Promise<LogEnding>;
+  /** Empties the object for good; refused in the epoch that runs. */
+  drop(message: { readonly v: 1 }): Promise<void>;
   /** Leaf hashes of a source as integrated, 32 bytes each; fewer where it has fewer. */
   hashes(source: string, from_sseq: number, count: number): Promise<Uint8Array>;
   /** Public half of the checkpoint key and the log's origin. */

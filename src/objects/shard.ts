@@ -291,5 +291,7 @@ export interface ShardRpc {
   halt(message: { readonly v: 1; readonly reason: string }): Promise<void>;
   /** The same for good, by an operator: resolves when nothing is under way any more, with the last `sseq`. */
   seal(message: { readonly v: 1; readonly reason: string }): Promise<{ readonly last: number }>;
+  /** Empties the object for good; refused in the epoch that runs. */
+  drop(message: { readonly v: 1 }): Promise<void>;
   status(): Promise<ShardStatus>;
 }

@@ -1,12 +1,15 @@
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { devRoots } from "../../tools/region/roots.ts";
 import { rootsDirOf } from "../../tools/workerd/data-dir.ts";
 import { interlock } from "../support/command.ts";
-import { evaluate, READ } from "../support/http.ts";
+import { bearer, evaluate, post, READ } from "../support/http.ts";
+import { until } from "../support/log.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
+import { ownLeavesOf, storedRecords, trustLeavesOf } from "../support/stored.ts";
 
 /** Issue 3: a sealed log epoch as files, verified, and then dropped (docs/operations/archive.md). */
 let regions: readonly TestRegion[] = [];
@@ -105,4 +108,80 @@ test("a sealed epoch is archived, goes on where it was stopped, and is verified 
   rmSync(join(out, "tile", "0", "000"));
   expect(await verify(policy)).toMatchObject({ code: 1, out: expect.stringContaining("missing: tile/0/000 ") });
   expect(await command("log", "verify-archive", join(eu.base, "none"), "--trust", policy)).toMatchObject({ code: 2 });
+});
+
+type Confirmed = { readonly size: number; readonly root: string };
+
+test("an archived epoch is dropped, also over a kill -9; what it held answers 410, and the region goes on", async () => {
+  const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: READ.subject, members: [READ.subject] });
+  const { run } = JSON.parse(await opened.text()) as { run: string };
+  await fill();
+  const admin = (): AdminClient => new AdminClient(eu.url, eu.admin);
+  const drop = (log_epoch: number, confirmed: Confirmed) => admin().dropEpoch(log_epoch, { ...confirmed, reason: "t" });
+  const status = async (path: string, token = eu.admin): Promise<readonly [number, string | undefined]> => {
+    const answer = await fetch(`${eu.url}${path}`, { headers: bearer(token) });
+    const text = await answer.text();
+    return [answer.status, answer.ok ? undefined : (JSON.parse(text) as { code: string }).code];
+  };
+  const byCommand = (policy: string) =>
+    command("epoch", "drop", ...local(), "--archive", out, "--trust", policy, "--reason", "archived");
+
+  expect(await archive()).toMatchObject({ code: 0 });
+  const policy = await trusted();
+  const { size, root } = JSON.parse(readFileSync(join(out, "manifest.json"), "utf8")) as Confirmed;
+  // Not the one that runs, nor with another tree, nor one that never was; and not on an archive that is not whole.
+  await expect(drop(2, { size, root })).rejects.toThrow("log epoch 2 is the one that runs");
+  await expect(drop(1, { size: size - 1, root })).rejects.toThrow("what was archived is another log");
+  await expect(drop(1, { size, root: root.replace(/^./, root.startsWith("A") ? "B" : "A") })).rejects.toThrow(
+    "another",
+  );
+  await expect(drop(3, { size, root })).rejects.toThrow("has run no log epoch 3");
+  const bundle = join(out, "tile", "entries", "000");
+  const whole = readFileSync(bundle);
+  truncateSync(bundle, whole.length - 1);
+  expect(await byCommand(policy)).toMatchObject({ code: 1, err: expect.stringContaining("Nothing was dropped") });
+  writeFileSync(bundle, whole);
+  const paths = [
+    "/logs/1/checkpoint",
+    "/logs/1/policy",
+    "/logs/1/tile/0/000",
+    "/logs/1/tile/entries/000",
+    "/lineage/v1/decisions/eu.1.s0.2",
+    "/lineage/v1/decisions/eu.1.s0.2/proof",
+    `/lineage/v1/runs/${run}`,
+    `/lineage/v1/runs/${run}/evidence`,
+  ];
+  for (const path of paths) expect([path, await status(path)]).toEqual([path, [200, undefined]]);
+
+  void drop(1, { size, root }).catch(() => undefined);
+  await sleep(15);
+  await eu.kill("SIGKILL");
+  await eu.restart();
+  expect(await byCommand(policy)).toMatchObject({ code: 0, out: expect.stringContaining('"done": true') });
+  const gone = async (): Promise<void> => {
+    for (const path of paths) expect([path, await status(path)]).toEqual([path, [410, "epoch_dropped"]]);
+    expect(await status(`/runs/v1/runs/${run}`, eu.pep)).toEqual([410, "epoch_dropped"]);
+  };
+  await gone();
+  expect(await byCommand(policy)).toMatchObject({ code: 0 });
+  await expect(drop(1, { size: size + 1, root })).rejects.toThrow("was dropped with size");
+  expect(await archive()).toMatchObject({ code: 1, err: expect.stringContaining("410") });
+  const next = await until(async () => ((await ask("alice")).decision ? ask("alice") : null), "an allow in epoch 2");
+  expect(next.id).toMatch(/^eu\.2\.s0\./);
+  await eu.restart();
+  await gone();
+  expect(await ask("alice")).toMatchObject({ decision: true });
+  expect((await admin().epoch()).epochs).toMatchObject([
+    { log_epoch: 1, dropped: { size, root, done: true } },
+    { log_epoch: 2, dropped: null },
+  ]);
+  expect(await verify(policy)).toMatchObject({ code: 0 });
+
+  // On the disk nothing of epoch 1 is left, and one leaf of the running log says what was dropped.
+  await eu.stop();
+  const epochs = [...storedRecords(eu.dataDir).values()].flat().map(({ record }) => record.log_epoch);
+  expect(new Set(epochs)).toEqual(new Set([2]));
+  expect(ownLeavesOf(eu.dataDir, 1)).toEqual([]);
+  const drops = trustLeavesOf(eu.dataDir, 2).filter(({ kind }) => kind === "log.drop");
+  expect(drops.map(({ body }) => body)).toEqual([{ log_epoch: 1, root, size }]);
 });

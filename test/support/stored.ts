@@ -67,6 +67,16 @@ export function ownLeavesOf(dataDir: string, log_epoch = 1): readonly StateRecor
   });
 }
 
+/** Leaves of the authority in the log of `log_epoch`. */
+export function trustLeavesOf(dataDir: string, log_epoch: number): readonly StateRecord[] {
+  const query = `SELECT leaf FROM leaf WHERE log_epoch = ${log_epoch} ORDER BY sseq`;
+  return rowsOf(dataDir, "trust-authority", "leaf", query).map(({ leaf }) => {
+    const state = decodeStateRecord(leaf as Uint8Array);
+    if (!state.ok) throw new Error(state.error);
+    return state.value;
+  });
+}
+
 function rowsOf(dataDir: string, kind: string, table: string, query: string): readonly Record<string, unknown>[] {
   return readdirSync(dataDir, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(".sqlite") && entry.parentPath.includes(kind))

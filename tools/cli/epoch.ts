@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
+import { placeOfOrigin } from "../../src/lineage/archive.ts";
 import type { EpochStatus } from "../../src/objects/authority.ts";
 import { Problem } from "../problem.ts";
 import { prepareEpoch } from "../region/launch.ts";
 import { dataDirOf } from "../workerd/data-dir.ts";
 import { parseShards } from "./options.ts";
+import { readTrust } from "./trust-file.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
 
 /** The end of a log and the beginning of the next (docs/operations/new-epoch.md). */
@@ -34,6 +36,14 @@ export function epochCommand(): Command {
       )
       .addOption(reasonOption()),
   ).action(next);
+  addTargetOptions(
+    command
+      .command("drop")
+      .description("empty a sealed past log epoch, once its archive is verified; this cannot be undone")
+      .addOption(new Option("--archive <dir>", "what interlock log archive wrote").makeOptionMandatory())
+      .addOption(new Option("--trust <policy>", "tlog-policy file to verify it under").makeOptionMandatory())
+      .addOption(reasonOption()),
+  ).action(drop);
   return command;
 }
 
@@ -55,6 +65,27 @@ async function seal(flags: TargetFlags & { reason: string }): Promise<void> {
         "Look at /health, then seal it again: it goes on where it stopped.",
       );
     }
+    await sleep(500);
+  }
+}
+
+async function drop(flags: TargetFlags & { archive: string; trust: string; reason: string }): Promise<void> {
+  const { archiveReportText, verifyArchive } = await import("../log/archive-verify.ts");
+  const report = await verifyArchive(flags.archive, readTrust(flags.trust));
+  say(archiveReportText(report));
+  const place = report.origin === null ? null : placeOfOrigin(report.origin);
+  if (report.status !== "verified" || place === null || report.root === null)
+    throw new Problem("Nothing was dropped: the archive is not verified", "Run interlock log archive again.");
+  const { client, name } = targetOf(flags);
+  const { size, root } = report;
+  if (flags.region !== undefined && flags.region !== place.region)
+    throw new Problem(`The archive is of region ${place.region}, not of ${name}`, "Name that region.", 2);
+  for (const end = Date.now() + SEAL_MS; ;) {
+    const status = await client.dropEpoch(place.log_epoch, { size, root, reason: flags.reason });
+    const dropped = status.epochs.find(({ log_epoch }) => log_epoch === place.log_epoch)?.dropped;
+    if (dropped?.done === true) return printJson(status);
+    if (Date.now() > end)
+      throw new Problem("It is dropped, and not every object is empty yet", "The region goes on with it; ask again.");
     await sleep(500);
   }
 }

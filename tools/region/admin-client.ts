@@ -69,6 +69,8 @@ export class AdminClient {
   epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");
   sealEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/seal", { reason });
   nextEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/next", { reason });
+  dropEpoch = (log_epoch: number, body: { size: number; root: string; reason: string }): Promise<EpochStatus> =>
+    this.#call("POST", `epochs/${log_epoch}/drop`, body);
   /** `mode` is still `frozen` where another administrator has to confirm it. */
   unfreeze = (reason: string): Promise<FreezeView> => this.#call("POST", "unfreeze", { reason });
 

@@ -15,6 +15,7 @@ const ADMIN_SCOPES = [
   "erasures:write",
   "freeze:write",
   "epoch:write",
+  "epoch:drop",
   "ssf:write",
   "peers:read",
   "clock:write",

@@ -54,6 +54,16 @@ export const stopRunBody = z
   .meta({ id: "StopRun" });
 
 export const restoreBody = z.strictObject({ reason }).meta({ id: "Restore" });
+export const dropEpochBody = z
+  .strictObject({
+    size: z.int().min(1).describe("Leaves in the archive"),
+    root: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{43}$/, "32 bytes, base64url")
+      .describe("Root of the archive, base64url"),
+    reason,
+  })
+  .meta({ id: "DropEpoch" });
 export const freezeBody = z.strictObject({ reason }).meta({ id: "Freeze" });
 
 export const registerPepBody = z

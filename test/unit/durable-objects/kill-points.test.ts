@@ -300,7 +300,7 @@ async function kill(which: "shard" | "log", at: number, how: Crash): Promise<rea
   }
   await world.work();
   // On a machine that does other things an answer may come later than a caller waits.
-  for (let tries = 0; world.told.length === told && tries < 10; tries++) await world.decide(1);
+  for (let tries = 0; world.told.length === told && tries < 60; tries++) await world.decide(1);
   if (world.told.length === told) return ["nothing is decided any more"];
   if (!(await world.anchored()))
     return [`not anchored: ${JSON.stringify(world.log.status())}`, ...(await world.problems())];

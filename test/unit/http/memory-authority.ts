@@ -7,6 +7,7 @@ import type {
   AuthorityRpc,
   AuthorityStatus,
   Enrolment,
+  DropEpochMessage,
   EpochStatus,
   EpochView,
   LeaseAnswer,
@@ -242,13 +243,18 @@ export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
     return this.#frozenView();
   }
   async epochs(): Promise<readonly EpochView[]> {
-    return [{ log_epoch: 1, shards: 4, began_ms: 0, sealing: null, next: null }];
+    return [{ log_epoch: 1, shards: 4, began_ms: 0, sealing: null, next: null, dropped: null }];
   }
   async epochStatus(): Promise<EpochStatus> {
     return { epochs: await this.epochs(), problem: null, log: null };
   }
   async sealEpoch(): Promise<AdminResult<EpochStatus>> {
     return { ok: true, value: await this.epochStatus() };
+  }
+  async dropEpoch({ log_epoch }: DropEpochMessage): Promise<AdminResult<EpochStatus>> {
+    return log_epoch === 1
+      ? { ok: false, code: "conflict", message: "log epoch 1 is the one that runs" }
+      : { ok: false, code: "not_found", message: `this region has run no log epoch ${log_epoch}` };
   }
   async nextEpoch(): Promise<AdminResult<EpochStatus>> {
     return { ok: false, code: "conflict", message: "log epoch 1 is open: seal it first" };

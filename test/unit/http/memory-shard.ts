@@ -246,6 +246,7 @@ export class MemoryShard implements ShardRpc {
     this.denies = "lineage_halted";
     return { last: this.records.length };
   }
+  async drop(): Promise<void> {}
   async status(): Promise<ShardStatus> {
     return {
       shard: this.#number,
