@@ -3,7 +3,7 @@ import type { Mark } from "./mark.ts";
 import { askRelay } from "./poll.ts";
 import type { Check, SyncState } from "./state.ts";
 import { agrees, count, withPeer, type Turn } from "./turn.ts";
-import { peersOf, signsEvent } from "./view.ts";
+import { peersOf, serves, signsEvent } from "./view.ts";
 
 /** Whether this region has to ask: where nobody else serves, nobody can know more. */
 export const openCheck = (peers: readonly string[]): Check =>
@@ -46,13 +46,35 @@ function fetchFrom(turn: Turn, state: SyncState, from: string, after: Mark, unti
 
 /** `from` knows nothing of this region that is not here. */
 function answered(turn: Turn, state: SyncState, from: string): SyncState {
-  const { core, effects } = turn;
   if (state.check.phase !== "asking") return state;
   const heard = state.check.answered.includes(from) ? state.check.answered : [...state.check.answered, from];
-  const asked = peersOf(state.view, core.self);
-  const enough = core.ask === "one" ? heard.length > 0 : asked.every((peer) => heard.includes(peer));
-  if (!enough) return { ...state, check: { phase: "asking", answered: heard } };
-  effects.push({ type: "ready", mark: state.own.mark });
+  return passWhenHeard(turn, { ...state, check: { phase: "asking", answered: heard } });
+}
+
+function passWhenHeard(turn: Turn, state: SyncState): SyncState {
+  const { core, effects } = turn;
+  const { check, view, own } = state;
+  if (check.phase !== "asking") return state;
+  const asked = peersOf(view, core.self);
+  const some = core.ask === "one" && check.answered.length > 0;
+  if (!some && !asked.every((peer) => check.answered.includes(peer))) return state;
+  effects.push({ type: "ready", mark: own.mark });
+  return { ...state, check: { phase: "passed" } };
+}
+
+/** Another membership: whoever does not serve any more is not waited for, also not for the events that it claims. */
+export function recheck(turn: Turn, state: SyncState): SyncState {
+  const { check, view } = state;
+  const from = check.phase === "fetching" ? view.regions[check.from] : undefined;
+  const gone = check.phase === "fetching" && (from === undefined || !serves(from));
+  return passWhenHeard(turn, gone ? unshown(turn, state, check) : state);
+}
+
+/** What was claimed does not come: the check goes on where it stood before. */
+function unshown(turn: Turn, state: SyncState, check: Extract<Check, { readonly phase: "fetching" }>): SyncState {
+  if (!check.resume) return { ...state, check: { phase: "asking", answered: check.answered } };
+  // What was written meanwhile waits for its number.
+  turn.effects.push({ type: "ready", mark: state.own.mark });
   return { ...state, check: { phase: "passed" } };
 }
 
@@ -79,10 +101,7 @@ export function takeOwn(turn: Turn, state: SyncState, events: readonly VerifiedE
   }
   // The peer claims what it cannot show: its word counts for nothing, and another peer is asked.
   if (accepted.length === 0) {
-    const next = withPeer(count(state, "malformed"), check.from, { unfounded: true });
-    // What was written meanwhile waits for its number.
-    if (check.resume) effects.push({ type: "ready", mark: own.mark });
-    return { ...next, check: check.resume ? { phase: "passed" } : { phase: "asking", answered: check.answered } };
+    return unshown(turn, withPeer(count(state, "malformed"), check.from, { unfounded: true }), check);
   }
   effects.push({ type: "adopt", events: accepted, record: { ...own, mark } });
   return state;

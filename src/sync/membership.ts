@@ -1,4 +1,4 @@
-import { openCheck } from "./amnesia.ts";
+import { openCheck, recheck } from "./amnesia.ts";
 import { assumed, type Book } from "./book.ts";
 import { poison } from "./equivocation.ts";
 import { beginning } from "./mark.ts";
@@ -17,10 +17,7 @@ export function takeMembership(turn: Turn, state: SyncState, view: FederationVie
   }
   const own = view.regions[core.self];
   if (own !== undefined && own.incarnation > next.own.mark.incarnation) next = startChain(turn, next, own.incarnation);
-  else if (next.check.phase === "asking" && peersOf(view, core.self).length === 0) {
-    turn.effects.push({ type: "ready", mark: next.own.mark });
-    next = { ...next, check: { phase: "passed" } };
-  }
+  else next = recheck(turn, next);
   const book: Record<string, Book[string]> = { ...next.book };
   for (const peer of Object.keys(view.regions)) {
     if (peer !== core.self) book[peer] ??= assumed(now_ms, core.timing.hold_ms);

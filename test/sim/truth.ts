@@ -45,6 +45,8 @@ export class Truth {
    * region for one that went back, and is right.
    */
   readonly amnesiacs = new Set<string>();
+  /** Digests of those events. An older copy may still hold one, and a later restore bring it back. */
+  readonly lost = new Set<string>();
   allows = 0;
   denies = 0;
   barriers = 0;

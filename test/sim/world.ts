@@ -194,13 +194,18 @@ export class World {
   }
   isBusy = (region: string): boolean => this.now - (this.#asked.get(region) ?? Number.NEGATIVE_INFINITY) < 200;
 
-  /** No number twice for what somebody holds. */
+  /** No number twice for what somebody holds, unless that was lost everywhere in between. */
   numbered(event: SimEvent): void {
     const id = `${event.origin}.${event.incarnation}`;
     let chain = this.#numbered.get(id);
     if (chain === undefined) this.#numbered.set(id, (chain = []));
     const before = chain[event.seq - 1];
-    if (before !== undefined && before !== event.digest && this.#isHeld(event, before)) {
+    if (
+      before !== undefined &&
+      before !== event.digest &&
+      !this.truth.lost.has(before) &&
+      this.#isHeld(event, before)
+    ) {
       throw new Violation(`reuse: ${event.origin} numbers ${event.seq} again`);
     }
     chain[event.seq - 1] = event.digest;
@@ -212,46 +217,41 @@ export class World {
     );
   }
 
-  /** A region's disks are put back to a copy: what only they had is gone. */
+  /** A region's disks are put back to a copy: what only they had is gone, of its own events and of others'. */
   restore(region: string, copy: Storage, shards: readonly (() => void)[]): void {
     const authority = this.authority(region);
     this.flush(region);
-    const { incarnation } = authority.storage.record.own.mark;
-    const chain = authority.storage.chain(region, incarnation);
-    const lost = new Set<number>();
-    for (let seq = copy.record.own.mark.seq + 1; seq <= chain.length; seq++) {
-      const event = chain[seq - 1];
-      if (event !== undefined && !this.#isHeld(event, event.digest)) lost.add(seq);
-    }
     for (const write of Array.from(this.truth.all())) {
-      if (write.origin !== region) continue;
       const waits = copy.unnumbered.some(({ key }) => key === write.key);
-      if (write.seq === null ? !waits : lost.has(write.seq)) this.truth.forget(write);
+      if (write.origin === region && write.seq === null && !waits) this.truth.forget(write);
     }
-    this.#forgetOthers(region, authority.storage, copy);
-    if (lost.size > 0) this.truth.amnesiacs.add(region);
-    authority.storage = copy;
-    for (const put of shards) put();
-  }
-
-  /** It may have been the last to hold what others had lost before. */
-  #forgetOthers(region: string, before: Storage, copy: Storage): void {
     for (const origin of this.names) {
-      if (origin === region) continue;
       const { incarnation } = this.authority(origin).storage.record.own.mark;
-      for (const event of before.chain(origin, incarnation)) {
+      for (const event of authority.storage.chain(origin, incarnation)) {
         if (event === undefined || copy.held(origin, incarnation, event.seq) === event.digest) continue;
         const held = this.names.some(
           (name) =>
             name !== region && this.authority(name).storage.held(origin, incarnation, event.seq) === event.digest,
         );
         if (held) continue;
+        this.truth.lost.add(event.digest);
         this.truth.amnesiacs.add(origin);
-        for (const write of Array.from(this.truth.all())) {
-          if (write.origin === origin && write.seq === event.seq) this.truth.forget(write);
-        }
+        const write = this.truth.write(event.entry.key, origin);
+        if (write !== undefined && write.generation === event.entry.generation) this.truth.forget(write);
       }
     }
+    authority.storage = copy;
+    for (const put of shards) put();
+  }
+
+  /** Whether a restore brought back an event of `origin` that was lost before: its number may have been given again. */
+  #hasReturned(origin: string): boolean {
+    const { incarnation } = this.authority(origin).storage.record.own.mark;
+    return this.names.some((name) =>
+      this.authority(name)
+        .storage.chain(origin, incarnation)
+        .some((event) => event !== undefined && this.truth.lost.has(event.digest)),
+    );
   }
 
   /** A new membership, told to some regions; the others hear of it from them. */
@@ -283,6 +283,7 @@ export class World {
       const self = selfStale(authority.core, state, authority.now_ms);
       // Where everybody must answer, one who never answers truly keeps a region from starting.
       if (self === "unchecked" && this.truth.liars.size + this.truth.amnesiacs.size > 0) continue;
+      if (self === "halted" && this.#hasReturned(name)) continue;
       if (self !== null) return `${name} is ${self}`;
       if (state.view.version !== this.view.version) return `${name} has membership ${state.view.version}`;
       for (const shard of this.shards(name)) {
@@ -320,8 +321,8 @@ export class World {
   assertHonestTrusted(): void {
     for (const name of this.names) {
       const { record } = this.authority(name).storage;
-      // A liar may find its own other history with a peer.
-      if (record.own.halted !== null && !this.truth.liars.has(name))
+      // A liar may find its own other history with a peer; and so may one whose lost events came back behind its new ones.
+      if (record.own.halted !== null && !this.truth.liars.has(name) && !this.#hasReturned(name))
         throw new Violation(`halted: ${name}: ${record.own.halted}`);
       for (const [origin, peer] of Object.entries(record.peers)) {
         if (peer.poison !== null && !this.truth.liars.has(origin) && !this.truth.amnesiacs.has(origin)) {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { selfStale } from "../../../src/sync/freshness.ts";
 import { newSyncRecord } from "../../../src/sync/restart.ts";
-import { event, mark, Region, viewOf } from "./harness.ts";
+import { event, mark, Region, region, viewOf } from "./harness.ts";
 
 /** `eu` starts with its own events up to `seq` on disk. */
 function started(seq: number, ask: "one" | "all" = "one"): Region {
@@ -119,4 +119,51 @@ test("where the region may have been restored, nothing is allowed before every o
   expect(selfStale(eu.core, eu.state, eu.now)).toBeNull();
   eu.now += 100_000;
   expect(selfStale(eu.core, eu.state, eu.now)).toBeNull();
+});
+
+test("who is removed is not waited for: not for its answer, and not for the own events that it claimed", () => {
+  const without = (...gone: readonly string[]) => {
+    const { regions } = viewOf(["eu", "us", "ap"]);
+    const removed = gone.map((name) => [name, region(name, { state: "removed", final: mark(name, 0) })] as const);
+    return { version: 2, regions: { ...regions, ...Object.fromEntries(removed) } };
+  };
+  const asking = started(2, "all");
+  asking.hear("us", 0);
+  asking.feed({ type: "membership", view: without("ap") });
+  expect(phase(asking)).toBe("passed");
+  expect(asking.of("ready")).toHaveLength(1);
+
+  const fetching = started(2, "all");
+  fetching.hear("us", 0, { seen: { eu: mark("eu", 4) } });
+  fetching.feed({ type: "membership", view: without("us") });
+  expect(phase(fetching)).toBe("asking");
+  fetching.hear("ap", 0);
+  expect(phase(fetching)).toBe("passed");
+
+  const resuming = started(2);
+  resuming.hear("us", 0);
+  resuming.pull("us", { applied: mark("eu", 9) });
+  expect(phase(resuming)).toBe("fetching");
+  resuming.feed({ type: "membership", view: without("us") });
+  expect(phase(resuming)).toBe("passed");
+  // What was written meanwhile gets its number.
+  expect(resuming.of("ready")).toHaveLength(1);
+});
+
+/**
+ * Seed 68281: events 5 and 6 were lost with everybody who had them, their numbers given again, and then an even newer
+ * back-up, which still held the lost ones, was put back.
+ */
+test("a back-up of a history that was given up halts the region, before it may number or allow", () => {
+  const eu = started(6, "all");
+  const gone = eu.hear("ap", 0, { seen: { eu: mark("eu", 4) } });
+  expect(gone.filter(({ type }) => type === "ready")).toEqual([]);
+  eu.hear("us", 0, { seen: { eu: { ...mark("eu", 5), hash: "eu#5x" } } });
+  expect(selfStale(eu.core, eu.state, eu.now)).toBe("unchecked");
+  const relay = eu.of("pull").find(({ body }) => body.origin === "eu")!;
+  expect(relay.body.applied.seq).toBe(4);
+  const events = [event("eu", 5, { branch: "x" })];
+  eu.feed({ type: "relay", from: "us", nonce: relay.body.nonce, origin: "eu", events, more: false });
+  expect(eu.of("ready")).toEqual([]);
+  expect(eu.state.own.halted).toBe("region us shows another own event 1.5");
 });
