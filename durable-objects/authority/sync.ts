@@ -92,6 +92,7 @@ export class RegionSync {
   #waiters = new Set<() => void>();
   #reply: Reply | null = null;
   #granted: Remaining | null = null;
+  #restarted = true;
   #troubles: Troubles = {};
 
   constructor(
@@ -149,6 +150,7 @@ export class RegionSync {
       Array.from({ length: this.#region.shards }, (_, shard) => String(shard)),
       { now_ms: Date.now() },
     );
+    this.#restarted = true;
   }
 
   #ownRecord(): OwnRecord {
@@ -160,7 +162,12 @@ export class RegionSync {
         ? { seq: offered.seq, secret_id: offered.secret_id }
         : null;
     const floor = floorOf(this.#store, incarnation);
-    return { mark: { incarnation, seq, hash: digest }, floor, offers, halted: this.#store.meta("sync_halted") || null };
+    return {
+      mark: { incarnation, seq, hash: digest },
+      floor,
+      offers,
+      halted: this.#store.meta(haltedIn(incarnation)) || null,
+    };
   }
 
   /** How long an answer of a peer is waited for. */
@@ -194,6 +201,11 @@ export class RegionSync {
 
   /** A step and its effects. What fails in it leaves memory behind storage or ahead of it: begin again from storage. */
   feed(input: Input): void {
+    if (this.#restarted) {
+      // The object may have died, or a step failed, between storing a membership and what follows from it.
+      this.#restarted = false;
+      this.feed({ type: "membership", view: this.#state.view });
+    }
     try {
       const at = { now_ms: Date.now(), entropy: base64url(randomBytes(16)) };
       const { state, effects } = step(this.#core, this.#state, input, at);
@@ -246,7 +258,7 @@ export class RegionSync {
       case "save_peer":
         return this.#peers.savePeer(effect.origin, effect.record);
       case "save_own":
-        return store.setMeta("sync_halted", effect.record.halted ?? "");
+        return store.setMeta(haltedIn(effect.record.mark.incarnation), effect.record.halted ?? "");
       case "save_clock":
         return store.setMeta("sync_clock", String(effect.high_ms));
       case "answer": {
@@ -445,6 +457,9 @@ export class RegionSync {
     });
   }
 }
+
+/** A higher incarnation lifts a halt, whatever becomes of the step that says so. */
+const haltedIn = (incarnation: number): string => `sync_halted_${incarnation}`;
 
 /** The membership as the core takes it. Keys of the region's other objects speak for nobody here. */
 function viewOf({ version, regions }: Membership): FederationView {

@@ -6,9 +6,13 @@ import type { Peer, SyncState } from "./state.ts";
 import { newPeer, newRecord, withPeer, type Turn } from "./turn.ts";
 import { peersOf, type FederationView } from "./view.ts";
 
-/** A membership takes its place. It never shortens what was granted: who is removed may still hold a lease. */
-export function takeMembership(turn: Turn, state: SyncState, view: FederationView): SyncState {
-  if (view.version <= state.view.version) return state;
+/**
+ * A membership takes its place. It never shortens what was granted: who is removed may still hold a lease. The one in
+ * force counts again when it is fed again: after a start, what is stored may not have followed from it yet.
+ */
+export function takeMembership(turn: Turn, state: SyncState, fed: FederationView): SyncState {
+  if (fed.version < state.view.version) return state;
+  const view = fed.version === state.view.version ? state.view : fed;
   const { core, now_ms } = turn;
   const newer = state.newer !== null && state.newer.version > view.version ? state.newer : null;
   let next: SyncState = { ...state, view, newer };

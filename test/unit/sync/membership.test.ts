@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { standingOf } from "../../../src/sync/book.ts";
 import { originStale, selfStale } from "../../../src/sync/freshness.ts";
+import { newSyncRecord } from "../../../src/sync/restart.ts";
 import type { RegionView } from "../../../src/sync/view.ts";
 import { event, mark, POLL, Region, region, viewOf } from "./harness.ts";
 
@@ -126,4 +127,30 @@ test("a membership that is known and cannot be had denies after the grace, and a
   expect(selfStale(eu.core, eu.state, eu.now)).toBeNull();
   eu.now += 1;
   expect(selfStale(eu.core, eu.state, eu.now)).toBe("membership");
+});
+
+test("what a start finds in storage follows from the membership in force when that is fed again", () => {
+  const regions = {
+    eu: region("eu"),
+    us: region("us", { incarnation: 2 }),
+    ap: region("ap", {
+      keys: [
+        { kid: "ap.k1", from_seq: 0, distrust_after: 1 },
+        { kid: "ap.k2", from_seq: 2, distrust_after: null },
+      ],
+    }),
+  };
+  // The object died between storing this membership and what follows from it.
+  const peers = {
+    us: { mark: mark("us", 3), kid: "us.k1", poison: null },
+    ap: { mark: mark("ap", 2), kid: "ap.k1", poison: null },
+  };
+  const eu = new Region({ view: { version: 2, regions }, record: { ...newSyncRecord(), peers } });
+  eu.feed({ type: "membership", view: { version: 2, regions } });
+  expect(eu.state.peers["us"]!.record.mark).toEqual(mark("us", 0, 2));
+  expect(eu.state.peers["ap"]!.record.poison?.reason).toBe("distrusted");
+  expect(eu.of("save_peer").map(({ origin }) => origin)).toEqual(["us", "ap"]);
+  // Once is enough.
+  eu.feed({ type: "membership", view: { version: 2, regions } });
+  expect(eu.of("save_peer")).toEqual([]);
 });
