@@ -41,7 +41,13 @@ export class Links {
 
   /** Sends a pull; whatever comes of it is fed to the core. */
   pull({ to, body }: Pull): void {
-    const failed = (): void => this.#sync.feed({ type: "failed", from: to, nonce: body.nonce });
+    const failed = (): void => {
+      try {
+        this.#sync.feed({ type: "failed", from: to, nonce: body.nonce });
+      } catch {
+        // Nobody waits for this. The step has said what failed; or this object is dead, and another asks anew.
+      }
+    };
     void this.#messages
       .seal("pull", to, body)
       .then((text) => this.#post(to, "pull", text))

@@ -162,10 +162,13 @@ export class Revocations {
   }
 
   async restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
+    const { store, writer } = this.#room;
+    // It cites the number of what it lifts, so that has to have one.
+    const numbered = await writer.numbered();
     const found = this.#find(id);
     if (!found.ok) return found;
     const entry = found.value;
-    const { store, writer } = this.#room;
+    if (!numbered && entry.state !== "restored") return UNCHECKED;
     if (entry.state === "restored") return { ok: true, value: this.#describe(entry) };
     if (entry.clear === null)
       return {

@@ -322,8 +322,15 @@ export class AuthorityStore extends Rows {
     );
   }
 
-  /** Entries that named a write by its place in the queue name it by its row. */
-  renumberEntries(before: number, row: number): void {
+  /** Entries that named a write by its place in the queue name it by its row, and say what its event says. */
+  renumberEntries(before: number, row: number, generation: number, revision: number): void {
+    this.sql.exec(
+      "UPDATE entry SET generation = ?, seq = ? WHERE revoked_seq = ? AND generation < ?",
+      generation,
+      revision,
+      before,
+      generation,
+    );
     this.sql.exec("UPDATE entry SET revoked_seq = ? WHERE revoked_seq = ?", row, before);
   }
 

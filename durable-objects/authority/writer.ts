@@ -148,17 +148,28 @@ export class EventWriter {
    * away applies at once and waits for its number; what gives back waits itself, and fails with `unchecked` where
    * nobody answers.
    */
-  append<T>(draft: EventDraft, change: (place: Place) => T): Promise<Appended<T>> {
+  async append<T>(draft: EventDraft, change: (place: Place) => T): Promise<Appended<T>> {
+    // Before it queues: what takes away must not wait behind it.
+    if (givesBack(draft)) await this.numbered();
     const turn = this.#writing.then(async () => {
-      if (!this.#sync.numbering && givesBack(draft)) {
-        const checked = await this.#sync.until(() => this.#sync.numbering, Date.now() + CHECK_MS);
-        if (!checked) return { revision: this.#store.revision(), result: "unchecked" as const };
-      }
-      return this.#sync.numbering ? this.#appendNumbered(draft, change, null) : this.#appendUnnumbered(draft, change);
+      // What waits comes first: it is older, and a restoration names the number of what it lifts.
+      if (this.#sync.numbering && this.#sync.state.unnumbered > 0) await this.#numberWaiting();
+      if (this.#sync.numbering) return this.#appendNumbered(draft, change, null);
+      return givesBack(draft) ? this.#unchecked<T>() : this.#appendUnnumbered(draft, change);
     });
     // The queue goes on after a failure; the failed caller has the rejection.
     this.#writing = turn.catch(() => undefined);
     return turn;
+  }
+
+  #unchecked<T>(): Appended<T> {
+    return { revision: this.#store.revision(), result: "unchecked" };
+  }
+
+  /** Whether every own write has its number; waits for a peer's word that none is missing. */
+  numbered(): Promise<boolean> {
+    const isDone = (): boolean => this.#sync.numbering && this.#sync.state.unnumbered === 0;
+    return this.#sync.until(isDone, Date.now() + CHECK_MS);
   }
 
   /** Gives what waits its number, in order. */
@@ -192,7 +203,7 @@ export class EventWriter {
       const now = this.#store.head(incarnation);
       if (now.seq !== head.seq || now.digest !== head.digest || !this.#sync.numbering) {
         if (this.#sync.numbering) continue;
-        return waiting === null ? this.#appendUnnumbered(draft, change) : { revision: 0, result: "unchecked" };
+        return waiting === null && !givesBack(draft) ? this.#appendUnnumbered(draft, change) : this.#unchecked();
       }
       let refused = false;
       const result = this.#store.transaction(() => {
@@ -208,7 +219,7 @@ export class EventWriter {
         this.#store.nextRevision();
         this.#store.addEvent(event, draft.key, eventDigest(event, nodeSha256), set, draft.actor, draft.note);
         this.#addLeaf(event);
-        if (waiting !== null) this.#settle(waiting, row);
+        if (waiting !== null) this.#settle(waiting, row, event.generation);
         return outcome;
       });
       const revision = this.#store.revision();
@@ -238,9 +249,9 @@ export class EventWriter {
   }
 
   /** The event of a write that waited: whoever knows it by its place in the queue finds it by its row. */
-  #settle(waiting: number, row: number): void {
+  #settle(waiting: number, row: number, generation: number): void {
     this.#peers.number(waiting, row);
-    this.#store.renumberEntries(-waiting, row);
+    this.#store.renumberEntries(-waiting, row, generation, this.#store.revision());
   }
 
   #generation({ generation }: EventDraft, key: string): number {
@@ -259,7 +270,11 @@ export class EventWriter {
     const key = this.#pseudonyms.current(draft.key);
     // What came back from a peer meanwhile may have raised the generation of the entry that waits.
     const entry = waiting === null ? null : this.#store.entry(key, this.#region.name);
-    const generation = entry?.revoked_seq === -(waiting ?? 0) ? entry.generation : this.#generation(draft, key);
+    // And the chain may have begun again.
+    const generation =
+      entry?.revoked_seq === -(waiting ?? 0)
+        ? Math.max(entry.generation, firstGeneration(incarnation))
+        : this.#generation(draft, key);
     return {
       v: 1,
       origin: this.#region.name,
