@@ -1,7 +1,11 @@
 import { DatabaseSync } from "node:sqlite";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { nodeHmac } from "../../durable-objects/pseudonyms.ts";
 import { mintRunId } from "../../src/base/ids.ts";
+import { readFederationSecrets } from "../../src/region/federation-secrets.ts";
+import { pseudonym } from "../../src/trust/pseudonym.ts";
+import { federationSecrets } from "../../tools/region/keys.ts";
 import type { TestRegion } from "../support/region.ts";
 import { measure, post, QUESTION } from "./http.ts";
 
@@ -19,7 +23,7 @@ export type Growth = {
 const SECONDS = 4;
 const CALLERS = 16;
 
-function databases(region: TestRegion, kind: string): string[] {
+function databases(region: Pick<TestRegion, "dataDir">, kind: string): string[] {
   const folder = join(region.dataDir, "do", kind);
   return readdirSync(folder)
     .filter((name) => name.endsWith(".sqlite") && name !== "metadata.sqlite")
@@ -37,41 +41,75 @@ function shardDatabase(region: TestRegion): DatabaseSync {
   throw new Error("no shard has decided yet");
 }
 
-async function onDisk(
-  region: TestRegion,
-  change: (shard: DatabaseSync, authority: DatabaseSync) => void,
-): Promise<void> {
+async function onDisk(region: TestRegion, change: (shard: DatabaseSync) => void): Promise<void> {
   await region.stop();
   const shard = shardDatabase(region);
-  const authority = new DatabaseSync(databases(region, "interlock-trust-authority")[0]!);
-  for (const db of [shard, authority]) db.exec("BEGIN");
-  change(shard, authority);
-  for (const db of [shard, authority]) {
-    db.exec("COMMIT");
-    db.close();
-  }
+  shard.exec("BEGIN");
+  change(shard);
+  shard.exec("COMMIT");
+  shard.close();
   await region.restart();
+}
+
+/** Revoked keys of `origin`, `from` to `to`, as the authority keeps them: the shard fetches them with its next leases. */
+export async function revokeOnDisk(
+  region: Pick<TestRegion, "base" | "dataDir" | "stop" | "restart">,
+  origin: string,
+  from: number,
+  to: number,
+): Promise<void> {
+  const secrets = readFederationSecrets(federationSecrets(region.base));
+  if (!secrets.ok) throw new Error(secrets.error);
+  await region.stop();
+  const authority = authorityDatabase(region);
+  const kept = authority.prepare("SELECT value FROM meta WHERE key = 'revision'").get() as
+    { value: string } | undefined;
+  let revision = Number(kept?.value ?? (authority.prepare("SELECT count(*) AS n FROM event").get() as { n: number }).n);
+  authority.exec("BEGIN");
+  const insert = authority.prepare(
+    `INSERT INTO entry(key, origin, generation, state, "from", revoked_seq, seq) VALUES (?, ?, 1, 'revoked', 'issue', 1, ?)`,
+  );
+  for (let n = from; n < to; n++) {
+    if ((n - from) % ENTRIES_PER_REVISION === 0) revision++;
+    insert.run(pseudonym(secrets.value[0], `subject:bench/${n}`, nodeHmac), origin, revision);
+  }
+  authority
+    .prepare(
+      "INSERT INTO meta(key, value) VALUES ('revision', ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+    )
+    .run(String(revision));
+  authority.exec("COMMIT");
+  authority.close();
+  await region.restart();
+}
+
+const ENTRIES_PER_REVISION = 100;
+
+function authorityDatabase(region: Pick<TestRegion, "dataDir">): DatabaseSync {
+  return new DatabaseSync(databases(region, "interlock-trust-authority")[0]!);
 }
 
 export async function revocationGrowth(region: TestRegion, sizes: readonly number[]): Promise<Growth[]> {
   const rows: Growth[] = [];
   let made = 0;
   for (const n of sizes) {
-    await onDisk(region, (shard, authority) => {
-      const copy = shard.prepare(
-        `INSERT INTO trust_entry(key, origin, generation, state, "from") VALUES (?, 'eu', 1, 'revoked', 'issue')`,
-      );
-      const entry = authority.prepare(
-        `INSERT INTO entry(key, origin, generation, state, "from", revoked_seq, seq) VALUES (?, 'eu', 1, 'revoked', 'issue', 1, 1)`,
-      );
-      for (; made < n; made++) {
-        copy.run(`subject:bench/${made}`);
-        entry.run(`subject:bench/${made}`);
-      }
-    });
+    await revokeOnDisk(region, region.name, made, n);
+    made = n;
+    await firstAllow(region);
     rows.push(await point(region, "revocations", n, QUESTION));
   }
   return rows;
+}
+
+/** Milliseconds until the region allows: until its shard has every entry. */
+export async function firstAllow(region: TestRegion): Promise<number> {
+  const began = performance.now();
+  for (;;) {
+    const { decision } = (await post(region, "/access/v1/evaluation", QUESTION)) as { decision: boolean };
+    if (decision) return performance.now() - began;
+    if (performance.now() - began > 600_000) throw new Error("no allow in ten minutes");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 const openRun = async (region: TestRegion): Promise<string> =>
