@@ -116,6 +116,26 @@ describe("eu and us cut off from each other", () => {
     expect(own.filter(({ reason }) => reason === "sync_stale")).toEqual([]);
   });
 
+  test("a slow wire is heard over, and one that is slower than a lease is not", async () => {
+    const { links, eu, us } = fed;
+    const watch = new Watch(eu, "us-lou", "eu-r8");
+    links.delay("eu", "us", 200);
+    links.delay("us", "eu", 200);
+    await becomes(eu, ["us-lou", "eu-r8"], "allow");
+    links.delay("us", "eu", LEASE_MS);
+    const slow_ms = Date.now();
+    await becomes(eu, ["us-lou", "eu-r8"], "sync_stale");
+    await until(async () => watch.answers.some(({ sent_ms }) => sent_ms > slow_ms + 2 * LEASE_MS), "answers");
+    // What was on its way with the shorter delay may still have brought a lease, from when it was asked for.
+    expect(allowsAfter(watch.answers, slow_ms + LEASE_MS)).toEqual([]);
+    const { view } = await revoke(us, subjectOf("us-lou"), "barrier");
+    // By its lease, or by its own word that came late; never before nobody there can allow on less.
+    expect(["lease_expired", "confirmed"]).toContain(view.status["eu"]);
+    links.heal();
+    await becomes(eu, ["us-lou", "eu-r8"], "revoked");
+    expect(flickers(await watch.stop(), "revoked")).toEqual([]);
+  });
+
   test("the barrier ends with the leases where the key's home is here, and then nobody allows", async () => {
     const { links, eu, us } = fed;
     const id = "eu-finn";
