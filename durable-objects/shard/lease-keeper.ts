@@ -2,7 +2,7 @@ import type { LeaseAnswer, LeaseRequest } from "../../src/objects/authority.ts";
 import { FRESHNESS } from "../../src/region/config.ts";
 import type { ShardTrust } from "./trust.ts";
 
-/** After this a refresh under way is given up and another may start; its late answer is still good, from its send time. */
+/** After this without an answer a refresh is given up and another may start; its late answer is still good, from its send time. */
 const REFRESH_MS = 3_000;
 
 /** What a caller waits for beyond the shard's own lease. */
@@ -31,6 +31,7 @@ export class LeaseKeeper {
   #asked: Wanted = NOTHING_WANTED;
   /** When the last poll left that was answered. */
   #answered_ms = Number.NEGATIVE_INFINITY;
+  #pages = 0;
 
   constructor(ports: LeasePorts) {
     this.#ports = ports;
@@ -58,12 +59,22 @@ export class LeaseKeeper {
     }
     if (this.#refreshing === null) {
       this.#asked = wanted;
-      this.#refreshing = Promise.race([this.#refresh(wanted), pause(REFRESH_MS)]).finally(() => {
+      this.#refreshing = this.#unlessStalled(this.#refresh(wanted)).finally(() => {
         this.#refreshing = null;
       });
     }
     if (at < trust.leaseUntil && !more) return;
     await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
+  }
+
+  /** Until it is over, or no page has come for so long: who fetches a million entries goes on, and goes on alone. */
+  async #unlessStalled(refresh: Promise<void>): Promise<void> {
+    const ended = refresh.then(() => "ended" as const);
+    for (;;) {
+      const seen = this.#pages;
+      const first = await Promise.race([ended, pause(REFRESH_MS)]);
+      if (first === "ended" || this.#pages === seen) return;
+    }
   }
 
   async #refresh(wanted: Wanted): Promise<void> {
@@ -76,6 +87,7 @@ export class LeaseKeeper {
         // Sees a step of the clock that came while the poll was under way.
         now();
         more = trust.takeLease(asked, answer, sent);
+        this.#pages++;
         if (answer.ok) this.#answered_ms = sent.ms;
         const applied = trust.applied;
         await settled();
