@@ -16,6 +16,7 @@ import type {
   RunAnswer,
   RunDescription,
   RunExport,
+  RunHeadView,
   RunLineage,
   SearchAnswer,
   SearchMessage,
@@ -102,6 +103,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   erase(message: EraseMessage): Promise<EraseAnswer> {
     return this.#shard.erase(message);
+  }
+  async runHeads(after: string, limit: number): Promise<readonly RunHeadView[]> {
+    return this.#shard.runHeads(after, limit);
   }
   /** What lies in memory is of no use any more; nobody asks this object again (`http/epochs`). */
   async drop(): Promise<void> {

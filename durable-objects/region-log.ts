@@ -17,6 +17,7 @@ import type {
   RegionLogRpc,
   WitnessTarget,
 } from "../src/objects/log.ts";
+import type { RunHeadView } from "../src/objects/shard.ts";
 import { askPeersMs, readRegion, type Region } from "../src/region/config.ts";
 import { Log } from "./log/log.ts";
 
@@ -101,6 +102,15 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   }
   async ending(): Promise<LogEnding> {
     return this.#log.ending();
+  }
+  async headsUntil(source: string): Promise<string> {
+    return this.#log.headsUntil(source);
+  }
+  async appendHeads(source: string, after: string, heads: readonly RunHeadView[]): Promise<string> {
+    return this.#log.appendHeads(source, after, heads);
+  }
+  async findHead(body: Omit<RunHeadView, "id">): Promise<{ ok: boolean; sseq: number; index: number }> {
+    return this.#log.findHead(body);
   }
   async drop(): Promise<void> {
     if (this.#current) throw new Error("the log of the epoch that runs is not dropped");

@@ -16,6 +16,8 @@ import type { EventWriter } from "./writer.ts";
 const SEAL_MS = 5_000;
 const AGAIN_MS = 1_000;
 const PAGE = 1_000;
+/** Runs whose heads are stated in one message. */
+const HEADS = 500;
 
 /** The records that an `erasure` leaf names are of the epoch that it was made in, and say so in another. */
 const ofEpoch = (body: JsonObject, log_epoch: number): JsonObject => ({
@@ -218,10 +220,29 @@ export class Epochs {
       );
       // An authority that was put back sends nothing any more; the next epoch begins with what it has.
       if (!this.#rewind.noted) marks["trust"] = this.#store.leafHead(log_epoch).sseq;
-      for (const end = Date.now() + SEAL_MS; Date.now() < end; await pause(100))
-        if ((await log().finishSeal(marks)).state === "sealed") break;
+      const end = Date.now() + SEAL_MS;
+      // A region with very many runs is asked again: it goes on with the page that it had come to.
+      if (!(await this.#stateHeads(running.value, end))) return { ok: true, value: await this.status() };
+      for (; Date.now() < end; await pause(100)) if ((await log().finishSeal(marks)).state === "sealed") break;
     }
     return { ok: true, value: await this.status() };
+  }
+
+  /** Has the log state how long every opened run was; whether it is done. */
+  async #stateHeads(epoch: EpochView, end: number): Promise<boolean> {
+    for (let k = 0; k < epoch.shards; k++) {
+      const source = `shard/${k}`;
+      for (let after = await this.#logOf(epoch).headsUntil(source); ;) {
+        const heads = await shardAt(this.#env, inEpoch(this.#region, epoch), k).runHeads(after, HEADS);
+        if (heads.length === 0) break;
+        if (Date.now() >= end) return false;
+        const until = await this.#logOf(epoch).appendHeads(source, after, heads);
+        // It was sealed meanwhile, by another call that had come to the end.
+        if (until === after) return true;
+        after = until;
+      }
+    }
+    return true;
   }
 
   async next(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {

@@ -13,7 +13,7 @@ import {
 import { formatNote, parseNote, signNote, type NoteSignature } from "../../src/lineage/note.ts";
 import { incidentBody, type Incident, type IncidentKind } from "../../src/lineage/incident.ts";
 import { leafHash } from "../../src/lineage/record.ts";
-import { encodeStateRecord, type StateKind } from "../../src/lineage/state-record.ts";
+import { decodeStateRecord, encodeStateRecord, type StateKind } from "../../src/lineage/state-record.ts";
 import { TileTree } from "../../src/lineage/tile-reader.ts";
 import { TILE_WIDTH } from "../../src/lineage/tile-path.ts";
 import { widthOf } from "../../src/lineage/tiles.ts";
@@ -33,6 +33,7 @@ import type {
   ProofAnswer,
   WitnessTarget,
 } from "../../src/objects/log.ts";
+import type { RunHeadView } from "../../src/objects/shard.ts";
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "../platform.ts";
 import { askHeld, readAnswer, type Held } from "./held.ts";
@@ -294,6 +295,31 @@ export class Log {
   beginSeal(): LogStatus {
     if (this.#state === "open") this.#store.setMeta("sealing", "1");
     return this.status();
+  }
+
+  headsUntil(source: string): string {
+    return this.#store.meta(`heads_${source}`) ?? "";
+  }
+
+  /** How long each run was: nothing can be exported with a head of its own once this log takes nothing more. */
+  appendHeads(source: string, after: string, heads: readonly RunHeadView[]): string {
+    const until = this.headsUntil(source);
+    const last = heads.at(-1);
+    if (this.#state !== "sealing" || until !== after || last === undefined) return until;
+    const leaves = heads.map(({ head, run, seq }) => ({ kind: "run.head" as const, body: { head, run, seq } }));
+    this.#appendAll(leaves, () => this.#store.setMeta(`heads_${source}`, last.id));
+    return last.id;
+  }
+
+  findHead({ head, run, seq }: Omit<RunHeadView, "id">): { ok: boolean; sseq: number; index: number } {
+    for (const { sseq, leaf } of this.#store.ownWith(`"run":"${run}"`)) {
+      const state = decodeStateRecord(leaf);
+      if (!state.ok || state.value.kind !== "run.head") continue;
+      const { body } = state.value;
+      const index = this.indexOf("log", sseq);
+      if (body["head"] === head && body["seq"] === seq && index !== null) return { ok: true, sseq, index };
+    }
+    return { ok: false, sseq: 0, index: 0 };
   }
 
   async finishSeal(marks: Readonly<Record<string, number>>): Promise<LogStatus> {

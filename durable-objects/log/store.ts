@@ -383,12 +383,17 @@ export class LogStore extends Rows {
     return gaps;
   }
 
-  /** Leaves of the log's own source of a kind, newest first. */
-  *ownBack(kind: string): Iterable<{ readonly sseq: number; readonly leaf: Uint8Array }> {
+  /** Leaves of the log's own source that hold this text, newest first; looks through all of them. */
+  *ownWith(text: string): Iterable<{ readonly sseq: number; readonly leaf: Uint8Array }> {
     const rows = this.sql.exec<{ sseq: number; leaf: ArrayBuffer }>(
       "SELECT sseq, leaf FROM own WHERE instr(leaf, ?) > 0 ORDER BY sseq DESC",
-      blob(new TextEncoder().encode(`"kind":"${kind}"`)),
+      blob(new TextEncoder().encode(text)),
     );
     for (const { sseq, leaf } of rows) yield { sseq, leaf: new Uint8Array(leaf) };
+  }
+
+  /** Leaves of the log's own source of a kind, newest first. */
+  ownBack(kind: string): Iterable<{ readonly sseq: number; readonly leaf: Uint8Array }> {
+    return this.ownWith(`"kind":"${kind}"`);
   }
 }

@@ -13,6 +13,7 @@ import {
   receiptText,
   RECEIPT_TYPE,
 } from "../../src/lineage/receipt.ts";
+import { saltedRunHash } from "../../src/lineage/record.ts";
 import type { Aead, RegionKey } from "../../src/lineage/seal.ts";
 import { authority, regionLog, type Env } from "../../src/objects/address.ts";
 import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "../../src/objects/erasure.ts";
@@ -28,6 +29,7 @@ import type {
   FindRecordsMessage,
   OpenRunMessage,
   RunAnswer,
+  RunHeadView,
   SearchAnswer,
   SearchMessage,
   ShardStatus,
@@ -319,6 +321,15 @@ export class Shard implements Turn {
     const last = this.writer.sseq;
     this.#leaves.notify(last);
     return { last };
+  }
+
+  runHeads(after: string, limit: number): readonly RunHeadView[] {
+    return this.store.openedRuns(after, limit).map(({ id, salt, seq, head }) => ({
+      id,
+      run: saltedRunHash(salt, id, nodeSha256),
+      head: base64url(head!),
+      seq,
+    }));
   }
 
   #unknownCaller(): RunAnswer {

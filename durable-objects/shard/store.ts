@@ -226,6 +226,18 @@ export class ShardStore extends Rows {
     };
   }
 
+  /** Opened runs with a record, by id, from the one after `after`. */
+  openedRuns(after: string, limit: number): readonly Pick<RunRow, "id" | "salt" | "seq" | "head">[] {
+    return this.sql
+      .exec<{ id: string; salt: ArrayBuffer; seq: number; head: ArrayBuffer }>(
+        "SELECT id, salt, seq, head FROM run WHERE id > ? AND kind = 'opened' ORDER BY id LIMIT ?",
+        after,
+        limit,
+      )
+      .toArray()
+      .map((row) => ({ ...row, salt: new Uint8Array(row.salt), head: new Uint8Array(row.head) }));
+  }
+
   putRun(run: RunRow): void {
     this.sql.exec(
       `INSERT INTO run(id, salt, kind, status, principal, members, last_sseq, seq, head, opened_t_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -53,11 +53,14 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
   const statuses = survey.pages.flatMap((page) => page.statuses);
   const erased = sseqs.filter((_, i) => statuses[i] === "erased");
   const erasures = await erasuresOf(at, at.homeOf(run), erased);
-  const head = await at.regionLog().appendOwn("run.head", {
+  const stated = {
     head: base64url(survey.run.head),
     run: saltedRunHash(survey.run.salt, run, at.sha256),
     seq: survey.run.seq,
-  });
+  };
+  const appended = await at.regionLog().appendOwn("run.head", stated);
+  // A log that has ended says no more; what it said when it was sealed, or at an earlier export, holds for ever.
+  const head = appended.ok ? appended : await at.regionLog().findHead(stated);
   const checkpoint = head.ok ? await coveringCheckpoint(at, head.index) : await at.regionLog().bestCheckpoint();
   const indexes = await indexesOf(at, source, sseqs);
   const [headLeaf] = head.ok ? await at.regionLog().ownLeaves(head.sseq, 1) : [];

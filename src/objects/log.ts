@@ -3,6 +3,7 @@ import type { ReadKind, ReadRange } from "../lineage/read-record.ts";
 import type { Incident } from "../lineage/incident.ts";
 import type { StateKind } from "../lineage/state-record.ts";
 import type { PublicJwk } from "./authority.ts";
+import type { RunHeadView } from "./shard.ts";
 
 /** Messages to the `RegionLog` and the `Witness` objects (docs/object-rpc.md). */
 
@@ -170,6 +171,14 @@ export interface RegionLogRpc {
   incident(found: Omit<Incident, "t_ms">): Promise<void>;
   /** From now on it waits to be sealed, also after a restart. */
   beginSeal(): Promise<LogStatus>;
+  /** While it is sealed: the id of the last run of the source whose head it has stated; empty at first. */
+  headsUntil(source: string): Promise<string>;
+  /** States the heads of runs that come after `after`. Gives how far it is, which is further where another call was faster. */
+  appendHeads(source: string, after: string, heads: readonly RunHeadView[]): Promise<string>;
+  /** Where the newest `run.head` leaf stands that says exactly this; `ok: false` where there is none. */
+  findHead(
+    body: Omit<RunHeadView, "id">,
+  ): Promise<{ readonly ok: boolean; readonly sseq: number; readonly index: number }>;
   /** Appends the last leaf, where it has every source up to `marks`; then its checkpoint. Once is enough. */
   finishSeal(marks: Readonly<Record<string, number>>): Promise<LogStatus>;
   ending(): Promise<LogEnding>;

@@ -258,6 +258,15 @@ export type ShardStatus = {
   readonly detail: string | null;
 };
 
+/** What a `run.head` leaf says of a run, and the id to go on from. */
+export type RunHeadView = {
+  readonly id: string;
+  /** Salted hash of the id, leaf hash of the newest record, its number: the leaf's body. */
+  readonly run: string;
+  readonly head: string;
+  readonly seq: number;
+};
+
 export interface ShardRpc {
   decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal>;
   search(message: SearchMessage): Promise<SearchAnswer>;
@@ -291,6 +300,8 @@ export interface ShardRpc {
   halt(message: { readonly v: 1; readonly reason: string }): Promise<void>;
   /** The same for good, by an operator: resolves when nothing is under way any more, with the last `sseq`. */
   seal(message: { readonly v: 1; readonly reason: string }): Promise<{ readonly last: number }>;
+  /** The heads of opened runs with ids above `after`, in order; for the log to state when the epoch is sealed. */
+  runHeads(after: string, limit: number): Promise<readonly RunHeadView[]>;
   /** Empties the object for good; refused in the epoch that runs. */
   drop(message: { readonly v: 1 }): Promise<void>;
   status(): Promise<ShardStatus>;

@@ -247,6 +247,9 @@ export class MemoryShard implements ShardRpc {
     return { last: this.records.length };
   }
   async drop(): Promise<void> {}
+  async runHeads() {
+    return [];
+  }
   async status(): Promise<ShardStatus> {
     return {
       shard: this.#number,

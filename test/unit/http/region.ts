@@ -193,6 +193,7 @@ export function bind(shard: ShardRpc): ShardRpc {
     erase: (message) => shard.erase(message),
     halt: (message) => shard.halt(message),
     seal: (message) => shard.seal(message),
+    runHeads: (after, limit) => shard.runHeads(after, limit),
     drop: (message) => shard.drop(message),
     status: () => shard.status(),
   };
