@@ -1,5 +1,5 @@
 import { fromBase64url, fromUtf8 } from "../base/bytes.ts";
-import { isObject, parseJson, type JsonLimits, type JsonObject } from "../base/json.ts";
+import { isObject, parseJson, type JsonLimits, type JsonObject, type JsonProblem } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 
 /**
@@ -10,6 +10,13 @@ import { err, ok, type Result } from "../base/result.ts";
 const CREDENTIAL = { what: "credential", max_chars: 4_096 } as const;
 const MAX_HEADER_CHARS = 2_048;
 const LIMITS = { max_depth: 8, max_values: 1_000 } as const;
+const PROBLEMS: Readonly<Record<JsonProblem["code"], string>> = {
+  malformed: "is not valid JSON",
+  duplicate_member: "names the same member twice",
+  too_deep: "is nested too deep",
+  too_large: "has too many values",
+  lone_surrogate: "holds a lone surrogate",
+};
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 /** A compact JWS whose form is sound; nothing about it is verified. */
@@ -45,6 +52,7 @@ function segment(text: string, name: string, limits: JsonLimits = LIMITS): Resul
   const json = fromUtf8(bytes);
   if (json === null) return err(`the ${name} is not UTF-8`);
   const parsed = parseJson(json, limits);
-  if (!parsed.ok) return err(`the ${name}: ${parsed.error.message}`);
+  // The parser quotes what it stumbled over; a credential's content is nobody's to read in a log.
+  if (!parsed.ok) return err(`the ${name} ${PROBLEMS[parsed.error.code]}`);
   return isObject(parsed.value) ? ok(parsed.value) : err(`the ${name} is not a JSON object`);
 }
