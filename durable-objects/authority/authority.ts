@@ -18,7 +18,7 @@ import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { applyEvents } from "./apply-events.ts";
 import { Installs } from "./install.ts";
 import { Links } from "./links.ts";
-import { OwnSnapshot } from "./own-snapshot.ts";
+import { OwnSnapshot, type OwnSnapshotRoom } from "./own-snapshot.ts";
 import { PeerStore } from "./peer-store.ts";
 import { Peps } from "./peps.ts";
 import { requireSecrets } from "./require-secrets.ts";
@@ -73,6 +73,7 @@ export class Authority {
     store: AuthorityStore,
     signing: SigningKey,
     send: typeof fetch,
+    snapshot_every: number | undefined,
   ) {
     this.#region = region;
     this.#policy = activePolicy(region);
@@ -136,7 +137,7 @@ export class Authority {
       this.sync,
     );
     const messages = new SyncMessages(region.name, signing, () => this.#standing.membership, region.secrets);
-    this.#snapshot = new OwnSnapshot({
+    const room = {
       store,
       pages: snapshots,
       sign: (manifest) => messages.sealManifest(manifest),
@@ -144,7 +145,8 @@ export class Authority {
       state: () => this.sync.state,
       numbering: () => this.sync.numbering,
       feed: (input) => this.sync.feed(input),
-    });
+    } satisfies OwnSnapshotRoom;
+    this.#snapshot = new OwnSnapshot(room, snapshot_every);
     this.links = new Links(messages, this.sync, this.#standing, send, (jws) => this.memberships.put(jws, "peer"));
     this.freeze = new Freeze(region, {
       store,
@@ -181,10 +183,20 @@ export class Authority {
     env: Env,
     region: Region,
     send: typeof fetch = (input, init) => fetch(input, init),
+    snapshot_every?: number,
   ): Promise<Authority> {
     const store = new AuthorityStore(storage);
     const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
-    const authority = new Authority(env, region, await outsideWitnessesOf(env), storage, store, signing, send);
+    const authority = new Authority(
+      env,
+      region,
+      await outsideWitnessesOf(env),
+      storage,
+      store,
+      signing,
+      send,
+      snapshot_every,
+    );
     authority.#startSync();
     await authority.keys.certify(signing.publicJwk, "authority");
     authority.epochs.start();

@@ -50,14 +50,19 @@ export class Installs {
 
   async #run(snapshot: Snapshot): Promise<void> {
     const { from, manifest } = snapshot;
-    const problem = await this.#install(snapshot).catch((cause: unknown) => String(cause));
-    if (this.#running.get(from) !== snapshot) return;
-    this.#running.delete(from);
-    this.#room.pages.unstage(from);
-    if (problem === null) return;
-    console.warn(JSON.stringify({ level: "warn", event: "snapshot_not_installed", origin: from, message: problem }));
-    const mark = { incarnation: manifest.incarnation, seq: manifest.seq, hash: manifest.head_hash };
-    this.#room.feed({ type: "install_failed", origin: from, mark });
+    try {
+      const problem = await this.#install(snapshot).catch((cause: unknown) => String(cause));
+      if (this.#running.get(from) !== snapshot) return;
+      this.#running.delete(from);
+      this.#room.pages.unstage(from);
+      if (problem === null) return;
+      console.warn(JSON.stringify({ level: "warn", event: "snapshot_not_installed", origin: from, message: problem }));
+      const mark = { incarnation: manifest.incarnation, seq: manifest.seq, hash: manifest.head_hash };
+      this.#room.feed({ type: "install_failed", origin: from, mark });
+    } catch (cause) {
+      // Given up by the core when its time is over, and begun again.
+      console.error(JSON.stringify({ level: "error", event: "snapshot_not_installed", message: String(cause) }));
+    }
   }
 
   /** What went wrong, or `null`. */

@@ -52,25 +52,26 @@ export class OwnSnapshot {
     return offered === null ? null : this.#room.pages.page(offered.n, n);
   }
 
-  /** Resolves when nothing is being built. */
-  async settled(): Promise<void> {
-    await this.#building;
-  }
-
   /** Looks whether a snapshot is due, and what can be compacted. Cheap: asked after every own event and every pull. */
   look(): void {
     if (this.#building !== null || !this.#room.numbering()) return;
-    if (this.#isDue()) {
-      this.#building = this.#build()
-        .catch((cause: unknown) => {
-          console.error(JSON.stringify({ level: "error", event: "snapshot_failed", message: String(cause) }));
-        })
-        .finally(() => {
-          this.#building = null;
-        });
-      return;
+    try {
+      if (this.#isDue()) this.#building = this.#buildOne();
+      else this.#compact();
+    } catch (cause) {
+      // No step fails because of it; the next one looks again.
+      failed(cause);
     }
-    this.#compact();
+  }
+
+  async #buildOne(): Promise<void> {
+    try {
+      await this.#build();
+    } catch (cause) {
+      failed(cause);
+    } finally {
+      this.#building = null;
+    }
   }
 
   #ofNow(): Offered | null {
@@ -162,6 +163,9 @@ export class OwnSnapshot {
     feed({ type: "compacted", seq: this.floor(incarnation) });
   }
 }
+
+const failed = (cause: unknown): void =>
+  console.error(JSON.stringify({ level: "error", event: "snapshot_failed", message: String(cause) }));
 
 /** Own events of that chain up to there are answered with a snapshot. */
 export const floorOf = (store: AuthorityStore, incarnation: number): number =>
