@@ -4,6 +4,7 @@ import type { Stale } from "./effects.ts";
 import { originStale, selfStale } from "./freshness.ts";
 import type { Mark } from "./mark.ts";
 import type { Core, Counters, Poison, SyncState } from "./state.ts";
+import { secretInForce } from "./snapshot.ts";
 import { isBusy } from "./tick.ts";
 
 /** What an operator sees of the exchange between regions. Plain data; times are spans, or readings of this clock. */
@@ -38,6 +39,17 @@ export type SelfOverview = {
   readonly membership: number;
   /** A newer membership that somebody signed for and that is not here. */
   readonly newer_membership: number | null;
+  readonly secrets: {
+    /** Id of the federation secret under which this region writes. */
+    readonly writes: string;
+    /** Others that it holds; while there are any, keys are looked up under each. */
+    readonly also: readonly string[];
+    /**
+     * Whose entries have all come under the one that it writes under, its own included; when that is everybody, the
+     * others are needed no more.
+     */
+    readonly settled: boolean;
+  };
 };
 
 export type PeerOverview = {
@@ -64,6 +76,8 @@ export type PeerOverview = {
   readonly next_poll_ms: number;
   readonly contradicted_by: readonly string[];
   readonly unsupported_seq: number | null;
+  /** Federation secret under which its entries are named here; `null`: none of it is held yet. */
+  readonly secret: string | null;
   readonly equivocation: Pick<Poison, "incarnation" | "reason" | "at_ms"> | null;
 };
 
@@ -88,10 +102,26 @@ export function overview(core: Core, state: SyncState, now_ms: number): SyncOver
       },
       membership: state.view.version,
       newer_membership: newer?.version ?? null,
+      secrets: {
+        writes: core.secret.id,
+        also: (core.also ?? []).map(({ id }) => id),
+        settled: isSettled(core, state),
+      },
     },
     peers,
     counters,
   };
+}
+
+/** Every region that may still say something has said all of it anew, and so has this one. */
+function isSettled(core: Core, state: SyncState): boolean {
+  const origins = Object.keys(state.peers).filter((origin) =>
+    ["active", "draining", "removed"].includes(state.view.regions[origin]?.state ?? ""),
+  );
+  const named = Object.fromEntries(
+    origins.map((origin) => [origin, { secret_id: state.peers[origin]!.record.secret ?? "" }]),
+  );
+  return secretInForce("", core.secret.id, origins, named) === core.secret.id;
 }
 
 function peerOverview(core: Core, state: SyncState, region: string, now_ms: number): PeerOverview {
@@ -116,6 +146,7 @@ function peerOverview(core: Core, state: SyncState, region: string, now_ms: numb
     next_poll_ms: Math.max(0, peer.next_poll_ms - now_ms),
     contradicted_by: peer.contradicted_by,
     unsupported_seq: peer.unsupported,
+    secret: peer.record.secret ?? null,
     equivocation:
       poison === null ? null : { incarnation: poison.incarnation, reason: poison.reason, at_ms: poison.at_ms },
   };

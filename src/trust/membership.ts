@@ -109,13 +109,19 @@ export async function verifyMembership(jws: unknown, roots: Roots): Promise<Resu
   const text = fromUtf8(payload);
   const json = parseJson(text ?? "");
   if (!json.ok) return err(`the payload is ${json.error.message}`);
-  const membership = membershipSchema.safeParse(json.value);
+  const membership = readMembership(json.value);
+  return membership.ok ? membership : err(`the payload's ${membership.error}`);
+}
+
+/** The document itself, signed or to be signed. */
+export function readMembership(document: unknown): Result<Membership, string> {
+  const membership = membershipSchema.safeParse(document);
   if (!membership.success) {
     const issue = membership.error.issues[0]!;
-    return err(`the payload's ${issue.path.join(".") || "top level"}: ${issue.message}`);
+    return err(`${issue.path.join(".") || "top level"}: ${issue.message}`);
   }
   const wrong = contradiction(membership.data);
-  return wrong === null ? ok(membership.data) : err(`the payload's ${wrong}`);
+  return wrong === null ? ok(membership.data) : err(wrong);
 }
 
 /** What no schema says: names that must be regions of this very document, and kinds that must exist. */

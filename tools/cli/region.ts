@@ -8,6 +8,8 @@ import { Problem } from "../problem.ts";
 import { signAdminToken } from "../region/admin-token.ts";
 import { payloadOf } from "../region/enrol.ts";
 import { signingKey } from "../region/keys.ts";
+import type { Membership } from "../../src/trust/membership.ts";
+import { membershipDocument, mergeMembers, withState } from "../region/next-membership.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../region/membership.ts";
 import { trustCommand } from "./trust.ts";
 import { auditorToken } from "./auditor.ts";
@@ -25,6 +27,7 @@ export function regionCommand(): Command {
   auditorToken(command);
   enrol(command);
   signMembershipCommand(command);
+  membershipCommand(command);
   activate(command);
   trustCommand(command);
   return command;
@@ -85,40 +88,96 @@ function signMembershipCommand(command: Command): void {
     .description("sign a membership, or add a signature to one (each holder of a root runs this)")
     .argument("[enrolments...]", "files that `interlock region enrol` printed; none with --add")
     .requiredOption("--root <file...>", "private JWKs of membership roots")
+    .addOption(
+      new Option(
+        "--before <file>",
+        "the membership in force: its regions and rules stay, but for the enrolments given",
+      ).conflicts("add"),
+    )
+    .addOption(
+      new Option("--state <region=state...>", "joining, active, draining, or removed:SEQ:HASH with its last event")
+        .default([])
+        .conflicts(["add", "document"]),
+    )
+    .addOption(
+      new Option(
+        "--document <file>",
+        "sign this document as it stands: written by hand (`region membership`)",
+      ).conflicts(["add", "before"]),
+    )
     .addOption(new Option("--version <n>", "must rise with every membership").argParser(parseVersion))
     .addOption(new Option("--add <file>", "a membership that others have signed: sign exactly the same document"))
     .requiredOption("--out <file>", "where the signed membership goes")
-    .action(
-      async (files: readonly string[], flags: { root: string[]; version?: number; add?: string; out: string }) => {
-        const roots = await Promise.all(flags.root.map((path) => signingKey(path)));
-        let jws: GeneralJWS;
-        if (flags.add === undefined) {
-          if (flags.version === undefined || files.length === 0) {
-            throw new Problem(
-              "A new membership needs enrolments and a version",
-              "Give the enrolment files and --version, or --add FILE.",
-              2,
-            );
-          }
-          const regions = files.map((path) => readJsonFile(path, "enrolment") as MemberRegion);
-          jws = await signMembership(buildMembership(regions, flags.version, Date.now()), roots);
-        } else {
-          const signed = readJsonFile(flags.add, "signed membership") as GeneralJWS;
-          const membership = payloadOf(signed);
-          if (membership === null)
-            throw new Problem(`${flags.add} holds no membership`, "Give the file that `sign-membership` wrote.", 2);
-          const mine = await signMembership(membership, roots);
-          if (mine.payload !== signed.payload)
-            throw new Problem(`${flags.add} is not in canonical form`, "Have it made again by `sign-membership`.");
-          jws = { payload: signed.payload, signatures: [...signed.signatures, ...mine.signatures] };
-        }
-        writeFileSync(flags.out, JSON.stringify(jws, null, 2) + "\n");
-        const membership = payloadOf(jws)!;
-        process.stdout.write(
-          `${flags.out}: version ${membership.version}, ${membership.regions.map(({ region }) => region).join(", ")}, ${jws.signatures.length} signature(s), until ${new Date(membership.expires_ms).toISOString()}\n`,
-        );
-      },
+    .action(async (files: readonly string[], flags: SignFlags) => {
+      const roots = await Promise.all(flags.root.map((path) => signingKey(path)));
+      let jws: GeneralJWS;
+      if (flags.document !== undefined) {
+        jws = await signMembership(await membershipDocument(readJsonFile(flags.document, "membership")), roots);
+      } else if (flags.add === undefined) {
+        jws = await signMembership(await nextMembership(files, flags), roots);
+      } else {
+        const signed = readJsonFile(flags.add, "signed membership") as GeneralJWS;
+        const membership = payloadOf(signed);
+        if (membership === null)
+          throw new Problem(`${flags.add} holds no membership`, "Give the file that `sign-membership` wrote.", 2);
+        const mine = await signMembership(membership, roots);
+        if (mine.payload !== signed.payload)
+          throw new Problem(`${flags.add} is not in canonical form`, "Have it made again by `sign-membership`.");
+        jws = { payload: signed.payload, signatures: [...signed.signatures, ...mine.signatures] };
+      }
+      writeFileSync(flags.out, JSON.stringify(jws, null, 2) + "\n");
+      const membership = payloadOf(jws)!;
+      process.stdout.write(
+        `${flags.out}: version ${membership.version}, ${membership.regions.map(({ region }) => region).join(", ")}, ${jws.signatures.length} signature(s), until ${new Date(membership.expires_ms).toISOString()}\n`,
+      );
+    });
+}
+
+type SignFlags = {
+  readonly root: string[];
+  readonly version?: number;
+  readonly add?: string;
+  readonly before?: string;
+  readonly state: readonly string[];
+  readonly document?: string;
+  readonly out: string;
+};
+
+/** The membership that the enrolments make, on top of the one before where there is one. */
+async function nextMembership(files: readonly string[], flags: SignFlags): Promise<Membership> {
+  const before = flags.before === undefined ? null : insideOf(flags.before);
+  const version = flags.version ?? (before === null ? undefined : before.version + 1);
+  if (version === undefined || (before === null && files.length === 0)) {
+    throw new Problem(
+      "A new membership needs enrolments and a version",
+      "Give the enrolment files and --version, or --before FILE, or --add FILE.",
+      2,
     );
+  }
+  const shown = files.map((path) => readJsonFile(path, "enrolment") as MemberRegion);
+  const regions = mergeMembers(before?.regions ?? [], shown);
+  const membership = buildMembership(
+    flags.state.reduce((members, text) => withState(members, text), regions),
+    version,
+    Date.now(),
+    before ?? {},
+  );
+  return membershipDocument(membership);
+}
+
+function insideOf(path: string): Membership {
+  const membership = payloadOf(readJsonFile(path, "signed membership") as GeneralJWS);
+  if (membership === null)
+    throw new Problem(`${path} holds no membership`, "Give the file that `sign-membership` wrote.", 2);
+  return membership;
+}
+
+function membershipCommand(command: Command): void {
+  command
+    .command("membership")
+    .description("print the document inside a signed membership: to read, or to change and sign with --document")
+    .argument("<file>", "that `sign-membership` wrote")
+    .action((file: string) => printJson(insideOf(file)));
 }
 
 function activate(command: Command): void {

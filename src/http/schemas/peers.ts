@@ -40,6 +40,7 @@ export const peersAnswer = z
       clock: z.object({ behind_ms: z.int(), high_ms: z.int(), steps: z.int() }),
       membership: z.int(),
       newer_membership: z.int().nullable(),
+      secrets: z.object({ writes: z.string(), also: z.array(z.string()), settled: z.boolean() }),
     }),
     peers: z.array(
       z.object({
@@ -57,6 +58,7 @@ export const peersAnswer = z
         next_poll_ms: z.int(),
         contradicted_by: z.array(z.string()),
         unsupported_seq: z.int().nullable(),
+        secret: z.string().nullable(),
         equivocation: z
           .object({ incarnation: z.int(), reason: z.enum(["fork", "rollback", "distrusted"]), at_ms: z.int() })
           .nullable(),

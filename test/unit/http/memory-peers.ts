@@ -16,6 +16,7 @@ export const ALONE: SyncOverview = {
     clock: { behind_ms: 0, high_ms: 0, steps: 0 },
     membership: 1,
     newer_membership: null,
+    secrets: { writes: "f1", also: [], settled: true },
   },
   peers: [],
   counters: { bad_signature: 0, unmatched: 0, malformed: 0, refused: 0, failed: 0, gaps: 0, clock_steps: 0 },
@@ -36,6 +37,7 @@ export const peerOf = (region: string, over: Partial<PeerOverview> = {}): PeerOv
   next_poll_ms: 100,
   contradicted_by: [],
   unsupported_seq: null,
+  secret: "f1",
   equivocation: null,
   ...over,
 });
