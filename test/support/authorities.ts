@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { exportJWK, generateKeyPair, type JWK } from "jose";
+import { exportJWK, generateKeyPair } from "jose";
 import { Authority } from "../../durable-objects/authority/authority.ts";
 import { Pseudonyms } from "../../durable-objects/pseudonyms.ts";
 import { ShardStore } from "../../durable-objects/shard/store.ts";
@@ -64,9 +64,7 @@ export class TestFederation {
   /** The next membership, with `members` as they stand, to all or to those named. */
   async sign(to: readonly string[] = [...this.regions.keys()], change: Partial<Membership> = {}): Promise<void> {
     const membership = { ...buildMembership(this.members, ++this.version, Date.now()), ...change };
-    const jws = await signMembership(membership, [
-      { ...this.#root, kid: "root-1", publicJwk: this.#root.publicJwk as JWK },
-    ]);
+    const jws = await signMembership(membership, [{ ...this.#root, kid: "root-1", publicJwk: this.#root.publicJwk }]);
     for (const name of to) {
       const put = await this.of(name).authority.memberships.put(jws, "test");
       if (!put.ok) throw new Error(put.message);
@@ -263,7 +261,11 @@ export class TestAuthority {
   }
 
   /** Rows of the authority's storage. */
-  rows<T>(query: string): readonly T[] {
-    return this.storage.attach().sql.exec(query).toArray() as unknown as T[];
+  rows(query: string): readonly Readonly<Record<string, SqlStorageValue>>[] {
+    return this.storage.attach().sql.exec(query).toArray();
+  }
+
+  count(query: string): number {
+    return Number(this.rows(`SELECT count(*) AS n FROM ${query}`)[0]!["n"]);
   }
 }

@@ -1,4 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { KEPT_EVENTS, KEPT_MS, PeerStore } from "../../../durable-objects/authority/peer-store.ts";
+import { AuthorityStore } from "../../../durable-objects/authority/store.ts";
+import type { VerifiedEvent } from "../../../src/sync/events.ts";
+import { FakeStorage } from "../../support/durable-storage.ts";
 import { newSecret, TestFederation, type TestAuthority } from "../../support/authorities.ts";
 
 /** Snapshots, compaction, and the change of the federation secret, between authorities in Node. */
@@ -56,21 +60,21 @@ describe("compaction", () => {
     federation = await TestFederation.start(["eu", "us"], [F1], EVERY);
     await freshOf(eu(), ["us"]);
   });
-  const compacted = (): number => eu().rows<{ n: number }>("SELECT count(*) AS n FROM event WHERE set_jws = ''")[0]!.n;
+  const compacted = (): number => eu().count("event WHERE set_jws = ''");
 
   test("own events go when a snapshot stands for them and every peer has confirmed them, leaves never", async () => {
     federation.cut.add("us");
     for (let n = 0; n < EVERY; n++) await eu().revoke(key(n));
     await until(() => eu().rows("SELECT n FROM own_snapshot").length === 1, "a snapshot");
     const { seq } = eu().authority.sync.state.own.mark;
-    const leaves = eu().rows<{ n: number }>("SELECT count(*) AS n FROM leaf")[0]!.n;
+    const leaves = eu().count("leaf");
     await new Promise((resolve) => setTimeout(resolve, 100));
     // A region that is away keeps them there.
     expect(compacted()).toBe(0);
     federation.cut.delete("us");
     await until(async () => (await us().fresh()).includes("eu") && compacted() >= EVERY, "compacted");
     expect(compacted()).toBeLessThanOrEqual(seq);
-    expect(eu().rows<{ n: number }>("SELECT count(*) AS n FROM leaf")[0]!.n).toBeGreaterThanOrEqual(leaves);
+    expect(eu().count("leaf")).toBeGreaterThanOrEqual(leaves);
     // Known events can still be compared with what a peer says of them.
     expect(eu().authority.store.digestAt(1, 1)).toMatch(/^sha256:/);
     expect(us().denies(key(0))).toEqual(["eu"]);
@@ -99,7 +103,7 @@ describe("compaction", () => {
     const mark = eu().authority.sync.state.own.mark;
     expect(ap.authority.sync.state.peers["eu"]!.record.mark).toEqual(mark);
     // It came as one snapshot: only what was appended since came as events.
-    const events = ap.rows<{ seq: number }>("SELECT seq FROM peer_event WHERE origin = 'eu'").map(({ seq }) => seq);
+    const events = ap.rows("SELECT seq FROM peer_event WHERE origin = 'eu'").map(({ seq }) => Number(seq));
     expect(Math.min(...events)).toBeGreaterThan(EVERY);
     expect(ap.rows("SELECT page FROM staged_page")).toEqual([]);
   });
@@ -125,7 +129,7 @@ describe("compaction", () => {
       if (!before) break;
       // All of it or nothing: what is counted as applied is there.
       const { mark } = ap.authority.sync.state.peers["eu"]?.record ?? { mark: { seq: 0 } };
-      const held = ap.rows<{ n: number }>("SELECT count(*) AS n FROM entry WHERE origin = 'eu'")[0]!.n;
+      const held = ap.count("entry WHERE origin = 'eu'");
       expect(held).toBe(mark.seq === 0 ? 0 : EVERY);
     }
     expect(crashes).toBeGreaterThan(1);
@@ -230,5 +234,38 @@ describe("another federation secret", () => {
     await eu().fresh();
     expect(eu().denies(key(3))).toEqual(["us"]);
     await expect(eu().restart([F2])).rejects.toThrow(/lacks f1, under which entries of region us/);
+  });
+});
+
+describe("events of others", () => {
+  test("go when they are older than any back-up and not among the newest", () => {
+    const storage = new FakeStorage().attach();
+    const store = new AuthorityStore(storage);
+    const peers = new PeerStore(storage);
+    const now = 1_800_000_000_000;
+    const at = (seq: number, incarnation = 1): VerifiedEvent => ({
+      origin: "eu",
+      incarnation,
+      seq,
+      prev: null,
+      digest: `d${seq}`,
+      kid: "eu.1.authority.1",
+      jws: `j${seq}`,
+      supported: true,
+    });
+    const head = KEPT_EVENTS + 2_000;
+    store.transaction(() => {
+      for (let seq = 1; seq <= head; seq++) peers.addEvent(at(seq), seq <= 1_500 ? now - KEPT_MS - 1 : now);
+    });
+    peers.forget(at(head), now);
+    // Old, and behind the newest.
+    expect(peers.digestAt("eu", 1, 1_500)).toBeNull();
+    // Not old.
+    expect(peers.digestAt("eu", 1, 1_501)).toBe("d1501");
+    expect(peers.sets("eu", 1, 1, 1)).toEqual(["j1501"]);
+    // All are old: the newest stay.
+    peers.forget(at(head + 1_000), now + KEPT_MS + 1);
+    expect(peers.sets("eu", 1, 1, 1)).toEqual([`j${head + 1_000 - KEPT_EVENTS + 1}`]);
+    expect(peers.digestAt("eu", 1, head)).toBe(`d${head}`);
   });
 });
