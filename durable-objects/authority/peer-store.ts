@@ -9,8 +9,8 @@ export const PEER_TABLES = `
   CREATE TABLE unnumbered(n INTEGER PRIMARY KEY, draft TEXT NOT NULL, event INTEGER) STRICT;`;
 
 /** Longer than any back-up that may be restored: point-in-time recovery reaches back 30 days. */
-const KEPT_MS = 35 * 86_400_000;
-const KEPT_EVENTS = 10_000;
+export const KEPT_MS = 35 * 86_400_000;
+export const KEPT_EVENTS = 10_000;
 const FORGET_EVERY = 1_000;
 
 /** What is kept of a write that waits, beside what its event will say. */
