@@ -144,7 +144,10 @@ export class Log {
     if ((this.#store.newest()?.size ?? 0) < this.#tree.size) this.#checkpointSoon();
     const asks = this.#around.current && this.#targets.length > 0;
     if (asks && this.closed === null && this.#around.ask_peers_ms > 0)
-      this.#hearing = this.#hearWitnesses().finally(() => (this.#hearing = null));
+      this.#hearing = this.#hearWitnesses().finally(() => {
+        this.#hearing = null;
+        this.#checkpointSoon();
+      });
     const ended = this.halted ?? this.#sealed;
     if (ended !== null) this.#around.tell(ended);
     // A final checkpoint that a witness has not seen yet.
@@ -677,6 +680,8 @@ export class Log {
   /** Signs the tree as it stands, and asks the witnesses. Ed25519 is deterministic: after a crash the same note. */
   async publish(heartbeat = false): Promise<void> {
     if (this.#left || this.halted !== null || this.#tree.size === 0) return;
+    // Whether this log was put back is not known yet: it signs nothing that a witness may know otherwise.
+    if (this.#hearing !== null) return;
     const now = Date.now();
     // At the first checkpoint after a start in any case: a log that was put back grows, and meets its witnesses.
     const due = this.#tree.size > this.#marked && now - this.#lastHeartbeat > HEARTBEAT_MS;
@@ -690,6 +695,8 @@ export class Log {
       // Commit, then sign: never a signature over a root that storage does not hold.
       await this.#store.sync();
       const signature = await signNote(text, this.#key, ed25519Signer(this.#signing));
+      // Halted meanwhile: what was signed is dropped, and nobody has seen it.
+      if (this.halted !== null) return;
       const anchored = this.#policy !== null && isQuorum(this.#policy, new Set()) ? 1 : 0;
       // Another pass may have been faster, and its note may be cosigned by now.
       if (this.#store.checkpointOf(size) === null)
