@@ -123,15 +123,18 @@ export class LogStore extends Rows {
     return last === null ? 0 : last.first_sseq + Math.min(last.count, size - last.first_index) - 1;
   }
 
+  /** Last `sseq` of every source. By the index, source after source: the rows are too many to be looked at each time. */
   marks(): Record<string, number> {
-    return Object.fromEntries(
-      this.sql
-        .exec<{ source: string; mark: number }>(
-          "SELECT source, max(first_sseq + count - 1) AS mark FROM batch GROUP BY source ORDER BY source",
-        )
-        .toArray()
-        .map(({ source, mark }) => [source, mark]),
-    );
+    const marks: Record<string, number> = {};
+    for (let source = this.#sourceAfter(""); source !== null; source = this.#sourceAfter(source))
+      marks[source] = this.mark(source);
+    return marks;
+  }
+
+  #sourceAfter(source: string): string | null {
+    return this.sql
+      .exec<{ next: string | null }>("SELECT min(source) AS next FROM batch WHERE source > ?", source)
+      .one().next;
   }
 
   batchOf(source: string, sseq: number): Batch | null {
