@@ -14,7 +14,7 @@ import type { SourceIdentity } from "./writer.ts";
 /** Records looked at in one slice: some ten milliseconds, between which decisions go on. */
 const SLICE = 256;
 const ANSWERS = 1_000;
-const INDEX = 2_000;
+const INDEX = 500;
 /** Payloads younger than this many records beside one that is reclaimed may be moved by it (`ErasureRows`). */
 const BETWEEN = 64;
 /** 9 MB in ten commits: twice what SQLite lets its write-ahead log grow to before it begins again at its start. */
@@ -141,7 +141,11 @@ export class Eraser {
         return [];
       }
       case "index":
-        if (selector.kind === "tag" && rows.dropTag(selector.tag, selector.until, INDEX)) return [];
+        if (selector.kind === "tag") {
+          const stopped = rows.dropTag(selector.tag, state.at, selector.until, INDEX);
+          state.at = stopped ?? 0;
+          if (stopped !== null) return [];
+        }
         if (selector.kind === "old") {
           const stopped = rows.dropOld({ tag: state.key, first_sseq: state.at }, selector.until, INDEX);
           state.key = stopped?.tag ?? "";
@@ -151,7 +155,8 @@ export class Eraser {
         state.phase = selector.kind === "old" ? "reclaim" : "rewrite";
         return [];
       case "reclaim": {
-        const until = selector.until - BETWEEN;
+        // An entry that came from a file may name numbers that this shard has not reached.
+        const until = Math.min(selector.until, this.#store.head().sseq) - BETWEEN;
         if (state.at <= until) rows.reclaim(state.at, Math.min(until, state.at + SLICE - 1));
         state.at += SLICE;
         if (state.at > until) state.phase = "rewrite";
@@ -202,7 +207,8 @@ export class Eraser {
         const records = this.#rows.records(state.at, selector.until, budget.left);
         for (const record of records) {
           look(record);
-          if (record.prev_sseq === null) this.#redact(record.run, selector);
+          // What is old ends at the end of a run, whose beginning an entry before may have taken.
+          if (record.prev_sseq === null || selector.kind === "old") this.#redact(record.run, selector);
         }
         state.at = (records.at(-1)?.sseq ?? selector.until) + 1;
         if (state.at > selector.until) return false;
@@ -227,7 +233,7 @@ export class Eraser {
   /** Names in the run's own row. A run that is open and merely old keeps them: it goes on with them. */
   #redact(id: string, selector: ShardSelector): void {
     const run = this.#store.run(id);
-    if (run === null || run.kind !== "opened") return;
+    if (run === null || run.kind !== "opened" || (run.principal === null && run.members.length === 0)) return;
     const whole = selector.kind === "tag" || selector.kind === "run";
     if (!whole && (run.status === "open" || run.last_sseq > selector.until)) return;
     const stays = (name: string): boolean =>

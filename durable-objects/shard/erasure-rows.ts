@@ -115,9 +115,13 @@ export class ErasureRows {
     this.#sql.exec("UPDATE record SET sealed = zeroblob(length(sealed)) WHERE sseq = ?", sseq);
   }
 
-  /** Gives the space of blanked payloads back. */
+  /** Gives the space of blanked payloads back; what is not blanked is left alone. */
   reclaim(from: number, until: number): void {
-    this.#sql.exec("UPDATE record SET sealed = NULL WHERE sseq BETWEEN ? AND ? AND sealed IS NOT NULL", from, until);
+    this.#sql.exec(
+      "UPDATE record SET sealed = NULL WHERE sseq BETWEEN ? AND ? AND substr(sealed, 1, 1) = x'00'",
+      from,
+      until,
+    );
   }
 
   /** The newest record before a time; 0 where there is none. Time never goes back in a source. */
@@ -164,38 +168,57 @@ export class ErasureRows {
     return rows.length < limit ? null : rows.at(-1)!.key;
   }
 
-  /** Drops `limit` rows at most from the index of a tag; whether there are more. */
-  dropTag(tag: string, until: number, limit: number): boolean {
+  /**
+   * Looks at `limit` rows of the index of a tag after `after` and drops them; where it stopped. What leads to a run
+   * that goes on stays: its later steps are sealed with the same names, and are found by nothing else.
+   */
+  dropTag(tag: string, after: number, until: number, limit: number): number | null {
     const rows = this.#sql
-      .exec<{ first_sseq: number }>(
-        "SELECT first_sseq FROM subject_flush WHERE tag = ? AND first_sseq <= ? ORDER BY first_sseq LIMIT ?",
+      .exec<{ first_sseq: number; sseqs: string }>(
+        "SELECT first_sseq, sseqs FROM subject_flush WHERE tag = ? AND first_sseq > ? AND first_sseq <= ? ORDER BY first_sseq LIMIT ?",
         tag,
+        after,
         until,
         limit,
       )
       .toArray();
-    const last = rows.at(-1)?.first_sseq ?? 0;
-    this.#sql.exec("DELETE FROM subject_flush WHERE tag = ? AND first_sseq <= ?", tag, last);
-    return rows.length === limit;
+    for (const { first_sseq, sseqs } of rows) if (!this.#goesOn(sseqs, until)) this.#drop(tag, first_sseq);
+    return rows.length < limit ? null : rows.at(-1)!.first_sseq;
   }
 
-  /** Looks at `limit` rows of the index after (tag, first_sseq) and drops those of old flushes; where it stopped. */
+  #drop(tag: string, first_sseq: number): void {
+    this.#sql.exec("DELETE FROM subject_flush WHERE tag = ? AND first_sseq = ?", tag, first_sseq);
+  }
+
+  /** Whether one of the records (JSON) opened a run that has, or may get, records after `until`. */
+  #goesOn(sseqs: string, until: number): boolean {
+    const { n } = this.#sql
+      .exec<{ n: number }>(
+        `SELECT count(*) AS n FROM json_each(?) AS one JOIN record ON record.sseq = one.value JOIN run ON run.id = record.run
+         WHERE record.prev_sseq IS NULL AND run.kind = 'opened' AND (run.status = 'open' OR run.last_sseq > ?)`,
+        sseqs,
+        until,
+      )
+      .one();
+    return n > 0;
+  }
+
+  /** The same for old flushes of all tags, after (tag, first_sseq). */
   dropOld(
     after: { readonly tag: string; readonly first_sseq: number },
     until: number,
     limit: number,
   ): { readonly tag: string; readonly first_sseq: number } | null {
     const rows = this.#sql
-      .exec<{ tag: string; first_sseq: number }>(
-        "SELECT tag, first_sseq FROM subject_flush WHERE (tag, first_sseq) > (?, ?) ORDER BY tag, first_sseq LIMIT ?",
+      .exec<{ tag: string; first_sseq: number; sseqs: string }>(
+        "SELECT tag, first_sseq, sseqs FROM subject_flush WHERE (tag, first_sseq) > (?, ?) ORDER BY tag, first_sseq LIMIT ?",
         after.tag,
         after.first_sseq,
         limit,
       )
       .toArray();
-    for (const { tag, first_sseq } of rows)
-      if (first_sseq <= until)
-        this.#sql.exec("DELETE FROM subject_flush WHERE tag = ? AND first_sseq = ?", tag, first_sseq);
+    for (const { tag, first_sseq, sseqs } of rows)
+      if (first_sseq <= until && !this.#goesOn(sseqs, until)) this.#drop(tag, first_sseq);
     return rows.length < limit ? null : rows.at(-1)!;
   }
 
