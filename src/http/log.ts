@@ -7,6 +7,7 @@ import type { Handler } from "./access.ts";
 import { readBounded } from "./body.ts";
 import type { Room } from "./deps.ts";
 import { now, ofEpoch, roomIn, sourceOf, type InEpoch } from "./epochs.ts";
+import { readerDoor, unread } from "./lineage.ts";
 import { inTurn, recordRead, requireReader } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { twice } from "./with-deadline.ts";
@@ -56,9 +57,9 @@ const tile: InEpoch = async (room, at, arrival, request, params) => {
     if (tile === undefined) return refuse(SILENT, "problem");
     return tile === null ? refuse(NO_TILE, "problem") : bytes(tile, name.width === 256);
   }
-  const reader = await requireReader(room, arrival, request, "entries");
-  if (!reader.ok) return refuse(reader.error, "problem");
   const answer = await inTurn(room, async () => {
+    const reader = await requireReader(room, arrival, request, "entries");
+    if (!reader.ok) return refuse(reader.error, "problem");
     const first = name.index * TILE_WIDTH;
     const leaves = await ask(() => entries(at, first, name.width));
     if (leaves === undefined) return refuse(SILENT, "problem");
@@ -100,9 +101,7 @@ export const logHandlers = {
   },
 
   /** `c2sp.org/tlog-proof@v1` of one record; 303 to the same place until a cosigned checkpoint covers it. */
-  proof: async (room, arrival, request, params) => {
-    const reader = await requireReader(room, arrival, request);
-    if (!reader.ok) return refuse(reader.error, "problem");
+  proof: readerDoor(async (room, _arrival, request, params) => {
     const id = parseDecisionId(params["id"] ?? "");
     if (id?.region !== room.region.name) return refuse(UNKNOWN, "problem");
     const at = await roomIn(room, id.log_epoch, UNKNOWN);
@@ -110,7 +109,7 @@ export const logHandlers = {
     if (id.shard >= at.value.region.shards) return refuse(UNKNOWN, "problem");
     const known = await ask(() => at.value.shard(id.shard).readDecision(params["id"]!));
     if (known === undefined) return refuse(SILENT, "problem");
-    if (!known.ok) return refuse(UNKNOWN, "problem");
+    if (!known.ok) return refuse(unread(known.code, UNKNOWN), "problem");
     const answer = await ask(() => at.value.regionLog().prove(`shard/${id.shard}`, id.sseq));
     if (answer === undefined) return refuse(SILENT, "problem");
     if (answer.ok) return text(answer.proof);
@@ -121,7 +120,7 @@ export const logHandlers = {
       status: 303,
       headers: { Location: here, "Retry-After": String(answer.retry_after_s), "Cache-Control": "no-store" },
     });
-  },
+  }),
 } as const satisfies Readonly<Record<string, Handler>>;
 
 const NEVER_COSIGNED: Problem = {

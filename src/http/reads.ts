@@ -14,12 +14,12 @@ const DEFAULT_READS = 100;
  * made: it stands in the next page, and recording it is no read.
  */
 export const listReads: Handler = async (room, arrival, request) => {
-  const admin = await requireAdmin(room, request, "reads:read", arrival.started_ms);
-  if (!admin.ok) return refuse(admin.error, "problem");
-  const query = readQuery(request, listReadsQuery);
-  if (!query.ok) return refuse(query.error, "problem");
-  const { after = 0, limit = DEFAULT_READS } = query.value;
   const answer = await inTurn(room, async () => {
+    const admin = await requireAdmin(room, request, "reads:read", arrival.started_ms);
+    if (!admin.ok) return refuse(admin.error, "problem");
+    const query = readQuery(request, listReadsQuery);
+    if (!query.ok) return refuse(query.error, "problem");
+    const { after = 0, limit = DEFAULT_READS } = query.value;
     const page = await twice(READ_MS, () => room.regionLog().listReads(after, limit)).catch(() => null);
     if (page === null) return refuse(unavailable("the region log does not answer; retry"), "problem");
     const reader = { id: `admin:${admin.value.id}`, credential: admin.value.jti };

@@ -144,6 +144,43 @@ describe("a read", () => {
     expect((await call(region, `/lineage/v1/decisions/${id}`)).status).toBe(200);
   });
 
+  test.each(["/admin/v1/reads", "/lineage/v1/decisions/ID/proof", "/log/tile/entries/000.p/1"])(
+    "of %s takes its turn before the authority looks at the credential",
+    async (path) => {
+      let release: () => void = () => undefined;
+      const held = new Promise<void>((resolve) => (release = resolve));
+      let looks = 0;
+      const region = await newRegion({
+        wrapAuthority: (authority) =>
+          Object.assign(Object.create(authority) as typeof authority, {
+            anyRevoked: async (keys: readonly string[]) => {
+              looks++;
+              await held;
+              return authority.anyRevoked(keys);
+            },
+          }),
+      });
+      const id = await decided(region);
+      const at = path.replace("ID", encodeURIComponent(id));
+      const token = await auditorOf(region, { scope: `${AUDITOR_SCOPES.join(" ")} reads:read` });
+      const reads = Array.from({ length: 40 }, () => call(region, at, { token }));
+      const first = await Promise.race(reads);
+      expect([first.status, await jsonOf(first)]).toMatchObject([503, { code: "overloaded" }]);
+      expect(looks).toBeLessThanOrEqual(8);
+      release();
+      const statuses = (await Promise.all(reads)).map(({ status }) => status);
+      expect(statuses.filter((status) => status === 503).length).toBeGreaterThanOrEqual(32);
+      expect(looks).toBe(8);
+    },
+  );
+
+  test("of a proof says erasing, not unknown, while a shard that was put back erases again", async () => {
+    const region = await newRegion();
+    const id = await decided(region);
+    for (const shard of region.shards) shard.readDecision = async () => ({ ok: false, code: "erasing" });
+    expect((await call(region, `/lineage/v1/decisions/${id}/proof`)).status).toBe(503);
+  });
+
   test.each(["?limit=0", "?limit=501", "?after=x", "?after=1&after=2", "?reader=eva"])(
     "GET /admin/v1/reads%s is refused",
     async (query) => {
