@@ -59,7 +59,8 @@ export class DecideCall implements Call {
   #keptFirst = 0;
   #key: string | null = null;
   #refused: DecideRefusal | null = null;
-  #late = false;
+  /** Why it is denied without a record. */
+  #turnedAway: "deadline" | "lineage_halted" | null = null;
 
   constructor(
     turn: Turn,
@@ -90,10 +91,10 @@ export class DecideCall implements Call {
   execute(): void {
     const { items, semantic, idempotency_key } = this.#message;
     // Nobody waits for it any more; deciding would only put a record nobody asked for.
-    if (this.#turn.t_ms >= this.#deadline) {
-      this.#late = true;
-      return;
-    }
+    if (this.#turn.t_ms >= this.#deadline) this.#turnedAway = "deadline";
+    // Halted since it was submitted: a record would stand under a number that the log may have seen, or never takes.
+    else if (this.#turn.condition.halted !== null) this.#turnedAway = "lineage_halted";
+    if (this.#turnedAway !== null) return;
     const key =
       idempotency_key === null
         ? null
@@ -206,7 +207,7 @@ export class DecideCall implements Call {
 
   release(flush: Flush | null, index: number): void {
     if (this.#refused !== null) return this.#resolve(this.#refused);
-    if (this.#late) return this.#denyAll("deadline");
+    if (this.#turnedAway !== null) return this.#denyAll(this.#turnedAway);
     if (this.#kept !== null) {
       // Decided in this very turn, and withdrawn a moment ago: the repetition gets what will then be stored.
       if (this.#key !== null && this.#turn.owes(this.#key)) return this.#turn.again(this);
