@@ -23,7 +23,8 @@ const HEADS = 500;
 const ofEpoch = (body: JsonObject, log_epoch: number): JsonObject => ({
   ...body,
   records: (body["records"] as readonly { readonly source: string; readonly sseq: number }[]).map(
-    ({ source, sseq }) => ({ source: `epoch/${log_epoch}/${source}`, sseq }),
+    // A leaf that was carried before says already of which one they are.
+    ({ source, sseq }) => ({ source: source.startsWith("epoch/") ? source : `epoch/${log_epoch}/${source}`, sseq }),
   ),
 });
 
@@ -208,7 +209,7 @@ export class Epochs {
             actor,
             note: reason,
           },
-          () => this.#store.setSealing(log_epoch, reason),
+          () => this.#once("sealing", () => this.#store.setSealing(log_epoch, reason)),
         );
       await log().beginSeal();
       const marks: Record<string, number> = {};
@@ -245,6 +246,14 @@ export class Epochs {
     return true;
   }
 
+  /** Somebody else may have asked for the same meanwhile: then there is no second event. */
+  #once(what: "sealing" | "next", set: () => void): boolean {
+    const { log_epoch } = this.#region;
+    if (this.#store.epochs().find((epoch) => epoch.log_epoch === log_epoch)?.[what] !== null) return false;
+    set();
+    return true;
+  }
+
   async next(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
     const running = this.#running();
     if (!running.ok) return running;
@@ -262,7 +271,7 @@ export class Epochs {
           actor,
           note: reason,
         },
-        () => this.#store.setNext(log_epoch, reason),
+        () => this.#once("next", () => this.#store.setNext(log_epoch, reason)),
       );
     }
     return { ok: true, value: await this.status() };

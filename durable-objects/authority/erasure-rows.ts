@@ -77,9 +77,12 @@ export class ErasureRows {
     return this.#rows("SELECT * FROM erasure WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit);
   }
 
-  /** Entries that some shard has not carried out. */
+  /** Entries of this log epoch that some shard has not carried out. Those of a past one nobody carries out any more. */
   pending(): readonly ErasureRow[] {
-    return this.#rows("SELECT * FROM erasure WHERE seq IN (SELECT seq FROM erasure_shard WHERE done = 0) ORDER BY seq");
+    return this.#rows(
+      "SELECT * FROM erasure WHERE seq IN (SELECT seq FROM erasure_shard WHERE done = 0 AND log_epoch = ?) ORDER BY seq",
+      this.#log_epoch,
+    );
   }
 
   /** The newest record of a shard that retention has reached. */

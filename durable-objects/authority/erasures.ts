@@ -69,9 +69,16 @@ export class Erasures {
     void this.#arm();
   }
 
+  /** Must not throw: the platform rings a few times more, and then never. */
   async alarm(): Promise<void> {
     this.#kick();
-    await this.retain(Date.now());
+    try {
+      await this.retain(Date.now());
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : "unknown";
+      console.warn(JSON.stringify({ level: "warn", event: "retention_delayed", message }));
+      return this.#arm(PENDING_MS);
+    }
     await this.#arm();
   }
 
@@ -82,8 +89,8 @@ export class Erasures {
     if (problem !== null) return { ok: false, code: "not_found", message: problem };
     const prepared = await this.#prepare(order.target);
     if (prepared === null) return { ok: false, code: "not_found", message: "this region has no such decision or run" };
-    if (this.#rewind.noted)
-      return { ok: false, code: "conflict", message: "the authority's storage was put back: restore the region first" };
+    const closed = this.#closed;
+    if (closed !== null) return { ok: false, code: "conflict", message: closed };
     // From here to the entry no `await`: the same order asked twice at once is one.
     const known = this.#known(order, prepared);
     if (known !== null) return known;
@@ -126,6 +133,18 @@ export class Erasures {
     return this.#describe(row);
   }
 
+  /** Why nothing is entered; `null` while entries are. What is entered is carried out in the epoch of now, or never. */
+  get #closed(): string | null {
+    if (this.#rewind.noted) return "the authority's storage was put back: restore the region first";
+    const { log_epoch } = this.#region;
+    const newest = this.#store.epochs().at(-1);
+    if (newest !== undefined && newest.log_epoch !== log_epoch)
+      return `log epoch ${log_epoch} is not the one that runs`;
+    return (newest?.next ?? null) === null
+      ? null
+      : `log epoch ${log_epoch + 1} was let in: nobody would carry it out after the change of INTERLOCK_LOG_EPOCH`;
+  }
+
   get #prefix(): string {
     return `${this.#region.name}.${this.#region.log_epoch}.e.`;
   }
@@ -135,8 +154,8 @@ export class Erasures {
   }
 
   reenter(entries: readonly JournalEntry[]): AdminResult<readonly ErasureView[]> {
-    if (this.#rewind.noted)
-      return { ok: false, code: "conflict", message: "the authority's storage was put back: restore the region first" };
+    const closed = this.#closed;
+    if (closed !== null) return { ok: false, code: "conflict", message: closed };
     // What a shard has to erase it says in numbers of one log epoch: in another they are other records.
     const foreign = entries.find(
       ({ id, shards }) =>
@@ -253,14 +272,15 @@ export class Erasures {
   async #drive(shard: number): Promise<void> {
     if (this.#driving.has(shard)) return;
     this.#driving.add(shard);
-    let wait = RETRY_MS;
-    for (let entry = this.#rows.next(shard); entry !== null; entry = this.#rows.next(shard)) {
+    for (let wait = RETRY_MS; ;) {
       try {
+        const entry = this.#rows.next(shard);
+        if (entry === null) break;
         await this.#carryOut(entry);
         wait = RETRY_MS;
       } catch (cause) {
         const message = cause instanceof Error ? cause.message : "unknown";
-        console.warn(JSON.stringify({ level: "warn", event: "erasure_delayed", shard, seq: entry.seq, message }));
+        console.warn(JSON.stringify({ level: "warn", event: "erasure_delayed", shard, message }));
         await pause(wait);
         wait = Math.min(RETRY_MAX_MS, wait * 2);
       }
@@ -320,7 +340,7 @@ export class Erasures {
   /** Once a day, what is older than the region keeps payloads. */
   async retain(now_ms: number): Promise<void> {
     const days = this.#region.retention_days;
-    if (days === null || this.#rewind.noted) return;
+    if (days === null || this.#closed !== null) return;
     const last = Number(this.#store.meta("retained_t_ms") ?? "0");
     if (now_ms - last < DAY_MS) return;
     const target = { kind: "older_than", t_ms: now_ms - days * DAY_MS } as const;
@@ -340,9 +360,9 @@ export class Erasures {
   }
 
   /** The object may be evicted before it is done; an alarm brings it back. */
-  async #arm(): Promise<void> {
+  async #arm(at_most_ms = RETENTION_MS): Promise<void> {
     const pending = this.#rows.waitingShards().length > 0;
-    const wait = pending ? PENDING_MS : this.#region.retention_days === null ? null : RETENTION_MS;
+    const wait = pending ? PENDING_MS : this.#region.retention_days === null ? null : at_most_ms;
     if (wait === null) return;
     const set = await this.#storage.getAlarm();
     if (set === null || set > Date.now() + wait) await this.#storage.setAlarm(Date.now() + wait);

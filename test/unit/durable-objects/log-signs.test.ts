@@ -78,10 +78,10 @@ test("a log that starts signs nothing until a witness has said what it holds of 
   storage.kill("kept");
   storage.revive();
   let answers = false;
-  const asked = (async (input: RequestInfo | URL) => {
-    if (!answers || !String(input).endsWith("/checkpoint")) throw new Error("unreachable");
+  const asked: typeof fetch = async (input) => {
+    if (!answers || !(input as string).endsWith("/checkpoint")) throw new Error("unreachable");
     return new Response("none", { status: 404 });
-  }) as unknown as typeof fetch;
+  };
   const log = new Log(storage.attach(), REGION, asked, { ...AROUND, ask_peers_ms: 60_000 });
   await log.start();
   log.configure([{ vkey: witness, url: "x:" }], `log ${vkey}\nwitness us ${witness}\nquorum us\n`);
