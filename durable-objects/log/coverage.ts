@@ -7,6 +7,7 @@ import { TileTree, type ReadTile } from "../../src/lineage/tile-reader.ts";
 import type { CoverageMessage, LogStatus } from "../../src/objects/log.ts";
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Signer, nodeSha256, type SigningKey } from "../platform.ts";
+import type { SourceCount } from "./source-counts.ts";
 import type { LogStore } from "./store.ts";
 
 const asciiBytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -18,6 +19,8 @@ export type CoveredLog = {
   readonly store: LogStore;
   readonly signing: SigningKey;
   readonly status: LogStatus;
+  /** What the log has of every source. */
+  readonly counts: readonly SourceCount[];
   readonly tile: ReadTile;
   readonly indexOf: (source: string, sseq: number) => number | null;
 };
@@ -27,7 +30,7 @@ export async function signCoverage(log: CoveredLog, asked: CoverageMessage): Pro
   const { region, store, signing, status } = log;
   // Everything that can change is read before the first `await`.
   const row = store.newestAnchored() ?? store.newest();
-  const { sources, gaps } = status.halted === null ? sourcesOf(store, asked) : { sources: [], gaps: [] };
+  const { sources, gaps } = status.halted === null ? sourcesOf(log, asked) : { sources: [], gaps: [] };
   const heartbeat = row === null ? null : newestHeartbeat(log, row.size);
   const reads_pending = store.countUntoldReads();
   const noted = row === null ? null : parseNote(row.note);
@@ -65,18 +68,20 @@ export async function signCoverage(log: CoveredLog, asked: CoverageMessage): Pro
 }
 
 /** Marks and holes of every source, and its own head as it told. */
-function sourcesOf(store: LogStore, { marks, heads }: CoverageMessage): Pick<Coverage, "sources" | "gaps"> {
+function sourcesOf(
+  { store, counts }: CoveredLog,
+  { marks, heads }: CoverageMessage,
+): Pick<Coverage, "sources" | "gaps"> {
   const own = store.ownHead().sseq;
-  const counted = store.sourceCounts();
-  const known = new Set([...counted.map(({ source }) => source), ...Object.keys(heads)]);
+  const known = new Set([...counts.map(({ source }) => source), ...Object.keys(heads)]);
   const sources = [...known].sort().map((source) => {
-    const mark = counted.find((one) => one.source === source)?.mark ?? 0;
+    const mark = counts.find((one) => one.source === source)?.mark ?? 0;
     const head = source === "log" ? own : (heads[source] ?? null);
     // What the log has taken from a source since it was asked, the source has.
     const behind = head !== null && head < (marks[source] ?? 0);
     return { head: head === null || behind ? head : Math.max(head, mark), mark, source };
   });
-  const broken = counted.filter(({ first, mark, count }) => first !== 1 || count !== mark);
+  const broken = counts.filter(({ first, mark, count }) => first !== 1 || count !== mark);
   return { sources, gaps: broken.flatMap(({ source }) => store.gapsOf(source, SHOWN_GAPS)) };
 }
 

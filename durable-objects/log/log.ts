@@ -40,6 +40,7 @@ import { askHeld, readAnswer, type Held } from "./held.ts";
 import { hearWitness, type Heard } from "./hearing.ts";
 import { signCoverage } from "./coverage.ts";
 import { Reads } from "./reads.ts";
+import { SourceCounts } from "./source-counts.ts";
 import { LogStore } from "./store.ts";
 
 const HASH = 32;
@@ -88,6 +89,7 @@ export class Log {
   readonly #send: typeof fetch;
   readonly origin: string;
   readonly reads: Reads;
+  readonly #counts: SourceCounts;
   #tree = new TreeState(nodeSha256);
   #signing!: SigningKey;
   #key!: VerifierKey;
@@ -113,6 +115,7 @@ export class Log {
     this.#around = around;
     this.#region = region;
     this.#store = new LogStore(storage);
+    this.#counts = new SourceCounts(this.#store);
     this.#send = send;
     this.origin = logOrigin(region.pdp, region.name, region.log_epoch);
     // Where that fails it is set again with the next thing to do.
@@ -608,11 +611,13 @@ export class Log {
   }
 
   /** What the log covers, signed. */
-  coverage(asked: CoverageMessage): Promise<string> {
+  async coverage(asked: CoverageMessage): Promise<string> {
+    await this.#counts.catchUp();
     const tile = (level: number, n: number, width: number): Uint8Array | null => this.tile(level, n, width);
     const indexOf = (source: string, sseq: number): number | null => this.indexOf(source, sseq);
     const [region, store, signing, status] = [this.#region, this.#store, this.#signing, this.status()];
-    return signCoverage({ region, store, signing, status, tile, indexOf }, asked);
+    const counts = this.#counts.now();
+    return signCoverage({ region, store, signing, status, counts, tile, indexOf }, asked);
   }
 
   identity(): Identity {

@@ -355,17 +355,13 @@ export class LogStore extends Rows {
     return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM read WHERE open = 1 AND sseq IS NULL").one().n;
   }
 
-  /** Of every source its first and last number here, and how many there are: as many as the last number, or some are missing. */
-  sourceCounts(): readonly {
-    readonly source: string;
-    readonly first: number;
-    readonly mark: number;
-    readonly count: number;
-  }[] {
+  /** Batches from an index on, in order. */
+  batchesFrom(first_index: number, limit: number): readonly Batch[] {
     return this.sql
-      .exec<{ source: string; first: number; mark: number; count: number }>(
-        `SELECT source, min(first_sseq) AS first, max(first_sseq + count - 1) AS mark, sum(count) AS count
-         FROM batch GROUP BY source ORDER BY source`,
+      .exec<Batch & Record<string, SqlStorageValue>>(
+        "SELECT * FROM batch WHERE first_index >= ? ORDER BY first_index LIMIT ?",
+        first_index,
+        limit,
       )
       .toArray();
   }

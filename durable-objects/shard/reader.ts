@@ -15,7 +15,8 @@ import type { SourceIdentity } from "./writer.ts";
 
 /** A page of an export. */
 const EXPORT_RECORDS = 500;
-const EXPORT_BYTES = 8 * 1_048_576;
+/** Of leaves and payloads in one answer: it has to fit one message, and the object's memory. */
+const MAX_BYTES = 8 * 1_048_576;
 
 /** What the authorized read of this source: records by id and by run, with their payloads opened. Decides nothing. */
 export class LineageReader {
@@ -47,6 +48,8 @@ export class LineageReader {
   }
 
   async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
+    // Its row names people, and an erasure takes those names.
+    if (!(await this.#erased())) return { ok: false, code: "erasing" };
     const row = this.#store.run(run);
     return row === null ? { ok: false, code: "not_found" } : { ok: true, value: describeRun(row) };
   }
@@ -63,9 +66,10 @@ export class LineageReader {
       const before = this.#store.record(before_sseq);
       at = before?.run === run ? before.prev_sseq : null;
     }
-    while (at !== null && records.length < limit) {
+    for (let bytes = 0; at !== null && records.length < limit && bytes < MAX_BYTES;) {
       const record: (RecordRow & { run: string }) | null = this.#store.record(at);
       if (record === null) break;
+      bytes += record.leaf.length + (record.sealed?.length ?? 0);
       records.push(await this.describeRecord(record));
       next = record.prev_sseq === null ? null : at;
       at = record.prev_sseq;
@@ -86,7 +90,7 @@ export class LineageReader {
     let bytes = 0;
     let at = before === null ? row.last_sseq : before.prev_sseq;
     // One page holds the shard's turn for some milliseconds only, and fits one message.
-    while (at !== null && rows.length < EXPORT_RECORDS && bytes < EXPORT_BYTES) {
+    while (at !== null && rows.length < EXPORT_RECORDS && bytes < MAX_BYTES) {
       const record: RecordRow | null = this.#store.record(at);
       if (record === null) break;
       rows.push(record);

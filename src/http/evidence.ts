@@ -9,8 +9,8 @@ import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { sourceOf } from "./epochs.ts";
 import { evidenceStream, MAX_RECORDS, surveyRun } from "./evidence-stream.ts";
-import { readerDoor, unread } from "./lineage.ts";
-import { recordRead } from "./reading.ts";
+import { readerDoor } from "./lineage.ts";
+import { recordRead, unread } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { roomOfRun, UNKNOWN_RUN } from "./runs.ts";
 

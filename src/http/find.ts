@@ -10,7 +10,7 @@ import { callShard } from "./ask-shard.ts";
 import type { Room } from "./deps.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
 import { readerDoor } from "./lineage.ts";
-import { rangesOfIds, recordRead } from "./reading.ts";
+import { rangesOfIds, recordRead, unread } from "./reading.ts";
 import { bad, json, refuse, unavailable } from "./reply.ts";
 import { reasonProblem, UNKNOWN_RUN } from "./runs.ts";
 import { findDecisionsQuery, type FindDecisionsQuery } from "./schemas/find.ts";
@@ -39,7 +39,7 @@ export const findDecisions: Handler = readerDoor(async (room, arrival, request, 
     const run = filter.run;
     const known = await callShard(room, arrival, shards[0]!, DEFAULT_DEADLINE_MS, (stub) => stub.describeRun(run));
     if (!known.ok) return refuse(reasonProblem(known.reason), "problem");
-    if (!known.value.ok) return refuse(UNKNOWN_RUN, "problem");
+    if (!known.value.ok) return refuse(unread(known.value.code, UNKNOWN_RUN), "problem");
   }
 
   const limit = filter.limit ?? DEFAULT_LIMIT;

@@ -4,8 +4,8 @@ import { callShard } from "./ask-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { roomIn } from "./epochs.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
-import { inTurn, rangesOfIds, recordRead, requireReader, type Reader } from "./reading.ts";
-import { json, refuse, unavailable, type Problem } from "./reply.ts";
+import { inTurn, rangesOfIds, recordRead, requireReader, unread, type Reader } from "./reading.ts";
+import { json, refuse, type Problem } from "./reply.ts";
 import { reasonProblem, roomOfRun, UNKNOWN_RUN } from "./runs.ts";
 import { readRunQuery } from "./schemas/runs.ts";
 import { readQuery } from "./schema-input.ts";
@@ -76,12 +76,3 @@ const UNKNOWN_DECISION: Problem = {
   detail:
     "this region has no such decision; an id is <region>.<log epoch>.s<shard>.<number>, with /<index> for an item of a batch",
 };
-
-const ERASING: Problem = {
-  ...unavailable("erasures are being carried out again on a restored storage, or their journal cannot be read; retry"),
-  headers: { "Retry-After": "1" },
-};
-
-/** Why a shard gave no record. */
-export const unread = (code: "not_found" | "erasing", unknown: Problem): Problem =>
-  code === "erasing" ? ERASING : unknown;

@@ -7,8 +7,8 @@ import type { Handler } from "./access.ts";
 import { readBounded } from "./body.ts";
 import type { Room } from "./deps.ts";
 import { now, ofEpoch, roomIn, sourceOf, type InEpoch } from "./epochs.ts";
-import { readerDoor, unread } from "./lineage.ts";
-import { inTurn, recordRead, requireReader } from "./reading.ts";
+import { readerDoor } from "./lineage.ts";
+import { inTurn, recordRead, requireReader, unread } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { twice } from "./with-deadline.ts";
 

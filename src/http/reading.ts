@@ -92,3 +92,12 @@ export const rangesOfIds = (room: Room, at: Room, ids: readonly string[]): ReadR
       return parts === null ? [] : [{ source: sourceOf(room, at, `shard/${parts.shard}`), sseq: parts.sseq }];
     }),
   );
+
+const ERASING: Problem = {
+  ...unavailable("erasures are being carried out again on a restored storage, or their journal cannot be read; retry"),
+  headers: { "Retry-After": "1" },
+};
+
+/** Why a shard gave no record. */
+export const unread = (code: "not_found" | "erasing", unknown: Problem): Problem =>
+  code === "erasing" ? ERASING : unknown;

@@ -9,6 +9,7 @@ import type { Arrival, Room } from "./deps.ts";
 import { roomIn } from "./epochs.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
 import { requirePep, requireRegisteredPep } from "./pep-guard.ts";
+import { unread } from "./reading.ts";
 import { json, refuse, unavailable, type Problem } from "./reply.ts";
 import { closeRunBody, openRunBody } from "./schemas/runs.ts";
 import { readBody } from "./schema-input.ts";
@@ -59,7 +60,7 @@ export const runHandlers = {
       stub.describeRun(run),
     );
     if (!called.ok) return refuse(reasonProblem(called.reason), "problem");
-    if (!called.value.ok) return refuse(UNKNOWN_RUN, "problem");
+    if (!called.value.ok) return refuse(unread(called.value.code, UNKNOWN_RUN), "problem");
     // With its log epoch every run of it ended, whatever its row says.
     return json(at.value === room ? called.value.value : { ...called.value.value, status: "closed" });
   },
