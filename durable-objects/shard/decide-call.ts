@@ -43,6 +43,8 @@ type Kept = {
   readonly items: readonly ItemAnswer[];
   readonly records: number;
   readonly t_ms: number;
+  /** Items that were decided in the knowledge that a dependency is degraded. */
+  readonly degraded?: readonly number[];
 };
 
 /** One `decide` message on its way through a flush. */
@@ -119,6 +121,7 @@ export class DecideCall implements Call {
         items: this.#decided.map((item) => this.#answerOf(item, true, item.outcome.valid_until_ms)),
         records: this.#decided.length,
         t_ms: this.#turn.t_ms,
+        ...this.#degraded(),
       };
       this.#turn.writer.putAnswer(key, {
         input: asked,
@@ -127,6 +130,11 @@ export class DecideCall implements Call {
         expires_ms: this.#turn.t_ms + IDEMPOTENCY_MS,
       });
     }
+  }
+
+  #degraded(): Pick<Kept, "degraded"> {
+    const degraded = this.#decided.flatMap(({ outcome }, at) => (outcome.degraded ? at : []));
+    return degraded.length === 0 ? {} : { degraded };
   }
 
   /** Same key and same question: the stored answer. Same key, other question: a conflict. */
@@ -227,7 +235,7 @@ export class DecideCall implements Call {
     const items = this.#decided.map((item, at) => {
       if (
         item.outcome.core.decision === "allow" &&
-        (region || now >= this.#deadline || this.#turned(item.outcome.dependencies, now))
+        (region || now >= this.#deadline || this.#turned(item.outcome, now))
       ) {
         if (item.appended !== null && item.run !== null) {
           unsettled++;
@@ -268,9 +276,11 @@ export class DecideCall implements Call {
   }
 
   /** What the item rests on is revoked, or a home of it has gone unheard, since it was decided. */
-  #turned(dependencies: readonly string[], now: number): boolean {
+  #turned({ dependencies, degraded }: Outcome, now: number): boolean {
     const trust = this.#turn.liveTrust();
-    return this.#turn.revokedSince(dependencies) || homesHeard(trust, trust.homes(dependencies), now) !== null;
+    return (
+      this.#turn.revokedSince(dependencies, degraded) || homesHeard(trust, trust.homes(dependencies), now) !== null
+    );
   }
 
   /** As of the release: what the shard knows now, which is what a PEP may rely on. */
@@ -319,7 +329,10 @@ export class DecideCall implements Call {
       const live = this.#turn.liveTrust();
       const stands = (at: number): boolean => {
         const keys = this.#dependenciesAt(at);
-        return !this.#turn.revoked(keys) && homesHeard(live, live.homes(keys), now) === null;
+        return (
+          !this.#turn.revoked(keys, kept.degraded?.includes(at) === true) &&
+          homesHeard(live, live.homes(keys), now) === null
+        );
       };
       const items = kept.items.map((item, at) =>
         item.decision && (region || !stands(at)) ? denied("withheld") : item,

@@ -154,7 +154,7 @@ export class OpenRunCall extends RunCall {
 }
 
 const againstIt = (matches: readonly TrustMatch[]): FailedCheck | null =>
-  nothingRevoked(matches) ?? trustHolds(matches);
+  nothingRevoked(matches) ?? trustHolds(matches, false);
 
 /** Closing takes away, so it asks for little: a source that is sound, and a caller that is not revoked. */
 export class CloseRunCall extends RunCall {

@@ -519,9 +519,10 @@ export class Shard implements Turn {
     active_policy: this.#trust.activePolicy,
     ...this.#anchoring.condition(),
   });
-  revoked = (dependencies: readonly string[]): boolean => this.#trust.match(dependencies, this.#clock()).length > 0;
-  revokedSince = (dependencies: readonly string[]): boolean =>
-    this.#trust.applied !== this.trust.revision && this.revoked(dependencies);
+  revoked = (dependencies: readonly string[], degraded: boolean): boolean =>
+    this.#trust.match(dependencies, this.#clock()).some(({ state }) => !degraded || state !== "degraded");
+  revokedSince = (dependencies: readonly string[], degraded: boolean): boolean =>
+    this.#trust.applied !== this.trust.revision && this.revoked(dependencies, degraded);
   owe = (owed: Owed): void => {
     this.#owed.push(owed);
   };

@@ -49,10 +49,10 @@ export interface Turn {
   now(): number;
   liveTrust(): TrustView;
   liveCondition(): ShardCondition;
-  /** Whether an entry in force names one of the keys. */
-  revoked(dependencies: readonly string[]): boolean;
+  /** Whether an entry in force names one of the keys; `degraded`: one that degrades them was known and admitted. */
+  revoked(dependencies: readonly string[], degraded: boolean): boolean;
   /** The same for a decision of this turn, which has looked already: nothing to do unless the revision has moved. */
-  revokedSince(dependencies: readonly string[]): boolean;
+  revokedSince(dependencies: readonly string[], degraded: boolean): boolean;
   owe(owed: Owed): void;
   /** Whether an allow of the stored answer under this key was withdrawn, and its record is not written yet. */
   owes(idempotency: string): boolean;

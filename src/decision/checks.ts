@@ -93,9 +93,10 @@ export const callerCurrent = (facts: Facts, t_ms: number): Check =>
 
 export const nothingRevoked = (matches: readonly TrustMatch[]): Check => named("revoked", matches, "revoked");
 
-/** A level below `trusted` denies; only the reason tells them apart, and a pack may not lift it. */
-export const trustHolds = (matches: readonly TrustMatch[]): Check =>
-  named("trust_degraded", matches, "quarantined") ?? named("trust_degraded", matches, "degraded");
+/** `quarantined` always denies; `degraded` where the packs do not admit it for the action. */
+export const trustHolds = (matches: readonly TrustMatch[], admits_degraded: boolean): Check =>
+  named("trust_degraded", matches, "quarantined") ??
+  (admits_degraded ? null : named("trust_degraded", matches, "degraded"));
 
 function named(reason: "revoked" | "trust_degraded", matches: readonly TrustMatch[], state: string): Check {
   const keys = [...new Set(matches.filter((match) => match.state === state).map((match) => match.key))];

@@ -1,6 +1,7 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
 import { credentialKey, issuerKey, keyKey, pepKey, regionKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
 import { anchoringLimit } from "../policy/anchoring.ts";
+import { admitsDegraded } from "../policy/degraded.ts";
 import { evaluateAs, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
 import { anchoredWithin, logReached } from "./anchoring.ts";
 import {
@@ -68,7 +69,8 @@ export function decide(input: DecideInput): Outcome {
   const failed: FailedCheck[] = [];
   add(failed, callerCurrent(input.facts, input.t_ms));
   add(failed, nothingRevoked(matches));
-  add(failed, trustHolds(matches));
+  const degraded = matches.some(({ state }) => state === "degraded");
+  add(failed, trustHolds(matches, degraded && admitsDegraded(input.policy, input.request)));
   const required = runRequirement(input.policy, input.request.action.name) === "required";
   failed.push(...runAdmits(input.run, input.request.subject, required));
   if (failed.length > 0 || input.run === null) return outcome(input, dependencies, failed, trustDigest, []);
@@ -82,6 +84,7 @@ export function decide(input: DecideInput): Outcome {
       pep: input.facts.pep.id,
       run: { id: input.run.kind === "opened" ? input.run.id : "", kind: input.run.kind, version: input.run.version },
       labels: [],
+      trust: degraded ? "degraded" : "trusted",
     },
     input.searched ?? null,
   );
@@ -98,6 +101,7 @@ export function decide(input: DecideInput): Outcome {
     determining: policy.determining,
     errors: policy.errors,
     policy_reason: policy.policy_reason,
+    degraded,
   };
 }
 
@@ -182,6 +186,7 @@ function outcome(
     determining: [],
     errors: [],
     policy_reason: null,
+    degraded: false,
     dependencies,
     valid_until_ms: primary === null ? Math.min(freshUntil(input.trust, dependencies), input.facts.pep.exp_ms) : 0,
   };

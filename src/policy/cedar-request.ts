@@ -17,6 +17,8 @@ export type PolicyEnv = {
   readonly run: { readonly id: string; readonly kind: "implicit" | "opened"; readonly version: number };
   /** Data labels of the run, `<class>` or `<class>:<region>`. */
   readonly labels: readonly string[];
+  /** The worst level of what the request rests on. A pack that does not admit `degraded` is never asked about it. */
+  readonly trust: "trusted" | "degraded";
 };
 
 type TypeRule = {
@@ -193,6 +195,7 @@ export function interlockContext(env: PolicyEnv): CedarRecord {
         ),
       ],
       ["t_ms", env.t_ms],
+      ["trust", env.trust],
     ]),
   );
 }
@@ -223,6 +226,7 @@ export function mapSovereign({ subject, action, resource }: CanonicalRequest, en
     ["region", env.region],
     ["run_kind", env.run.kind],
     ["t_ms", env.t_ms],
+    ["trust", env.trust],
   ]);
   return {
     subject: principal,

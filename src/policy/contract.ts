@@ -24,6 +24,7 @@ export const INTERLOCK_CONTEXT: RecordShape = record({
   region: STRING,
   run: record({ id: STRING, kind: STRING, version: LONG }),
   t_ms: LONG,
+  trust: STRING,
 });
 
 /** Members of an application pack's `context`; `action` and `request` hold what the pack declares. */
@@ -44,6 +45,7 @@ export const SOVEREIGN = {
     region: STRING,
     run_kind: STRING,
     t_ms: LONG,
+    trust: STRING,
   }),
 } as const;
 

@@ -26,6 +26,8 @@ export type LoadedPack = {
 
 export type ApplicationPack = LoadedPack & {
   readonly types: PackTypes;
+  /** AuthZEN names of the actions that may rest on a degraded key. */
+  readonly degraded: ReadonlySet<string>;
   /** The permits alone, for a pack with `@step_up`: whether one matches beside the forbid. */
   readonly permits: PolicySet | null;
   /** Ids of the directory by Cedar type, sorted; empty where the pack is not searchable. */
@@ -139,6 +141,7 @@ function compilePack(pack: ValidPack): LoadedPack | ApplicationPack {
   return {
     ...loaded,
     types: packTypes(manifest, schema),
+    degraded: new Set(manifest.degraded),
     permits: steps_up ? compile(pack.policies.filter(({ json }) => json.effect === "permit")) : null,
     ids: manifest.searchable === false ? new Map() : idsByType(pack, schema),
     action_names: Object.keys(manifest.actions).sort(),

@@ -46,6 +46,11 @@ const ApplicationManifest = z.strictObject({
   subjects: z.record(authzenName, SubjectType),
   resources: z.record(authzenName, ResourceType),
   actions: z.record(authzenName, ActionEntry),
+  /**
+   * Actions that may also rest on a key whose trust level is `degraded`; every other one is then denied
+   * (`trust_degraded`). The policies see the level as `context.interlock.trust`. Default: none.
+   */
+  degraded: z.array(authzenName).optional(),
   /** `false`: the pack's directory is not enumerated by searches. Default `true`. */
   searchable: z.boolean().optional(),
 });
@@ -68,6 +73,8 @@ const circumstances = {
   pep: z.string().optional(),
   labels: z.array(z.string()).optional(),
   t_ms: z.int().optional(),
+  /** The worst trust level of what the request rests on. Default `trusted`. */
+  trust: z.enum(["trusted", "degraded"]).optional(),
   /** Age of the oldest record without a quorum of witnesses; `no_witness`: none is configured. Default 0. */
   unanchored_ms: z.union([z.int().min(0), z.literal("no_witness")]).optional(),
 };

@@ -129,6 +129,8 @@ export type Outcome = {
   readonly policy_reason: string | null;
   /** Evaluation errors, for the sealed payload and `explain`; never on the wire unasked. */
   readonly errors: readonly { readonly policy: string; readonly message: string }[];
+  /** Decided in the knowledge that a dependency is degraded: an allow stands as long as none is worse than that. */
+  readonly degraded: boolean;
   /** Canonical keys that the decision rests on; looked at again at release. */
   readonly dependencies: readonly string[];
   /** Until when a PEP may cache an allow, Unix milliseconds. */

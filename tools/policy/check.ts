@@ -148,6 +148,8 @@ function checkApplication(manifest: ApplicationManifest, schema: SchemaShapes, f
       }
     }
   }
+  for (const name of manifest.degraded ?? [])
+    if (!Object.hasOwn(manifest.actions, name)) refuse(`degraded: ${name} is not one of the pack's actions`);
   const subjects = new Set(Object.values(manifest.subjects).map(({ type }) => type));
   const resources = new Set(Object.values(manifest.resources).map(({ type }) => type));
   if (Object.keys(manifest.actions).length === 0) refuse("actions: at least one action is required");

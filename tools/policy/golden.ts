@@ -10,6 +10,7 @@ import {
   type PolicyEnv,
   type PolicyOutcome,
 } from "../../src/policy/evaluate.ts";
+import { admitsDegraded } from "../../src/policy/degraded.ts";
 import { anchoringLimit } from "../../src/policy/anchoring.ts";
 import type { GoldenCase, GoldenSearch } from "../../src/policy/manifest.ts";
 import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src/policy/search.ts";
@@ -18,15 +19,16 @@ import { jcs } from "../../src/base/jcs.ts";
 /** Circumstances of a golden case that does not say otherwise. */
 const GOLDEN_DEFAULTS = { region: "eu", pep: "golden", t_ms: Date.UTC(2026, 0, 15, 12) } as const;
 
-type Circumstances = Pick<GoldenCase, "run" | "region" | "pep" | "labels" | "t_ms">;
+type Circumstances = Pick<GoldenCase, "run" | "region" | "pep" | "labels" | "t_ms" | "trust">;
 
-export function goldenEnv({ run = "implicit", region, pep, labels, t_ms }: Circumstances): PolicyEnv {
+export function goldenEnv({ run = "implicit", region, pep, labels, t_ms, trust }: Circumstances): PolicyEnv {
   return {
     region: region ?? GOLDEN_DEFAULTS.region,
     pep: pep ?? GOLDEN_DEFAULTS.pep,
     t_ms: t_ms ?? GOLDEN_DEFAULTS.t_ms,
     run: { id: run === "opened" ? "eu.1.AAAAAAAAAAAAAAAAAAAAAA" : "", kind: run, version: 0 },
     labels: labels ?? [],
+    trust: trust ?? "trusted",
   };
 }
 
@@ -54,6 +56,7 @@ function withoutNulls(json: JsonValue): JsonValue {
 /** What the kernel would say as far as packs go: `run_required` before any policy is asked, their limit after all. */
 function decideGolden(policy: LoadedPolicy, golden: GoldenCase): PolicyOutcome {
   const [request, env] = [goldenRequest(golden), goldenEnv(golden)];
+  if (env.trust === "degraded" && !admitsDegraded(policy, request)) return TRUST_DEGRADED;
   if (needsRun(policy, request.action.name, env)) return RUN_REQUIRED;
   const outcome = evaluatePolicy(policy, request, env);
   if (outcome.reason !== null) return outcome;
@@ -70,14 +73,16 @@ function decideGolden(policy: LoadedPolicy, golden: GoldenCase): PolicyOutcome {
 const needsRun = (policy: LoadedPolicy, action: string, env: PolicyEnv): boolean =>
   env.run.kind === "implicit" && runRequirement(policy, action) === "required";
 
-const RUN_REQUIRED: PolicyOutcome = {
+const refused = (reason: ReasonCode): PolicyOutcome => ({
   layer_failed: "application",
-  reason: "run_required" satisfies ReasonCode,
+  reason,
   policy_reason: null,
   determining: [],
   obligations: [],
   errors: [],
-};
+});
+const RUN_REQUIRED = refused("run_required");
+const TRUST_DEGRADED = refused("trust_degraded");
 
 export type GoldenResult = {
   readonly name: string;

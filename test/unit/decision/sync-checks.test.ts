@@ -71,10 +71,12 @@ describe("a consistency token", () => {
 
 it("a lowered level denies, the lowest first", () => {
   const match = (key: string, state: string) => ({ key, origin: "eu", generation: 1, state });
-  expect(trustHolds([match("subject:user/a", "revoked")])).toBeNull();
-  expect(trustHolds([match("subject:user/a", "degraded")])).toEqual({
+  expect(trustHolds([match("subject:user/a", "revoked")], false)).toBeNull();
+  expect(trustHolds([match("subject:user/a", "degraded")], false)).toEqual({
     reason: "trust_degraded",
     detail: "subject:user/a",
   });
-  expect(trustHolds([match("a", "degraded"), match("b", "quarantined"), match("b", "quarantined")])?.detail).toBe("b");
+  expect(trustHolds([match("a", "degraded"), match("b", "quarantined"), match("b", "quarantined")], true)?.detail).toBe(
+    "b",
+  );
 });

@@ -65,6 +65,7 @@ export const ENV: PolicyEnv = {
   pep: "gateway",
   run: { id: "", kind: "implicit", version: 0 },
   labels: [],
+  trust: "trusted",
 };
 
 export const request = (over: Partial<CanonicalRequest> = {}): CanonicalRequest => ({

@@ -34,6 +34,7 @@ const VECTOR_ENV: PolicyEnv = {
   pep: "gateway",
   run: { id: "", kind: "implicit", version: 0 },
   labels: [],
+  trust: "trusted",
 };
 
 /** What a vector's request becomes: the Cedar request and both entities, or why it becomes nothing. */

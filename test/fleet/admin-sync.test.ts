@@ -1,0 +1,181 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { RevocationView } from "../../src/objects/authority.ts";
+import type { PeersView } from "../../src/objects/peers.ts";
+import { AdminClient } from "../../tools/region/admin-client.ts";
+import { interlock, type RunningCommand } from "../support/command.ts";
+import { askFor, becomes, DELTA_MS, startFederation, subjectOf, type Federation } from "../support/federation.ts";
+import { evaluate, post } from "../support/http.ts";
+import { until } from "../support/log.ts";
+import type { TestRegion } from "../support/region.ts";
+
+/** What an administrator sees and does while regions exchange trust events, over HTTP and by command. */
+let fleet: Federation;
+let eu: TestRegion;
+let admin: AdminClient;
+
+beforeAll(async () => {
+  fleet = await startFederation({ packs: ["sovereign", "authzen-certification", "treasury"] });
+  ({ eu } = fleet);
+  admin = new AdminClient(eu.url, eu.admin);
+  for (const region of fleet.all) await becomes(region, ["alice", "record-1"], "allow");
+});
+afterAll(() => fleet.close());
+
+const command = (...args: readonly string[]): RunningCommand =>
+  interlock(...args, "--region", "eu", "--data", eu.base);
+
+/** Standard output as JSON, and what stood beside it. */
+async function done<T>(running: RunningCommand): Promise<{ readonly answer: T; readonly beside: string }> {
+  const code = await running.ended;
+  if (code !== 0) throw new Error(`ended with ${code}: ${running.stderr()}`);
+  return { answer: JSON.parse(running.stdout()) as T, beside: running.stderr() };
+}
+
+const READ_INVOICE = {
+  subject: { type: "agent", id: "invoice-reader" },
+  action: { name: "invoice.read" },
+  resource: { type: "invoice", id: "INV-881" },
+};
+
+/** Lines that the authority of eu wrote about its peers. */
+const alarms = (): readonly { event: string; peer: string; why?: string }[] =>
+  eu.log
+    .filter((line) => line.includes('"sync_'))
+    .map((line) => JSON.parse(line) as { event: string; region: string; peer: string; why?: string })
+    .filter(({ event, region }) => region === "eu" && (event === "sync_alarm" || event === "sync_well"));
+
+type Health = { continuity: { synchronization: { state: string; peers: { region: string; state: string }[] } } };
+const syncOf = async (): Promise<Health["continuity"]["synchronization"]> => {
+  const answer = await fetch(`${eu.url}/health`);
+  return ((await answer.json()) as Health).continuity.synchronization;
+};
+
+describe("while all is well", () => {
+  test("peers, health and the answers' own word agree; an alarm was said for nobody", async () => {
+    const answer = await post(`${eu.url}/access/v1/evaluation`, eu.pep, READ_INVOICE);
+    expect(answer.headers.get("interlock-continuity")).toContain("synchronization=current");
+    const { answer: view } = await done<PeersView>(command("peers", "--json"));
+    expect(view.peers.map(({ region, member }) => [region, member])).toEqual([
+      ["ap", "active"],
+      ["us", "active"],
+    ]);
+    await evaluate(eu, READ_INVOICE);
+    const { word, peers, self } = await admin.peers();
+    expect([word, ...peers.map(({ stale }) => stale)]).toEqual(["current", null, null]);
+    expect(self).toMatchObject({ stale: null, check: "passed", unnumbered: 0 });
+    // `/health` keeps what it saw for a second.
+    await until(async () => {
+      await evaluate(eu, READ_INVOICE);
+      return (await syncOf()).state === "current";
+    }, "a current word in /health");
+    const told = command("peers");
+    expect(await told.ended).toBe(0);
+    expect(told.stdout()).toMatch(/^eu: (current|idle).*\nregion +member +state/);
+  });
+
+  test("a barrier is waited for in sight, and reaches every region", async () => {
+    const { answer, beside } = await done<RevocationView>(
+      command("revoke", subjectOf("eu-mallory"), "--reason", "test", "--wait", "barrier"),
+    );
+    expect(answer.home).toEqual(["eu"]);
+    expect(Object.keys(answer.status).sort()).toEqual(["ap", "eu", "us"]);
+    expect(Object.values(answer.status)).not.toContain("unconfirmed");
+    expect(beside).toMatch(/barrier: .*eu \w+.*us \w+/);
+    for (const region of fleet.all) expect(await askFor(region, "eu-mallory", "eu-1")).toBe("revoked");
+  });
+
+  test("a key that is at home elsewhere is reported as what it is", async () => {
+    const { answer, beside } = await done<RevocationView>(
+      command("revoke", subjectOf("us-7"), "--reason", "test", "--json"),
+    );
+    expect(answer).toMatchObject({ home: ["us"], binds: ["eu"], status: { eu: "confirmed", us: "unconfirmed" } });
+    expect(beside).toContain("HOMED ELSEWHERE: the key is at home in us. It does not count in ap, us.");
+    expect(await askFor(eu, "us-7", "eu-1")).toBe("revoked");
+    expect(await askFor(fleet.us, "us-7", "us-1")).toBe("allow");
+  });
+});
+
+describe("levels of trust", () => {
+  const ask = async (): Promise<string> => {
+    const { decision, reason } = await evaluate(eu, READ_INVOICE);
+    return decision ? "allow" : reason!;
+  };
+  const key = "subject:agent/invoice-reader";
+
+  test("degraded: what the pack admits is allowed, also when it is repeated; quarantined: nothing", async () => {
+    expect(await ask()).toBe("allow");
+    await done(command("degrade", key, "--reason", "odd calls"));
+    expect(await ask()).toBe("allow");
+    const repeated = { ...READ_INVOICE, context: { interlock: { idempotency_key: "degraded-read" } } };
+    for (let i = 0; i < 3; i++) expect(await evaluate(eu, repeated)).toMatchObject({ decision: true });
+    await done(command("quarantine", key, "--reason", "odder calls"));
+    expect(await ask()).toBe("trust_degraded");
+    expect(await evaluate(eu, repeated)).toMatchObject({ decision: false, reason: "withheld" });
+    await done(command("trust", key, "--reason", "looked into"));
+    expect(await ask()).toBe("allow");
+  });
+
+  test("an answer that was given to a trusted one is not repeated to a degraded one", async () => {
+    const repeated = { ...READ_INVOICE, context: { interlock: { idempotency_key: "trusted-read" } } };
+    expect(await evaluate(eu, repeated)).toMatchObject({ decision: true });
+    await done(command("degrade", key, "--reason", "odd calls"));
+    expect(await evaluate(eu, repeated)).toMatchObject({ decision: false, reason: "withheld" });
+    expect(await ask()).toBe("allow");
+    await done(command("trust", key, "--reason", "looked into"));
+  });
+});
+
+test("a run is stopped: revoked from its beginning, and closed", async () => {
+  const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: { type: "user", id: "eu-alice" } });
+  const { run } = JSON.parse(await opened.text()) as { run: string };
+  const { answer } = await done<RevocationView & { run: object }>(command("stop", run, "--reason", "loops"));
+  expect(answer).toMatchObject({ key: `run:${run}`, from: "beginning", home: ["eu"], run: { status: "closed" } });
+  const closed = await fetch(`${eu.url}/runs/v1/runs/${run}`, { headers: { authorization: `Bearer ${eu.pep}` } });
+  expect(await closed.json()).toMatchObject({ status: "closed" });
+});
+
+describe("a peer goes unheard", () => {
+  test("one alarm, one word when it is well; a barrier returns, and says that its lease has ended", async () => {
+    const before = alarms().length;
+    await fleet.us.kill("SIGKILL");
+    // Somebody has to ask: an idle region polls nobody.
+    await until(async () => {
+      await askFor(eu, "us-8", "eu-1");
+      return alarms().some(({ event, peer }) => event === "sync_alarm" && peer === "us");
+    }, "the alarm for us");
+    for (let i = 0; i < 10; i++) expect(await askFor(eu, "us-8", "eu-1")).toBe("sync_stale");
+    // What is purely eu goes on.
+    expect(await askFor(eu, "eu-8", "eu-1")).toBe("allow");
+    expect((await admin.peers()).peers.find(({ region }) => region === "us")).toMatchObject({
+      stale: "lease",
+      fresh_for_ms: 0,
+    });
+    await until(async () => (await syncOf()).peers.some((peer) => peer.region === "us" && peer.state === "lease"), "us");
+
+    const asked_ms = Date.now();
+    const view = await admin.revoke({ key: subjectOf("eu-9"), from: "issue", reason: "cut", wait: "barrier" });
+    expect(Date.now() - asked_ms).toBeLessThan(DELTA_MS + 2_000);
+    expect(view.status).toMatchObject({ eu: "confirmed", us: "lease_expired" });
+
+    await fleet.us.restart();
+    await becomes(eu, ["us-8", "eu-1"], "allow");
+    await until(async () => alarms().some(({ event, peer }) => event === "sync_well" && peer === "us"), "all well");
+    expect(
+      alarms()
+        .slice(before)
+        .filter(({ peer }) => peer === "us")
+        .map(({ event }) => event),
+    ).toEqual(["sync_alarm", "sync_well"]);
+  });
+});
+
+test("the membership in force, and no proof where nobody showed two histories", async () => {
+  const { answer } = await done<{ regions: { region: string }[] }>(command("membership", "show"));
+  expect(answer.regions.map(({ region }) => region)).toEqual(["ap", "eu", "us"]);
+  const proof = command("peers", "proof", "us");
+  expect(await proof.ended).toBe(1);
+  expect(proof.stderr()).toContain("no equivocation of region us is known here");
+  const { answer: reset } = await done<PeersView>(command("clock", "reset", "--reason", "drill"));
+  expect(reset.self.clock.behind_ms).toBe(0);
+  await becomes(eu, ["alice", "record-1"], "allow");
+});
