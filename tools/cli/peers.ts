@@ -14,6 +14,8 @@ export function peersCommand(): Command {
   const command = addTargetOptions(
     new Command("peers")
       .description("the other regions as this one sees them: fresh or why not, and how far each is")
+      // Else the options of `peers proof` would be taken for this one's.
+      .enablePositionalOptions()
       .option("--watch", "again every second, until Ctrl-C")
       .addOption(jsonOption()),
   ).action(async (flags: TargetFlags & { watch?: true; json?: true }) => {
