@@ -24,10 +24,10 @@ afterAll(() => fleet.close());
 const command = (...args: readonly string[]): RunningCommand => interlock(...args, "--region", "eu", "--data", eu.base);
 
 /** Standard output as JSON, and what stood beside it. */
-async function done<T>(running: RunningCommand): Promise<{ readonly answer: T; readonly beside: string }> {
+async function done(running: RunningCommand): Promise<{ readonly answer: unknown; readonly beside: string }> {
   const code = await running.ended;
   if (code !== 0) throw new Error(`ended with ${code}: ${running.stderr()}`);
-  return { answer: JSON.parse(running.stdout()) as T, beside: running.stderr() };
+  return { answer: JSON.parse(running.stdout()) as unknown, beside: running.stderr() };
 }
 
 const READ_INVOICE = {
@@ -36,24 +36,27 @@ const READ_INVOICE = {
   resource: { type: "invoice", id: "INV-881" },
 };
 
+type Alarm = { readonly event: string; readonly region: string; readonly peer: string; readonly why?: string };
+
 /** Lines that the authority of eu wrote about its peers. */
-const alarms = (): readonly { event: string; peer: string; why?: string }[] =>
+const alarms = (): readonly Alarm[] =>
   eu.log
     .filter((line) => line.includes('"sync_'))
-    .map((line) => JSON.parse(line) as { event: string; region: string; peer: string; why?: string })
+    .map((line): Alarm => JSON.parse(line) as Alarm)
     .filter(({ event, region }) => region === "eu" && (event === "sync_alarm" || event === "sync_well"));
 
 type Health = { continuity: { synchronization: { state: string; peers: { region: string; state: string }[] } } };
 const syncOf = async (): Promise<Health["continuity"]["synchronization"]> => {
   const answer = await fetch(`${eu.url}/health`);
-  return ((await answer.json()) as Health).continuity.synchronization;
+  const health = JSON.parse(await answer.text()) as Health;
+  return health.continuity.synchronization;
 };
 
 describe("while all is well", () => {
   test("peers, health and the answers' own word agree; an alarm was said for nobody", async () => {
     const answer = await post(`${eu.url}/access/v1/evaluation`, eu.pep, READ_INVOICE);
     expect(answer.headers.get("interlock-continuity")).toContain("synchronization=current");
-    const { answer: view } = await done<PeersView>(command("peers", "--json"));
+    const view = (await done(command("peers", "--json"))).answer as PeersView;
     expect(view.peers.map(({ region, member }) => [region, member])).toEqual([
       ["ap", "active"],
       ["us", "active"],
@@ -73,9 +76,8 @@ describe("while all is well", () => {
   });
 
   test("a barrier is waited for in sight, and reaches every region", async () => {
-    const { answer, beside } = await done<RevocationView>(
-      command("revoke", subjectOf("eu-mallory"), "--reason", "test", "--wait", "barrier"),
-    );
+    const made = await done(command("revoke", subjectOf("eu-mallory"), "--reason", "test", "--wait", "barrier"));
+    const [answer, beside] = [made.answer as RevocationView, made.beside];
     expect(answer.home).toEqual(["eu"]);
     expect(Object.keys(answer.status).sort()).toEqual(["ap", "eu", "us"]);
     expect(Object.values(answer.status)).not.toContain("unconfirmed");
@@ -84,9 +86,8 @@ describe("while all is well", () => {
   });
 
   test("a key that is at home elsewhere is reported as what it is", async () => {
-    const { answer, beside } = await done<RevocationView>(
-      command("revoke", subjectOf("us-7"), "--reason", "test", "--json"),
-    );
+    const made = await done(command("revoke", subjectOf("us-7"), "--reason", "test", "--json"));
+    const [answer, beside] = [made.answer as RevocationView, made.beside];
     expect(answer).toMatchObject({ home: ["us"], binds: ["eu"], status: { ap: "unconfirmed", us: "unconfirmed" } });
     // Nobody asks eu just now, so its shard may have let its lease end instead of confirming.
     expect(answer.status["eu"]).not.toBe("unconfirmed");
@@ -129,7 +130,7 @@ describe("levels of trust", () => {
 test("a run is stopped: revoked from its beginning, and closed", async () => {
   const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: { type: "user", id: "eu-alice" } });
   const { run } = JSON.parse(await opened.text()) as { run: string };
-  const { answer } = await done<RevocationView & { run: object }>(command("stop", run, "--reason", "loops"));
+  const { answer } = await done(command("stop", run, "--reason", "loops"));
   expect(answer).toMatchObject({ key: `run:${run}`, from: "beginning", home: ["eu"], run: { status: "closed" } });
   const closed = await fetch(`${eu.url}/runs/v1/runs/${run}`, { headers: { authorization: `Bearer ${eu.pep}` } });
   expect(await closed.json()).toMatchObject({ status: "closed" });
@@ -174,12 +175,12 @@ describe("a peer goes unheard", () => {
 });
 
 test("the membership in force, and no proof where nobody showed two histories", async () => {
-  const { answer } = await done<{ regions: { region: string }[] }>(command("membership", "show"));
-  expect(answer.regions.map(({ region }) => region)).toEqual(["ap", "eu", "us"]);
+  const shown = (await done(command("membership", "show"))).answer as { regions: { region: string }[] };
+  expect(shown.regions.map(({ region }) => region)).toEqual(["ap", "eu", "us"]);
   const proof = command("peers", "proof", "us");
   expect(await proof.ended).toBe(1);
   expect(proof.stderr()).toContain("no equivocation of region us is known here");
-  const { answer: reset } = await done<PeersView>(command("clock", "reset", "--reason", "drill"));
+  const reset = (await done(command("clock", "reset", "--reason", "drill"))).answer as PeersView;
   expect(reset.self.clock.behind_ms).toBe(0);
   await becomes(eu, ["alice", "record-1"], "allow");
 });
