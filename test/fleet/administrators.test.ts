@@ -74,7 +74,7 @@ test("a revoked admin key shuts out every credential it signed, and no PEP; a ne
   const other = await newAdmin();
   await revoke(`key:${await calculateJwkThumbprint((await key()).publicJwk)}`);
   for (const token of [other, region.admin]) expect(await statuses(token)).toEqual([401, 401, 401]);
-  // As docs/operations/revoke-and-freeze.md says.
+  // As docs/operations/revoke.md says.
   const { keys } = dataDirOf(region.base, region.name);
   await region.stop();
   for (const file of ["admin.jwk", "admin.jwt"]) rmSync(join(keys, file));
