@@ -128,7 +128,11 @@ export const REASONS = {
     audience: "caller",
     todo: "Stop; start a new run that does not rest on it.",
   },
-  trust_degraded: { text: "The trust level of a dependency is too low.", audience: "caller", todo: "Re-attest, or have an administrator trust the key again." },
+  trust_degraded: {
+    text: "The trust level of a dependency is too low.",
+    audience: "caller",
+    todo: "Re-attest, or have an administrator trust the key again.",
+  },
   attestation_missing: {
     text: "A required attestation result is missing.",
     audience: "caller",
