@@ -32,6 +32,7 @@ export class LeaseKeeper {
   /** When the last poll left that was answered. */
   #answered_ms = Number.NEGATIVE_INFINITY;
   #pages = 0;
+  #looking = false;
 
   constructor(ports: LeasePorts) {
     this.#ports = ports;
@@ -67,6 +68,19 @@ export class LeaseKeeper {
     await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
   }
 
+  /**
+   * While a lease holds the clock is looked at, requests or not: one that was set back between two requests would make
+   * the lease longer, and nobody would see it.
+   */
+  #look(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    setTimeout(() => {
+      this.#looking = false;
+      if (this.#ports.now() < this.#ports.trust.leaseUntil) this.#look();
+    }, FRESHNESS.poll_ms);
+  }
+
   /** Until it is over, or no page has come for so long: who fetches a million entries goes on, and goes on alone. */
   async #unlessStalled(refresh: Promise<void>): Promise<void> {
     const ended = refresh.then(() => "ended" as const);
@@ -89,6 +103,7 @@ export class LeaseKeeper {
         more = trust.takeLease(asked, answer, sent);
         this.#pages++;
         if (answer.ok) this.#answered_ms = sent.ms;
+        this.#look();
         const applied = trust.applied;
         await settled();
         trust.markEffective(applied);

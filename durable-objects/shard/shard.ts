@@ -374,8 +374,10 @@ export class Shard implements Turn {
   /** Reads the clock. A lease is time on this clock, so one that was granted before a step back is not kept. */
   #clock(): number {
     const now = Date.now();
-    if (now < this.#latest - CLOCK_STEP_MS) this.#trust.dropLease();
-    this.#latest = now;
+    const back = now < this.#latest - CLOCK_STEP_MS;
+    if (back) this.#trust.dropLease();
+    // Against the highest reading: several small steps are one.
+    this.#latest = back ? now : Math.max(this.#latest, now);
     return now;
   }
 

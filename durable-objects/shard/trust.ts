@@ -1,7 +1,8 @@
 import { base64url, utf8 } from "../../src/base/bytes.ts";
 import { digestText } from "../../src/base/digest.ts";
-import type { LeaseAnswer, LeaseRequest, Material, OriginLease, PublicJwk } from "../../src/objects/authority.ts";
+import type { LeaseAnswer, LeaseRequest, Material, PublicJwk } from "../../src/objects/authority.ts";
 import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shard.ts";
+import { anchor, end, NO_LEASE, type ShardLease } from "../../src/sync/shard-lease.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import type { TrustEntry } from "../../src/trust/events.ts";
 import { Federation } from "../../src/trust/federation.ts";
@@ -11,6 +12,8 @@ import type { OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/v
 import { nodeSha256, randomBytes } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
 import type { ShardStore } from "./store.ts";
+
+type GrantedLease = Extract<LeaseAnswer, { readonly ok: true }>;
 
 const EMPTY_TRUST_DIGEST = digestText(nodeSha256(utf8("[]")));
 const NO_HOMES: readonly string[] = [];
@@ -31,7 +34,7 @@ export class ShardTrust {
   // Unknown until the first lease, and without a lease nothing is allowed whatever stands here: `active` makes the
   // reason of that time the missing lease.
   #mode: RegionMode = "active";
-  #leaseUntil = 0;
+  #lease: ShardLease = NO_LEASE;
   #clockSteps = 0;
   #applied: number;
   /** Applied, and everything decided before it has been released or withheld. */
@@ -57,7 +60,7 @@ export class ShardTrust {
     return this.#applied;
   }
   get leaseUntil(): number {
-    return this.#leaseUntil;
+    return this.#lease.self_until_ms;
   }
   get material(): Material | null {
     return this.#material;
@@ -86,7 +89,7 @@ export class ShardTrust {
   view(): TrustView {
     return {
       mode: this.#mode,
-      lease_until_ms: this.#leaseUntil,
+      lease_until_ms: this.leaseUntil,
       revision: this.#applied,
       origins: this.#origins,
       own: this.#own,
@@ -111,7 +114,7 @@ export class ShardTrust {
 
   /** Other regions that are home of any of `keys`. */
   readonly #homes = (keys: readonly string[]): readonly string[] => {
-    if (this.#federation === null || this.#federation.all.length === 1) return NO_HOMES;
+    if (this.#federation === null || this.#federation.view.regions.length === 1) return NO_HOMES;
     const homes = new Set<string>();
     for (const key of keys) for (const home of this.#federation.homes(key)) homes.add(home);
     homes.delete(this.#region);
@@ -160,14 +163,14 @@ export class ShardTrust {
    * still under way (`BUG_FLIGHT` in test/models/lease.pml).
    */
   dropLease(): void {
-    this.#leaseUntil = 0;
+    this.#lease = NO_LEASE;
     this.#origins = new Map([...this.#origins].map(([name, origin]) => [name, { ...origin, fresh_until_ms: 0 }]));
     this.#clockSteps++;
   }
 
   /** What the authority says at once instead of with the next lease. */
   endLeases(origins: readonly string[], problem: OriginTrust["problem"]): void {
-    if (origins.includes(this.#region)) this.#leaseUntil = 0;
+    this.#lease = end(this.#lease, this.#region, origins, "lease");
     this.#origins = new Map(
       [...this.#origins].map(([name, origin]) => [
         name,
@@ -218,37 +221,33 @@ export class ShardTrust {
     if (answer.revision >= this.#applied && this.#contradicts(answer.entries)) return false;
     const overtaken = answer.revision < this.#applied;
     this.#take(answer.entries, answer.revision, answer.mode);
+    // The newest poll wins, also where it says less: of an older one only the entries count.
+    if (sent.clock_steps === this.#clockSteps && sent.ms < this.#lease.sent_ms) return answer.more;
     if (answer.material !== null) this.#material = answer.material;
     if (answer.federation !== null) this.#federation = new Federation(answer.federation);
     this.#policy = answer.policy;
     if (!answer.more && sent.clock_steps === this.#clockSteps) {
-      this.#leaseUntil = Math.max(this.#leaseUntil, sent.ms + answer.remaining_ms);
-      // One that a push overtook says less of the others' events than is known; its time is good all the same.
-      this.#takeOrigins(answer.origins, sent.ms);
+      this.#takeOrigins(answer, sent.ms);
+      // One that a push overtook says less of the own events than is known; its time is good all the same.
       if (!overtaken) this.#own = answer.own;
     }
     this.#consistency = null;
     return answer.more;
   }
 
-  /** A lease is only ever extended; a problem takes effect at once, and ends with the answer that does not name it. */
-  #takeOrigins(origins: readonly OriginLease[], sent_ms: number): void {
+  /** A problem takes effect at once, and ends with the answer that does not name it. */
+  #takeOrigins({ remaining_ms: self_ms, origins }: GrantedLease, sent_ms: number): void {
+    const left = origins.map(({ origin, remaining_ms }) => [origin, remaining_ms ?? Number.POSITIVE_INFINITY] as const);
+    this.#lease = anchor(this.#lease, sent_ms, { self_ms, origins: Object.fromEntries(left), why: {} });
     this.#origins = new Map(
-      origins.map(({ origin, incarnation, seq, remaining_ms, problem }) => {
+      origins.map(({ origin, incarnation, seq, problem }) => {
         const before = this.#origins.get(origin);
-        const until = remaining_ms === null ? Number.MAX_SAFE_INTEGER : remaining_ms === 0 ? 0 : sent_ms + remaining_ms;
-        const newer = before === undefined || incarnation > before.incarnation || seq >= before.seq;
-        // `0` is the authority's word that it is not fresh (a gap, a missing snapshot): what was left ends now.
-        const fresh_until_ms = until === 0 ? 0 : Math.max(until, before?.fresh_until_ms ?? 0);
-        return [
-          origin,
-          {
-            fresh_until_ms,
-            incarnation: newer ? incarnation : before.incarnation,
-            seq: newer ? seq : before.seq,
-            problem,
-          },
-        ];
+        const older =
+          before !== undefined &&
+          (incarnation < before.incarnation || (incarnation === before.incarnation && seq < before.seq));
+        const known = older ? before : { incarnation, seq };
+        const fresh_until_ms = this.#lease.origins[origin] ?? 0;
+        return [origin, { fresh_until_ms, incarnation: known.incarnation, seq: known.seq, problem }];
       }),
     );
   }

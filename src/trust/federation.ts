@@ -30,8 +30,13 @@ const CACHE = 8_192;
 /** The view compiled for the decision path: both questions are answered from memory. */
 export class Federation {
   readonly view: FederationView;
-  /** Regions that are home of whatever nobody lists: all that serve. */
+  /** Regions that serve, and this one. */
   readonly all: readonly string[];
+  /**
+   * Home of whatever nobody lists: all that serve, and those that were removed. A removed region says nothing new, but
+   * who lacks its last event may lack a revocation that others already count on.
+   */
+  readonly #everybody: readonly string[];
   readonly #beginnings: readonly (readonly [string, string])[];
   readonly #homes = new Map<string, readonly string[]>();
 
@@ -39,6 +44,8 @@ export class Federation {
     this.view = view;
     const serving = view.regions.filter(({ state }) => state === "active" || state === "draining");
     this.all = [...new Set([view.self, ...serving.map(({ region }) => region)])].sort();
+    const removed = view.regions.filter(({ state }) => state === "removed");
+    this.#everybody = [...new Set([...this.all, ...removed.map(({ region }) => region)])].sort();
     this.#beginnings = Object.entries(view.domains)
       .filter(([name]) => name.includes("/"))
       .sort(([a], [b]) => specificity(b) - specificity(a) || (a < b ? -1 : 1));
@@ -50,7 +57,7 @@ export class Federation {
     if (homes === undefined) {
       const key = parseKey(text);
       const home = key.ok ? this.#home(key.value) : null;
-      homes = home === null ? this.all : [home];
+      homes = home === null ? this.#everybody : [home];
       if (this.#homes.size >= CACHE) this.#homes.clear();
       this.#homes.set(text, homes);
     }
@@ -62,7 +69,7 @@ export class Federation {
     if (origin === this.view.self) return true;
     // What everybody is home of, everybody may revoke; and what a region that was removed since revoked, stays.
     const homes = this.homes(key);
-    if (homes === this.all || homes.includes(origin)) return true;
+    if (homes === this.#everybody || homes.includes(origin)) return true;
     const kinds = Object.hasOwn(this.view.may_revoke, origin) ? this.view.may_revoke[origin]! : [];
     return kinds.includes("*") || kinds.includes(key.slice(0, key.indexOf(":")));
   }

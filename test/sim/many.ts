@@ -1,7 +1,13 @@
 import type { Bug } from "./bugs.ts";
 import { runHistory } from "./history.ts";
 
-export type Job = { readonly first: number; readonly count: number; readonly bug: Bug | null };
+export type Job = {
+  readonly first: number;
+  readonly count: number;
+  readonly bug: Bug | null;
+  /** Violations at which it stops: the first is the one to look at. */
+  readonly most: number;
+};
 
 export type Tally = {
   histories: number;
@@ -11,8 +17,8 @@ export type Tally = {
   failed: { readonly seed: number; readonly violation: string }[];
 };
 
-/** Histories of consecutive seeds. Stops at `most` violations: the first is the one to look at. */
-export function runMany({ first, count, bug }: Job, most: number, tracing = false): Tally {
+/** Histories of consecutive seeds. */
+export function runMany({ first, count, bug, most }: Job, tracing = false): Tally {
   const tally: Tally = { histories: 0, allows: 0, denies: 0, barriers: 0, failed: [] };
   for (let seed = first; seed < first + count && tally.failed.length < most; seed++) {
     let outcome: ReturnType<typeof runHistory>;

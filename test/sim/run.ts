@@ -31,7 +31,7 @@ if (bug !== null && !isBug(bug)) {
 
 const began = performance.now();
 const tally = values.trace
-  ? runMany({ first: seed, count: histories, bug }, 1, true)
+  ? runMany({ first: seed, count: histories, bug, most: 1 }, true)
   : await runOnThreads(seed, histories, bug, threads);
 const seconds = (performance.now() - began) / 1_000;
 for (const one of tally.failed) process.stdout.write(`seed ${one.seed}: ${one.violation}\n`);

@@ -2,11 +2,18 @@ import { Worker } from "node:worker_threads";
 import type { Bug } from "./bugs.ts";
 import type { Job, Tally } from "./many.ts";
 
-/** The same as `runMany`, on several threads. */
-export async function runOnThreads(first: number, count: number, bug: Bug | null, threads: number): Promise<Tally> {
+/** The same as `runMany`, on several threads; each stops at `most` violations. */
+export async function runOnThreads(
+  first: number,
+  count: number,
+  bug: Bug | null,
+  threads: number,
+  most = 5,
+): Promise<Tally> {
   const size = Math.ceil(count / threads);
   const jobs: Job[] = [];
-  for (let at = 0; at < count; at += size) jobs.push({ first: first + at, count: Math.min(size, count - at), bug });
+  for (let at = 0; at < count; at += size)
+    jobs.push({ first: first + at, count: Math.min(size, count - at), bug, most });
   const tallies = await Promise.all(jobs.map(inWorker));
   const sum = (of: "histories" | "allows" | "denies" | "barriers") => tallies.reduce((all, one) => all + one[of], 0);
   return {

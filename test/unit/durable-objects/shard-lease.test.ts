@@ -5,6 +5,7 @@ import { NOTHING_WANTED } from "../../../durable-objects/shard/lease-keeper.ts";
 import { Pseudonyms } from "../../../durable-objects/pseudonyms.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
 import type { LeaseAnswer, LeaseRequest, OriginLease } from "../../../src/objects/authority.ts";
+import type { FederationView } from "../../../src/trust/federation.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 
 /** The rules of test/models/lease.pml as the shard keeps them: what may extend its lease, and what may not. */
@@ -110,4 +111,49 @@ test("the authority's word that a region is not fresh ends what was left; a prob
   expect(trust.view().origins.get("us")?.problem).toBe("sync_equivocation");
   trust.dropLease();
   expect(freshUntil()).toBe(0);
+});
+
+test("the newest poll wins, also where it says less; one that it overtook brings entries and nothing else", () => {
+  const older = { request: ask(), sent: sent(10_000) };
+  const newer = ask();
+  const said = { remaining_ms: 0, mode: "joining" as const, policy: "newer" };
+  trust.takeLease(
+    newer,
+    { ...grant(newer), ...said, origins: [us({ remaining_ms: 0, problem: "sync_equivocation" })] },
+    sent(10_100),
+  );
+  const late = { ...grant(older.request, 1, "subject:agent/a"), origins: [us()] };
+  trust.takeLease(older.request, late, older.sent);
+  expect(trust.leaseUntil).toBe(0);
+  expect(trust.activePolicy).toBe("newer");
+  expect(trust.view().origins.get("us")).toMatchObject({ fresh_until_ms: 0, problem: "sync_equivocation" });
+  expect(trust.match(["subject:agent/a"], 0)).toHaveLength(1);
+  // A region that may allow nothing says so with its next answer, and nothing of the one before is left.
+  const held = ask();
+  trust.takeLease(held, grant(held, 1), sent(10_200));
+  expect(trust.leaseUntil).toBe(11_700);
+  const halted = ask();
+  trust.takeLease(halted, { ...grant(halted, 1), remaining_ms: 0 }, sent(10_300));
+  expect(trust.leaseUntil).toBe(0);
+});
+
+test("where the only other region was removed, its last event is asked for all the same", () => {
+  const request = ask();
+  const federation: FederationView = {
+    version: 2,
+    self: "eu",
+    regions: [
+      { region: "eu", state: "active" },
+      { region: "us", state: "removed" },
+    ],
+    domains: { "agent/us-": "us", "agent/eu-": "eu" },
+    issuers: {},
+    keys: {},
+    may_revoke: {},
+  };
+  trust.takeLease(request, { ...grant(request), federation }, sent(10_000));
+  const { homes } = trust.view();
+  expect(homes(["subject:agent/us-1"])).toEqual(["us"]);
+  expect(homes(["subject:agent/unlisted"])).toEqual(["us"]);
+  expect(homes(["subject:agent/eu-1"])).toEqual([]);
 });
