@@ -13,7 +13,7 @@ const LIMITS = { max_depth: 8, max_values: 1_000 } as const;
 const PROBLEMS: Readonly<Record<JsonProblem["code"], string>> = {
   malformed: "is not valid JSON",
   duplicate_member: "names the same member twice",
-  too_deep: "is nested too deep",
+  too_deep: "is nested deeper than is accepted",
   too_large: "has too many values",
   lone_surrogate: "holds a lone surrogate",
 };

@@ -99,7 +99,7 @@ function readRsa(n: JsonValue | undefined, e: JsonValue | undefined): Result<Pub
 const isInteger = (bytes: Uint8Array): boolean => bytes.length > 0 && bytes[0] !== 0;
 
 /** RFC 7638, sections 3.2 and 3.3: the required members in the order of their names. */
-export function thumbprint(jwk: PublicMembers, hash: Sha256 = sha256): string {
+function thumbprint(jwk: PublicMembers, hash: Sha256): string {
   return base64url(hash(utf8(JSON.stringify(required(jwk)))));
 }
 

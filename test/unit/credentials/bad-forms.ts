@@ -117,7 +117,7 @@ export const BAD_FORMS: readonly BadForm[] = [
   },
   {
     name: "nested 40 deep",
-    says: /nested too deep/,
+    says: /nested deeper/,
     text: ({ maker, header, claims }) => mint(maker, header, json(claims).replace("{", `{"deep":${nested(40)},`)),
   },
   { name: "a list for a payload", says: /not a JSON object/, text: ({ maker, header }) => mint(maker, header, "[]") },

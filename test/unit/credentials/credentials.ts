@@ -1,6 +1,6 @@
 import { readBundle } from "../../../src/credentials/workload/bundle.ts";
 import { tokenHash } from "../../../src/credentials/claims.ts";
-import { ALGORITHMS, SVID_ALGORITHMS } from "../../../src/credentials/jws/algorithms.ts";
+import { ALGORITHMS } from "../../../src/credentials/jws/algorithms.ts";
 import { verifyDpop, type DpopRequest, type DpopRules } from "../../../src/credentials/workload/dpop.ts";
 import { parseWorkloadId } from "../../../src/credentials/workload/id.ts";
 import { verifyJwtSvid, type JwtSvidRules } from "../../../src/credentials/workload/jwt-svid.ts";
@@ -210,5 +210,4 @@ export const checkAccountText = (text: string, { rules, now_ms = NOW_MS }: Chang
   );
 export const checkAccount = (change: Change<Cluster> = {}) => checkAccountText(textOf(account, change), change);
 
-export const allAlgorithms = SVID_ALGORITHMS;
 export type Checked = Promise<Result<unknown, IdentityFailure>>;
