@@ -204,13 +204,15 @@ const remove: Fault = (world) => {
   const region = anyRegion(world);
   if (world.gone.size > 0 || world.view.regions[region]!.state !== "active" || world.truth.liars.size > 0) return;
   const { storage } = world.authority(region);
-  const { mark } = storage.record.own;
+  // The last event that anybody has: one that is just back from a back-up may not know its own.
+  let { mark } = storage.record.own;
+  for (const name of NAMES) {
+    const known = world.authority(name).storage.record.peers[region]?.mark;
+    if (known !== undefined && known.incarnation === mark.incarnation && known.seq > mark.seq) mark = known;
+  }
   // What had no number yet is gone with it, and so is what nobody else had.
   const held = NAMES.some(
-    (name) =>
-      name !== region &&
-      storage !== world.authority(name).storage &&
-      world.authority(name).storage.held(region, 1, mark.seq) === mark.hash,
+    (name) => name !== region && world.authority(name).storage.held(region, mark.incarnation, mark.seq) === mark.hash,
   );
   if (storage.unnumbered.length > 0 || (mark.seq > 0 && !held)) return;
   stop(world, region);

@@ -41,11 +41,11 @@ export class Truth {
   readonly #said = new Map<string, { readonly write: Write; readonly at: number }>();
   readonly liars = new Set<string>();
   /**
-   * Regions whose restore lost events that nobody else stored, though somebody may have seen them: who did takes the
-   * region for one that went back, and is right.
+   * Regions of whose events a restore destroyed the last copy that anybody can ask for, though somebody may have seen
+   * them: who did takes the region for one that went back, and is right; and nobody has all of one that was removed.
    */
   readonly amnesiacs = new Set<string>();
-  /** Digests of those events. An older copy may still hold one, and a later restore bring it back. */
+  /** Digests of such events. An older copy may still hold one, and a later restore bring it back. */
   readonly lost = new Set<string>();
   allows = 0;
   denies = 0;

@@ -229,13 +229,15 @@ export class World {
       const { incarnation } = this.authority(origin).storage.record.own.mark;
       for (const event of authority.storage.chain(origin, incarnation)) {
         if (event === undefined || copy.held(origin, incarnation, event.seq) === event.digest) continue;
-        const held = this.names.some(
+        const others = this.names.filter(
           (name) =>
             name !== region && this.authority(name).storage.held(origin, incarnation, event.seq) === event.digest,
         );
-        if (held) continue;
-        this.truth.lost.add(event.digest);
+        if (others.some((name) => !this.gone.has(name))) continue;
         this.truth.amnesiacs.add(origin);
+        // Nobody can ask one that was removed; it counts all the same, for whoever lacks its last event has to deny.
+        if (others.length > 0) continue;
+        this.truth.lost.add(event.digest);
         const write = this.truth.write(event.entry.key, origin);
         if (write !== undefined && write.generation === event.entry.generation) this.truth.forget(write);
       }
