@@ -13,13 +13,16 @@ const publicJwk = z
   .object({ kty: z.string(), kid: z.string().min(1), alg: z.string(), use: z.literal("sig") })
   .catchall(z.string());
 
+/** A shorter Δ leaves no lease (`src/sync/timing.ts`): an authority that took it could not start again. */
+export const MIN_DELTA_MS = 600;
+
 const membershipSchema = z.strictObject({
   v: z.literal(1),
   type: z.literal("interlock-membership"),
   version: z.int().min(1),
   issued_at_ms: z.int().min(0),
   expires_ms: z.int().min(0),
-  delta_ms: z.int().min(100).max(60_000),
+  delta_ms: z.int().min(MIN_DELTA_MS).max(60_000),
   regions: z
     .array(
       z.strictObject({

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { timingOf } from "../../../src/sync/timing.ts";
+import { MIN_DELTA_MS } from "../../../src/trust/membership.ts";
 
 test("the defaults are the budget of the design: Δ 2,000, ε 500, L 1,500, a poll every L/4", () => {
   const timing = timingOf(2_000);
@@ -20,4 +21,10 @@ test.each([500, 1_000, 2_000, 10_000])(
 
 test("bounds that leave no lease are refused", () => {
   expect(() => timingOf(300)).toThrow(RangeError);
+});
+
+test("every Δ that a membership may name leaves a lease", () => {
+  for (let delta_ms = MIN_DELTA_MS; delta_ms <= 60_000; delta_ms++) {
+    expect(timingOf(delta_ms).lease_ms).toBeGreaterThan(100);
+  }
 });
