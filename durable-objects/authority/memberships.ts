@@ -126,6 +126,9 @@ export class Memberships {
       return refuse("the membership does not list this region's own key; enrol again");
     }
     if (membership.expires_ms <= Date.now()) return refuse("the membership has expired");
+    const delta_ms = this.#standing.membership?.delta_ms ?? membership.delta_ms;
+    // Until every region had the new one, each would count the others' leases by another length than they do.
+    if (membership.delta_ms !== delta_ms) return refuse(`delta_ms is ${delta_ms} and stays what it is`);
     return ok(membership);
   }
 

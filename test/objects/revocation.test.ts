@@ -18,7 +18,7 @@ describe("a region", () => {
     expect(before.decision_id).not.toBeNull();
   });
 
-  it("refuses a membership that does not list its own key, another region's, an expired one and a lower version", async () => {
+  it("refuses a membership that does not list its own key, another region's, an expired one, a lower version and another delta_ms", async () => {
     const enrolment = await trust().enrolment();
     const other = { ...enrolment, keys: [{ ...enrolment.keys[0]!, x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }] };
     expect(await trust().putMembership(await signMembership(other), "t")).toMatchObject({ ok: false, code: "invalid" });
@@ -31,6 +31,11 @@ describe("a region", () => {
     expect(await trust().putMembership(await signMembership(enrolment, 4), "t")).toMatchObject({
       ok: false,
       code: "conflict",
+    });
+    expect(await trust().putMembership(await signMembership(enrolment, 6, { delta_ms: 3_000 }), "t")).toMatchObject({
+      ok: false,
+      code: "invalid",
+      message: "delta_ms is 2000 and stays what it is",
     });
   });
 
