@@ -133,6 +133,7 @@ export const BAD_FORMS: readonly BadForm[] = [
   { name: "a crit", says: STRANGE, text: withHeader({ crit: ["exp"] }) },
   { name: "b64 false", says: STRANGE, text: withHeader({ b64: false, crit: ["b64"] }) },
   { name: "a member of its own", says: STRANGE, text: withHeader({ "x-\u0007\u202e": 1 }) },
+  { name: "a member with a long name", says: STRANGE, text: withHeader({ ["n".repeat(600)]: 1 }) },
   { name: "another typ", says: /typ is not/, text: withHeader({ typ: "secevent+jwt" }) },
   { name: "a typ that is null", says: /typ is not/, text: withHeader({ typ: null }) },
   { name: "empty", says: /not a compact JWS/, text: () => "" },

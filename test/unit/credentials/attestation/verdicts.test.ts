@@ -189,6 +189,11 @@ describe("nonces", () => {
       binding: "nonce",
       freshness: { in: "evidence", bound: true, use },
     });
+    // One of two parts of the machine answered without knowing the key: then the answer does not bind.
+    const half = { A: submod({ eat_nonce: overKey(nonce) }), B: submod({ eat_nonce: nonce }) };
+    expect(await verdict({ challenge: nonce, claims: { submods: half } })).toMatchObject({
+      freshness: { in: "evidence", bound: false },
+    });
     expect(await verdict({ challenge: nonce, claims: { eat_nonce: [nonce] } })).toMatchObject({
       freshness: { in: "result" },
       reasons: ["the nonce is in the result only, not in the evidence"],

@@ -89,6 +89,7 @@ describe("a bundle beside the one that is known", () => {
     ["an older one", mark(3), mark(2, "b"), "rollback"],
     ["an older one of the same content", mark(3), mark(2), "rollback"],
     ["one without the sequence it had", mark(3), mark(null, "b"), "rollback"],
+    ["one without the sequence, which was 0", mark(0), mark(null, "b"), "rollback"],
     ["other content under the same sequence", mark(3), mark(3, "b"), "equivocation"],
     ["another domain's", mark(3), mark(4, "b", "evil.example"), "foreign"],
     ["the first with a sequence", mark(null), mark(1, "b"), "adopt"],

@@ -14,6 +14,7 @@ import {
   checkWit,
   checkWitText,
   checkWpt,
+  domains,
   keys,
   NOTHING_BESIDE,
   NOW_MS,
@@ -65,6 +66,19 @@ describe("JWT-SVID", () => {
     expect(await checkSvid({ rules: { domains }, header: { kid: undefined, typ: undefined } })).toMatchObject({
       ok: true,
     });
+  });
+
+  test("may be signed with any algorithm that the key does not rule out", async () => {
+    for (const [alg, of] of [
+      ["PS256", null],
+      ["RS256", "RS256"],
+    ] as const) {
+      const domain = { ...domains[0]!, keys: [{ ...keys.svidRsa.key, alg: of }] };
+      const by = { ...keys.svidRsa, alg };
+      expect(await checkSvid({ by, header: { alg, kid: "svid-rsa" }, rules: { domains: [domain] } })).toMatchObject({
+        ok: true,
+      });
+    }
   });
 
   test("takes a list of one audience, the typ JOSE and a scheme in capitals", async () => {

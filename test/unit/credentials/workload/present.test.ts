@@ -137,6 +137,8 @@ describe("what comes along", () => {
       key_thumbprint: { value: keys.workload.key.thumbprint, source: source("cnf.jkt") },
       trust_domain: null,
     });
+    const own = textOf(oauth, { claims: { sub: "agent-7", cnf: undefined } });
+    expect((await who({ access_token: own }, BEARER)).principal.on_behalf_of).toBeNull();
     const plain = await who({ access_token: TOKEN_TEXT, dpop: DPOP });
     expect(plain.principal.workload).toEqual({ value: "agent-7", source: source("client_id") });
   });
