@@ -78,6 +78,7 @@ describe("a verdict", () => {
       submods: [{ label: "TPM", tier: "affirming", vector: { "instance-identity": 2, executables: 3, hardware: 2 } }],
     });
     expect(await verdict({ claims: { exp: NOW_S + 5 } })).toMatchObject({ valid_until_ms: NOW_MS + 5_000 });
+    expect(await verdict({ claims: { iat: NOW_S + 5 } })).toMatchObject({ iat_ms: NOW_MS + 5_000 });
     expect(await verdict({ now_ms: NOW_MS + 289_999 })).toMatchObject({ tier: "affirming" });
   });
 

@@ -105,6 +105,7 @@ describe("JWT-SVID: what it says", () => {
     ["a user", INVALID, /lower-case/, () => sub("spiffe://me@prod.example/agent")],
     ["a percent sign", INVALID, /segment/, () => sub("spiffe://prod.example/agent%2Fplanner")],
     ["two dots", INVALID, /relative/, () => sub("spiffe://prod.example/x/../agent/planner")],
+    ["a dot", INVALID, /relative/, () => sub("spiffe://prod.example/./agent/planner")],
     ["a slash at the end", INVALID, /segment is empty/, () => sub("spiffe://prod.example/agent/")],
     ["an empty segment", INVALID, /segment is empty/, () => sub("spiffe://prod.example//agent")],
     ["a query", INVALID, /segment/, () => sub("spiffe://prod.example/agent?x=1")],
@@ -351,6 +352,22 @@ describe("DPoP: RFC 9449 section 4.3", () => {
     ["a user in htu", PROOF, /htu/, () => checkDpop({ claims: { htu: TARGET.replace("//", "//me@") } })],
     ["a backslash in htu", PROOF, /htu/, () => checkDpop({ claims: { htu: TARGET.replaceAll("/", "\\") } })],
     ["a relative htu", PROOF, /htu/, () => checkDpop({ claims: { htu: "/access/v1/evaluation" } })],
+    [
+      "a target that is configured wrongly, and the same htu",
+      PROOF,
+      /htu/,
+      () => checkDpop({ claims: { htu: "/x" }, request: { uri: "/x" } }),
+    ],
+    [
+      "an alg that its jwk rules out",
+      PROOF,
+      /signature/,
+      () =>
+        checkDpop({
+          by: { ...keys.svidRsa, alg: "PS256" },
+          header: { alg: "PS256", jwk: { ...keys.svidRsa.jwk, alg: "RS256" } },
+        }),
+    ],
     ["an encoded slash in htu", PROOF, /htu/, () => checkDpop({ claims: { htu: TARGET.replace("/v1/", "%2Fv1/") } })],
     ["no nonce where one is asked for", PROOF, /nonce/, () => checkDpop({ rules: { nonces: ["n1"] } })],
     ["an old nonce", PROOF, /nonce/, () => checkDpop({ claims: { nonce: "n0" }, rules: { nonces: ["n2", "n1"] } })],
