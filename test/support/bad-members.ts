@@ -128,7 +128,7 @@ const runs: readonly BadCase[] = [
   posted(RUNS, "principal with more", { principal: { ...alice, role: "admin" } }, 400, /principal\.role/),
   posted(RUNS, "101 members", { principal: alice, members: Array.from({ length: 101 }, () => alice) }, 400, /members/),
   posted(RUNS, "members object", { principal: alice, members: {} }, 400, /members/),
-  posted("/runs/v1/runs/{run}/close", "a member not known", { force: true }, 400, /force: not a known member/),
+  posted("/runs/v1/runs/{run}/close", "a member not known", { forced: true }, 400, /forced: not a known member/),
 ];
 
 const revocation = (name: string, change: object, says: RegExp): BadCase =>
@@ -137,7 +137,7 @@ const pep = (name: string, change: object, says: RegExp): BadCase =>
   posted(PEPS, name, { id: "bad", scopes: ["evaluate"], ...change }, 400, says);
 
 const administration: readonly BadCase[] = [
-  revocation("a member not known", { force: true }, /force: not a known member/),
+  revocation("a member not known", { forced: true }, /forced: not a known member/),
   revocation("no key", { key: undefined }, /^key: /),
   revocation("an unknown kind", { key: "wish:alice" }, /^key: unknown key kind/),
   revocation("a kind without a form", { key: "subject:" }, /^key: /),
