@@ -85,6 +85,8 @@ async function cold(region: TestRegion): Promise<{ readonly first_ms: number; re
 
 const region = await benchRegion();
 const rows = await http(region);
+const logCost = await benchLogCost(SECONDS, quick ? 2 : 4);
+process.stderr.write(`integration: ${JSON.stringify(logCost)}\n`);
 const coldStart = await cold(region);
 const growth: Growth[] = [
   ...(await chainGrowth(region, quick ? [10, 1_000] : [10, 1_000, 100_000])),
@@ -92,7 +94,6 @@ const growth: Growth[] = [
   ...(await revocationGrowth(region, quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000])),
 ];
 await region.remove();
-const logCost = await benchLogCost(SECONDS, quick ? 2 : 6);
 const cedar = await benchCedar();
 
 const find = (name: string, c: number): Row | undefined => rows.find((row) => row.name === name && row.c === c);
