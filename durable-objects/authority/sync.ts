@@ -13,7 +13,7 @@ import { restart } from "../../src/sync/restart.ts";
 import type { Core, OwnRecord, SyncState } from "../../src/sync/state.ts";
 import { step } from "../../src/sync/step.ts";
 import { timingOf, type Timing } from "../../src/sync/timing.ts";
-import type { FederationView } from "../../src/sync/view.ts";
+import type { MembershipView } from "../../src/sync/view.ts";
 import { nextWake } from "../../src/sync/wake.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import type { OriginEntry } from "../../src/trust/merge.ts";
@@ -462,7 +462,7 @@ export class RegionSync {
 const haltedIn = (incarnation: number): string => `sync_halted_${incarnation}`;
 
 /** The membership as the core takes it. Keys of the region's other objects speak for nobody here. */
-function viewOf({ version, regions }: Membership): FederationView {
+function viewOf({ version, regions }: Membership): MembershipView {
   return {
     version,
     regions: Object.fromEntries(

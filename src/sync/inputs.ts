@@ -1,7 +1,7 @@
 import type { VerifiedEvent } from "./events.ts";
 import type { Mark } from "./mark.ts";
 import type { HeadBody, PullBody, SnapshotManifest } from "./messages.ts";
-import type { FederationView } from "./view.ts";
+import type { MembershipView } from "./view.ts";
 
 /** The moment of a step: this object's clock, and text that no step before had (16 random bytes, base64url). */
 export type At = { readonly now_ms: number; readonly entropy: string };
@@ -33,7 +33,7 @@ export type Input =
   | { readonly type: "unnumbered"; readonly count: number }
   /** What `commit` named is durable; with it the state reached `revision`. */
   | { readonly type: "committed"; readonly origin: string; readonly mark: Mark; readonly revision: number }
-  | { readonly type: "membership"; readonly view: FederationView }
+  | { readonly type: "membership"; readonly view: MembershipView }
   /** The digest of the active policy: heads name it. */
   | { readonly type: "policy"; readonly digest: string }
   /** Messages from peers. */

@@ -4,13 +4,13 @@ import { poison } from "./equivocation.ts";
 import { beginning } from "./mark.ts";
 import type { Peer, SyncState } from "./state.ts";
 import { newPeer, newRecord, withPeer, type Turn } from "./turn.ts";
-import { peersOf, type FederationView } from "./view.ts";
+import { peersOf, type MembershipView } from "./view.ts";
 
 /**
  * A membership takes its place. It never shortens what was granted: who is removed may still hold a lease. The one in
  * force counts again when it is fed again: after a start, what is stored may not have followed from it yet.
  */
-export function takeMembership(turn: Turn, state: SyncState, fed: FederationView): SyncState {
+export function takeMembership(turn: Turn, state: SyncState, fed: MembershipView): SyncState {
   if (fed.version < state.view.version) return state;
   const view = fed.version === state.view.version ? state.view : fed;
   const { core, now_ms } = turn;

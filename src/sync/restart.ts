@@ -3,7 +3,7 @@ import { openBook } from "./book.ts";
 import type { At } from "./inputs.ts";
 import type { Core, Peer, SyncRecord, SyncState } from "./state.ts";
 import { NO_COUNTS, newPeer, newRecord } from "./turn.ts";
-import { peersOf, type FederationView } from "./view.ts";
+import { peersOf, type MembershipView } from "./view.ts";
 
 /** What is stored before the first start. */
 export const newSyncRecord = (): SyncRecord => ({
@@ -19,7 +19,7 @@ export const newSyncRecord = (): SyncRecord => ({
 export function restart(
   core: Core,
   record: SyncRecord,
-  view: FederationView,
+  view: MembershipView,
   revision: number,
   shards: readonly string[],
   { now_ms }: Pick<At, "now_ms">,

@@ -2,7 +2,7 @@ import type { Book } from "./book.ts";
 import type { VerifiedEvent } from "./events.ts";
 import type { Mark } from "./mark.ts";
 import type { Timing } from "./timing.ts";
-import type { FederationView } from "./view.ts";
+import type { MembershipView } from "./view.ts";
 
 /**
  * State of the sync core of one region. What is under `record` is stored by the driver and comes back after a restart;
@@ -72,7 +72,7 @@ export type Core = {
 };
 
 export type SyncState = {
-  readonly view: FederationView;
+  readonly view: MembershipView;
   readonly own: OwnRecord;
   /** Whether peers have confirmed that nothing of the own chain is missing; until then nothing is numbered. */
   readonly check: Check;

@@ -1,7 +1,7 @@
 /**
  * What the core knows of the membership in force (`trust/membership`). The driver makes it from the verified document.
  */
-export type FederationView = {
+export type MembershipView = {
   readonly version: number;
   readonly regions: Readonly<Record<string, RegionView>>;
 };
@@ -38,7 +38,7 @@ export function speaksFor(region: RegionView, kid: string): boolean {
 }
 
 /** The regions whose events count here, without `self`. */
-export const peersOf = (view: FederationView, self: string): readonly string[] =>
+export const peersOf = (view: MembershipView, self: string): readonly string[] =>
   Object.keys(view.regions).filter((region) => region !== self && serves(view.regions[region]!));
 
 export const serves = (region: RegionView): boolean => region.state === "active" || region.state === "draining";

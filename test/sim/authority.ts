@@ -6,7 +6,7 @@ import { restart } from "../../src/sync/restart.ts";
 import { compactable } from "../../src/sync/snapshot.ts";
 import type { Core, Peer, PeerRecord, SyncState } from "../../src/sync/state.ts";
 import { step } from "../../src/sync/step.ts";
-import type { FederationView } from "../../src/sync/view.ts";
+import type { MembershipView } from "../../src/sync/view.ts";
 import { nextWake } from "../../src/sync/wake.ts";
 import { firstGeneration, type OriginEntry } from "../../src/trust/merge.ts";
 import type { SimClock } from "./clock.ts";
@@ -28,7 +28,7 @@ export type Message = { readonly from: string; readonly kid: string; readonly fo
   | { readonly type: "relay"; readonly nonce: string; readonly origin: string; readonly events: readonly SimEvent[] }
   | { readonly type: "push"; readonly events: readonly SimEvent[] }
   | { readonly type: "ask_membership"; readonly version: number }
-  | { readonly type: "membership"; readonly view: FederationView }
+  | { readonly type: "membership"; readonly view: MembershipView }
 );
 
 /** The driver of one region's core, as docs/sync.md describes it. */
@@ -323,7 +323,7 @@ export class SimAuthority {
   }
   #offered: Snapshot | null = null;
 
-  takeView(view: FederationView): void {
+  takeView(view: MembershipView): void {
     if (view.version <= this.storage.view.version) return;
     this.storage.view = view;
     this.feed({ type: "membership", view });

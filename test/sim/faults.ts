@@ -1,4 +1,4 @@
-import type { FederationView, RegionView } from "../../src/sync/view.ts";
+import type { MembershipView, RegionView } from "../../src/sync/view.ts";
 import type { Message } from "./authority.ts";
 import type { SimEvent } from "./storage.ts";
 import { DELTA_MS, NAMES, type World } from "./world.ts";
@@ -180,7 +180,7 @@ function lies(world: World, region: string): boolean {
   return true;
 }
 
-const changeRegion = (view: FederationView, region: string, change: Partial<RegionView>): FederationView => ({
+const changeRegion = (view: MembershipView, region: string, change: Partial<RegionView>): MembershipView => ({
   version: view.version + 1,
   regions: { ...view.regions, [region]: { ...view.regions[region]!, ...change } },
 });

@@ -2,7 +2,7 @@ import type { VerifiedEvent } from "../../src/sync/events.ts";
 import type { Mark } from "../../src/sync/mark.ts";
 import { newSyncRecord } from "../../src/sync/restart.ts";
 import type { SyncRecord } from "../../src/sync/state.ts";
-import type { FederationView } from "../../src/sync/view.ts";
+import type { MembershipView } from "../../src/sync/view.ts";
 import { isConflict, join, type OriginEntry } from "../../src/trust/merge.ts";
 
 /** An event of the simulation: its digest and its signature are names that nobody else can make up. */
@@ -15,7 +15,7 @@ export type Snapshot = { readonly mark: Mark; readonly entries: readonly OriginE
 /** What is on an authority's disk. A crash leaves it, a restore puts an old copy back. */
 export class Storage {
   record: SyncRecord = newSyncRecord();
-  view: FederationView;
+  view: MembershipView;
   revision = 0;
   /** Per origin and incarnation, `seq − 1` is the place; a snapshot leaves a hole. */
   readonly chains = new Map<string, (SimEvent | undefined)[]>();
@@ -27,7 +27,7 @@ export class Storage {
   /** Deny-ward entries that wait for a number. */
   unnumbered: OriginEntry[] = [];
 
-  constructor(view: FederationView) {
+  constructor(view: MembershipView) {
     this.view = view;
   }
 

@@ -1,6 +1,6 @@
 import { originStale, selfStale } from "../../src/sync/freshness.ts";
 import { timingOf, type Timing } from "../../src/sync/timing.ts";
-import type { FederationView } from "../../src/sync/view.ts";
+import type { MembershipView } from "../../src/sync/view.ts";
 import { seeded, type Random } from "../support/random.ts";
 import { SimAuthority, type Message } from "./authority.ts";
 import { Patches, type Bug } from "./bugs.ts";
@@ -54,7 +54,7 @@ export class World {
   now = 0;
   /** When the last fault that was begun has ended. */
   busy_until = 0;
-  view: FederationView;
+  view: MembershipView;
   readonly #queue = new Queue();
   #numbers = 0;
   readonly #authorities = new Map<string, SimAuthority>();
@@ -257,7 +257,7 @@ export class World {
   }
 
   /** A new membership, told to some regions; the others hear of it from them. */
-  publish(view: FederationView, told: readonly string[]): void {
+  publish(view: MembershipView, told: readonly string[]): void {
     this.view = view;
     this.trace(`membership ${view.version} told to ${told.join(" ")}`);
     for (const region of told) this.authority(region).takeView(view);

@@ -6,7 +6,7 @@ import { newSyncRecord, restart } from "../../../src/sync/restart.ts";
 import type { Core, SyncRecord, SyncState } from "../../../src/sync/state.ts";
 import { step } from "../../../src/sync/step.ts";
 import { timingOf } from "../../../src/sync/timing.ts";
-import type { FederationView, RegionView } from "../../../src/sync/view.ts";
+import type { MembershipView, RegionView } from "../../../src/sync/view.ts";
 
 /** One region, `eu`, with hand-made peers: what it is told is written out in the test. */
 export const TIMING = timingOf(2_000);
@@ -22,7 +22,7 @@ export const region = (name: string, change: Partial<RegionView> = {}): RegionVi
   ...change,
 });
 
-export const viewOf = (names: readonly string[], version = 1): FederationView => ({
+export const viewOf = (names: readonly string[], version = 1): MembershipView => ({
   version,
   regions: Object.fromEntries(names.map((name) => [name, region(name)])),
 });
@@ -62,7 +62,7 @@ export class Region {
 
   constructor(
     options: {
-      view?: FederationView;
+      view?: MembershipView;
       record?: SyncRecord;
       ask?: Core["ask"];
       checked?: boolean;
