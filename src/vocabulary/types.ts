@@ -1,5 +1,6 @@
 import type { JsonObject } from "../base/json.ts";
 import type { ReasonCode } from "./reasons.ts";
+import type { Delegation, PassFacts, StepReceiptFacts, StepState, WorkloadFacts } from "./run.ts";
 
 /** AuthZEN entities after the door: `null` members dropped, numbers checked, unknown members gone. */
 export type Subject = { readonly type: string; readonly id: string; readonly properties?: JsonObject };
@@ -47,6 +48,14 @@ export type Facts = {
     /** Unix milliseconds. */
     readonly exp_ms: number;
   };
+  /** What came along about the workload itself; absent: nothing did. */
+  readonly workload?: WorkloadFacts;
+  /** Signed delegations that came along and verify. */
+  readonly delegations?: readonly Delegation[];
+  /** This region is the guest of a run that is at home elsewhere. */
+  readonly pass?: PassFacts;
+  /** What other regions say of this run's steps there. */
+  readonly step_receipts?: readonly StepReceiptFacts[];
 };
 
 export type RegionMode = "joining" | "active" | "frozen";
@@ -94,6 +103,8 @@ export type RunState = {
   readonly members: readonly string[];
   /** Number of steps recorded so far; optimistic concurrency compares it with `state_version`. */
   readonly version: number;
+  /** What bears on this very step; only of an opened run. */
+  readonly step?: StepState;
 };
 
 export type Obligation = { readonly id: string; readonly type: string; readonly properties: JsonObject };
