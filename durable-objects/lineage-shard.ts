@@ -89,6 +89,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   async halt({ reason }: { readonly v: 1; readonly reason: string }): Promise<void> {
     this.#shard.halt(reason);
   }
+  async resetClock(): Promise<{ readonly v: 1; readonly ahead_ms: number }> {
+    return { v: 1, ahead_ms: await this.#shard.resetClock() };
+  }
   seal({ reason }: { readonly v: 1; readonly reason: string }): Promise<{ readonly last: number }> {
     return this.#shard.seal(reason);
   }

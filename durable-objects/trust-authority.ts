@@ -30,7 +30,7 @@ import type {
   SignalStreamView,
 } from "../src/objects/signals.ts";
 import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
-import type { EquivocationProof, PeersView } from "../src/objects/peers.ts";
+import type { ClockResetView, EquivocationProof, PeersView } from "../src/objects/peers.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";
 
@@ -98,8 +98,8 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
     return this.#authority.revocations.revoke(message);
   }
-  restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
-    return this.#authority.revocations.restore(id, reason, actor);
+  restore(id: string, reason: string, actor: string, wait?: "local" | "all"): Promise<AdminResult<RevocationView>> {
+    return this.#authority.revocations.restore(id, reason, actor, wait);
   }
   syncPull(text: string): Promise<SyncAnswer> {
     return this.#authority.links.answerPull(text);
@@ -113,7 +113,7 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   async peerProof(region: string): Promise<AdminResult<EquivocationProof>> {
     return this.#authority.watch.proof(region);
   }
-  async resetClock(reason: string, actor: string): Promise<AdminResult<PeersView>> {
+  async resetClock(reason: string, actor: string): Promise<AdminResult<ClockResetView>> {
     return this.#authority.watch.resetClock(reason, actor);
   }
   revocation(id: string, wait: Wait): Promise<AdminResult<RevocationView>> {

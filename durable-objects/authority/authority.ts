@@ -162,6 +162,7 @@ export class Authority {
       writer: this.#writer,
       standing: this.#standing,
       sync: this.sync,
+      shards: this.shards,
     });
     this.#installs = new Installs({
       store,

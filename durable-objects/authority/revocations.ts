@@ -161,7 +161,12 @@ export class Revocations {
     return store.entry(pseudonyms.current(key), this.#region.name)?.state ?? "restored";
   }
 
-  async restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>> {
+  async restore(
+    id: string,
+    reason: string,
+    actor: string,
+    wait: "local" | "all" = "local",
+  ): Promise<AdminResult<RevocationView>> {
     const { store, writer } = this.#room;
     // It cites the number of what it lifts, so that has to have one.
     const numbered = await writer.numbered();
@@ -169,7 +174,10 @@ export class Revocations {
     if (!found.ok) return found;
     const entry = found.value;
     if (!numbered && entry.state !== "restored") return UNCHECKED;
-    if (entry.state === "restored") return { ok: true, value: this.#describe(entry) };
+    if (entry.state === "restored") {
+      await this.#settle(entry, wait);
+      return { ok: true, value: this.#describe(entry) };
+    }
     if (entry.clear === null)
       return {
         ok: false,
@@ -199,7 +207,7 @@ export class Revocations {
     if (!result)
       return { ok: false, code: "conflict", message: "the key was revoked again; restore the newer revocation" };
     const restored = store.entry(entry.key, entry.origin)!;
-    await this.#settle(restored, "local");
+    await this.#settle(restored, wait);
     return { ok: true, value: this.#describe(restored) };
   }
 

@@ -7,9 +7,11 @@ import type {
   OriginLease,
   RevocationStatus,
 } from "../../src/objects/authority.ts";
+import type { ClockResetView } from "../../src/objects/peers.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import type { Epochs } from "./epochs.ts";
+import { pause } from "./pause.ts";
 import type { Standing } from "./standing.ts";
 import type { Rewind } from "./rewind.ts";
 import { asEntry, type AuthorityStore } from "./store.ts";
@@ -18,6 +20,8 @@ import type { EventWriter } from "./writer.ts";
 
 /** Longer than any lease: Δ is at most a minute. */
 const MAX_LEASE_MS = 65_000;
+/** A shard that has not taken a reset of the clock by then is named as one that did not answer. */
+const CLOCK_RESET_MS = 5_000;
 /** Entries in one lease answer: about 1 MiB of message at most. */
 const ENTRIES_PER_ANSWER = 5_000;
 
@@ -140,6 +144,19 @@ export class Shards {
         .endLeases({ v: 1, origins, problem })
         .catch(() => undefined);
     }
+  }
+
+  /** Tells every shard that the clock is right. One that does not answer goes on to deny; the reset is repeated then. */
+  resetClocks(): Promise<ClockResetView["shards"]> {
+    return Promise.all(
+      Array.from({ length: this.#region.shards }, async (_, shard) => {
+        const asked = shardAt(this.#env, this.#region, shard)
+          .resetClock({ v: 1 })
+          .catch(() => null);
+        const answer = await Promise.race([asked, pause(CLOCK_RESET_MS).then(() => null)]);
+        return { shard, ahead_ms: answer?.ahead_ms ?? null };
+      }),
+    );
   }
 
   /** The revision that the shard has made effective: this authority's head, or `null`. */

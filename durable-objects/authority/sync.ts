@@ -127,7 +127,7 @@ export class RegionSync {
       self: this.#region.name,
       timing: timingOf(membership?.delta_ms ?? DEFAULT_DELTA_MS),
       page: PAGE,
-      ask: "one",
+      ask: this.#region.amnesia_ask,
       secret: { id: secret.id, check: keyCheck(secret, nodeHmac) },
       // The open one is anybody's: no head under it counts.
       also: others

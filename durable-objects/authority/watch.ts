@@ -1,10 +1,11 @@
 import type { AdminResult } from "../../src/objects/authority.ts";
-import type { EquivocationProof, PeersView } from "../../src/objects/peers.ts";
+import type { ClockResetView, EquivocationProof, PeersView } from "../../src/objects/peers.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { AlarmChange } from "../../src/sync/alarm.ts";
 import { recordAct } from "./admin-acts.ts";
 import type { AdminRows } from "./admin-rows.ts";
 import type { PeerStore } from "./peer-store.ts";
+import type { Shards } from "./shards.ts";
 import type { Standing } from "./standing.ts";
 import type { RegionSync } from "./sync.ts";
 import { isAuthorityKey } from "./sync-messages.ts";
@@ -16,6 +17,7 @@ export type WatchRoom = {
   readonly writer: EventWriter;
   readonly standing: Standing;
   readonly sync: RegionSync;
+  readonly shards: Pick<Shards, "resetClocks">;
 };
 
 /** What an operator sees of the exchange between regions, and does about it. */
@@ -60,12 +62,13 @@ export class Watch {
     };
   }
 
-  resetClock(reason: string, actor: string): AdminResult<PeersView> {
-    const { rows, writer, sync } = this.#room;
+  async resetClock(reason: string, actor: string): Promise<AdminResult<ClockResetView>> {
+    const { rows, writer, sync, shards } = this.#room;
     // The leaf is dated by the clock that the administrator vouches for.
     recordAct(rows, writer, { what: "clock_reset", actor, reason, t_ms: Date.now() }, () => undefined);
     sync.feed({ type: "reset_clock" });
-    return { ok: true, value: this.view() };
+    const reset = await shards.resetClocks();
+    return { ok: true, value: { ...this.view(), shards: reset } };
   }
 
   /** One line when somebody goes unheard or shows what cannot be, and one when that is over. */

@@ -46,6 +46,7 @@ export class ShardAnchoring {
     if (anchored === null) this.#quorum.reset(mark);
     this.#witnessed = anchored !== null;
     this.#answered_ms = now_ms;
+    this.notAfter(now_ms);
     const broken = this.#log.passed(mark, now_ms, MERGE_DELAY_MS);
     const late = anchored === null ? 0 : this.#quorum.passed(anchored, now_ms, MERGE_DELAY_MS);
     this.#broken += broken;
@@ -64,6 +65,12 @@ export class ShardAnchoring {
   #seed(waiting: Waiting, mark: number): void {
     waiting.reset(mark);
     for (const range of this.#store.storedSince(mark, MAX_SEED)) waiting.add(range);
+  }
+
+  /** The clock was ahead and is right now. */
+  notAfter(now_ms: number): void {
+    this.#log.notAfter(now_ms);
+    this.#quorum.notAfter(now_ms);
   }
 
   /** For a turn (`ShardCondition`). */

@@ -42,6 +42,7 @@ import { Pseudonyms } from "../pseudonyms.ts";
 import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
+import { ClockReset } from "./clock-reset.ts";
 import { Eraser } from "./eraser.ts";
 import { ErasureRows } from "./erasure-rows.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
@@ -98,6 +99,7 @@ export class Shard implements Turn {
   readonly #eraser: Eraser;
   /** The journal's newest entry for this shard when this object asked; `null` before it has an answer. */
   #journalHead: number | null = null;
+  readonly #clockReset: ClockReset;
   readonly #regionKey: RegionKey;
   readonly #aead: Aead;
   readonly #facts = new Map<string, ParsedFacts>();
@@ -135,6 +137,7 @@ export class Shard implements Turn {
     this.#config = region;
     this.shard = shard;
     this.store = new ShardStore(storage);
+    this.#clockReset = new ClockReset(this.store);
     this.#ended = past ? `log epoch ${region.log_epoch} has ended` : this.store.meta("sealed");
     this.#trust = new ShardTrust(region.name, this.store, new Pseudonyms(region.secrets));
     this.trust = this.#trust.view();
@@ -386,7 +389,9 @@ export class Shard implements Turn {
     // Order is by sequence; time never goes back in the record, and a clock that does is an anomaly.
     this.condition = this.liveCondition();
     this.anchoringText = JSON.stringify(this.#anchoring.condition());
-    this.t_ms = Math.max(now, this.writer.lastT);
+    // An administrator said that the clock is right and the records were ahead: what is decided is decided by it, and
+    // the records alone keep the time of the newest one until it has passed (`SourceWriter.append`).
+    this.t_ms = this.#clockReset.covers(this.writer.lastT) ? now : Math.max(now, this.writer.lastT);
     this.trust = this.#trust.view();
     if (now >= this.#nextSweep) {
       this.#nextSweep = now + 60_000;
@@ -471,7 +476,8 @@ export class Shard implements Turn {
       region: this.region,
       root: base64url(tree.root),
       source: `shard/${this.shard}`,
-      t: this.t_ms,
+      // No earlier than its records say.
+      t: Math.max(this.t_ms, this.writer.lastT),
       ...(isUnanchored(this.condition, this.t_ms) ? { unanchored: true } : {}),
       v: 1,
     });
@@ -517,7 +523,7 @@ export class Shard implements Turn {
   liveTrust = (): TrustView => this.#trust.view();
   liveCondition = (): ShardCondition => ({
     halted: this.#halted,
-    clock_anomaly: Date.now() < this.writer.lastT - CLOCK_TOLERANCE_MS,
+    clock_anomaly: Date.now() < this.#clockReset.mark(this.writer.lastT) - CLOCK_TOLERANCE_MS,
     active_policy: this.#trust.activePolicy,
     ...this.#anchoring.condition(),
   });
@@ -543,6 +549,24 @@ export class Shard implements Turn {
       }),
     );
   };
+
+  /**
+   * The clock was ahead and is right now: an administrator says so. Records from the leap stand; what is decided from
+   * now on is decided by the clock. How far the newest record is ahead of it, 0 where it is not.
+   */
+  async resetClock(): Promise<number> {
+    await this.#commit.settled();
+    const now = Date.now();
+    this.#trust.dropLease();
+    this.#latest = now;
+    this.#nextSweep = 0;
+    this.#anchoring.notAfter(now);
+    const ahead = this.writer.lastT - now;
+    if (ahead <= CLOCK_TOLERANCE_MS) return Math.max(0, ahead);
+    this.#clockReset.set(this.writer.lastT, now);
+    await this.store.sync();
+    return ahead;
+  }
 
   // ── trust and lease ─────────────────────────────────────────────────────────────────────────────────────────────
 

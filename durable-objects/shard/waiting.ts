@@ -58,6 +58,11 @@ export class Waiting {
     return late;
   }
 
+  /** Nothing was stored later than now: times of a clock that was ahead would count as not waiting at all. */
+  notAfter(now_ms: number): void {
+    this.#ranges = this.#ranges.map((range) => ({ ...range, t: Math.min(range.t, now_ms) }));
+  }
+
   /** `t` of the oldest record that waits; `null` where none does. */
   get since(): number | null {
     return this.#ranges[0]?.t ?? null;

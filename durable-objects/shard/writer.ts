@@ -130,7 +130,9 @@ export class SourceWriter {
   append(draft: RecordDraft, t_ms: number, first: number, alone: boolean): Appended {
     const { region, log_epoch, shard } = this.#id;
     const sseq = ++this.#sseq;
-    this.#lastT = t_ms;
+    // Time never goes back in a source: after a reset of the clock records keep the newest time until it has passed.
+    const t = Math.max(t_ms, this.#lastT);
+    this.#lastT = t;
     const run = draft.run;
     const random = this.#random.take(SEAL_RANDOM_BYTES);
     const salts = saltsOf(random);
@@ -158,7 +160,7 @@ export class SourceWriter {
       seq: run.seq + 1,
       source,
       sseq,
-      t: t_ms,
+      t,
       traceparent: draft.traceparent,
       trust: draft.trust,
       v: 1,
@@ -166,7 +168,7 @@ export class SourceWriter {
     const leaf_hash = leafHash(leaf, nodeSha256);
     const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
     const prev_sseq = run.last_sseq === 0 ? null : run.last_sseq;
-    this.#drafts.push({ row: { sseq, leaf, leaf_hash, prev_sseq }, run: run.id, t_ms, payload, random });
+    this.#drafts.push({ row: { sseq, leaf, leaf_hash, prev_sseq }, run: run.id, t_ms: t, payload, random });
     for (const tag of new Set(draft.subjects.map((subject) => this.#id.tags.of(subject)))) {
       const sseqs = this.#subjects.get(tag);
       if (sseqs === undefined) this.#subjects.set(tag, [sseq]);

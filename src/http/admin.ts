@@ -209,7 +209,8 @@ export const adminHandlers = {
   restore: door("restore", async (call) => {
     const input = await body(call, restoreBody);
     if (!input.ok) return input;
-    return done(await call.ask((stub) => stub.restore(call.params["id"] ?? "", input.value.reason, call.admin.id)));
+    const { reason, wait } = input.value;
+    return done(await call.ask((stub) => stub.restore(call.params["id"] ?? "", reason, call.admin.id, wait)));
   }),
 
   erase: door("erase", async (call) => {

@@ -29,7 +29,7 @@ import {
   stopRunAnswer,
   stopRunBody,
 } from "./schemas/admin.ts";
-import { peerProofAnswer, peersAnswer } from "./schemas/peers.ts";
+import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
 import { streamBody } from "../ssf/stream.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
@@ -75,7 +75,7 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   listStreams: streamsAnswer,
   peers: peersAnswer,
   peerProof: peerProofAnswer,
-  resetClock: peersAnswer,
+  resetClock: clockResetAnswer,
   listReads: readsAnswer,
   memberships: membershipsAnswer,
   findDecisions: findDecisionsAnswer,

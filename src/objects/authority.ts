@@ -280,7 +280,12 @@ export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc {
   syncPush(text: string): Promise<SyncAnswer>;
   revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>>;
   /** Lifts this region's own entry by a higher generation that cites the revoking event. */
-  restore(id: string, reason: string, actor: string): Promise<AdminResult<RevocationView>>;
+  restore(
+    id: string,
+    reason: string,
+    actor: string,
+    wait?: Extract<Wait, "local" | "all">,
+  ): Promise<AdminResult<RevocationView>>;
   revocation(id: string, wait: Wait): Promise<AdminResult<RevocationView>>;
   /**
    * Whether an administrator with these keys is shut out: by an entry of this region, or of one that membership lets

@@ -30,9 +30,14 @@ export type EquivocationProof = {
   readonly membership_version: number | null;
 };
 
+/** After a reset: what each shard said; `ahead_ms` `null` where it did not answer, and the reset is to be repeated. */
+export type ClockResetView = PeersView & {
+  readonly shards: readonly { readonly shard: number; readonly ahead_ms: number | null }[];
+};
+
 export interface PeersRpc {
   peers(): Promise<PeersView>;
   peerProof(region: string): Promise<AdminResult<EquivocationProof>>;
   /** The clock was ahead and is right now: its mark is forgotten, and with it every lease. */
-  resetClock(reason: string, actor: string): Promise<AdminResult<PeersView>>;
+  resetClock(reason: string, actor: string): Promise<AdminResult<ClockResetView>>;
 }

@@ -296,6 +296,8 @@ export interface ShardRpc {
   prepareErasure(target: ErasureTarget): Promise<PrepareErasureAnswer>;
   /** Erases one slice; answers when it is on disk. */
   erase(message: EraseMessage): Promise<EraseAnswer>;
+  /** The clock was ahead and is right now. How far the newest record is ahead of it, 0 where it is not. */
+  resetClock(message: { readonly v: 1 }): Promise<{ readonly v: 1; readonly ahead_ms: number }>;
   /** The log takes nothing more: from now on everything is denied. */
   halt(message: { readonly v: 1; readonly reason: string }): Promise<void>;
   /** The same for good, by an operator: resolves when nothing is under way any more, with the last `sseq`. */

@@ -38,6 +38,11 @@ export type RegionVars = {
    * put back: on raw workerd.
    */
   readonly INTERLOCK_ASK_PEERS_S?: string;
+  /**
+   * How many peers must have said, after each start, that none of this region's events is missing before it numbers or
+   * allows anything: `one` (also where it is empty), or `all` that serve. `all` where this whole region may be put back.
+   */
+  readonly INTERLOCK_AMNESIA_ASK?: string;
 };
 
 export type Region = {
@@ -51,6 +56,8 @@ export type Region = {
   readonly secrets: FederationSecrets;
   /** `null`: payloads are kept until they are erased. */
   readonly retention_days: number | null;
+  /** Whose word the amnesia check needs (`sync/amnesia`). */
+  readonly amnesia_ask: "one" | "all";
 };
 
 /** The freshness budget (DESIGN section 5): L = Δ − ε. */
@@ -83,6 +90,8 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     return err("INTERLOCK_RETENTION_DAYS: a whole number of days from 1, or nothing, is required");
   if (!/^(?:[0-9]{1,5})?$/.test(vars.INTERLOCK_ASK_PEERS_S ?? ""))
     return err("INTERLOCK_ASK_PEERS_S: a whole number of seconds, or nothing, is required");
+  const amnesia_ask = vars.INTERLOCK_AMNESIA_ASK || "one";
+  if (amnesia_ask !== "one" && amnesia_ask !== "all") return err("INTERLOCK_AMNESIA_ASK: one or all is required");
   return ok({
     name,
     pdp,
@@ -93,6 +102,7 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     open: vars.INTERLOCK_OPEN === "1",
     secrets: secrets.value,
     retention_days: retention === null ? null : Number(retention),
+    amnesia_ask,
   });
 }
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RevocationView } from "../../src/objects/authority.ts";
-import type { PeersView } from "../../src/objects/peers.ts";
+import type { ClockResetView, PeersView } from "../../src/objects/peers.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { interlock, type RunningCommand } from "../support/command.ts";
 import { askFor, becomes, DELTA_MS, startFederation, subjectOf, type Federation } from "../support/federation.ts";
@@ -83,6 +83,23 @@ describe("while all is well", () => {
     expect(Object.values(answer.status)).not.toContain("unconfirmed");
     expect(beside).toMatch(/barrier: .*eu \w+.*us \w+/);
     for (const region of fleet.all) expect(await askFor(region, "eu-mallory", "eu-1")).toBe("revoked");
+  });
+
+  test("a restoration waits for all; a barrier is refused, with why", async () => {
+    const made = await admin.revoke({ key: subjectOf("eu-back"), from: "issue", reason: "test", wait: "all" });
+    for (const region of fleet.all) expect(await askFor(region, "eu-back", "eu-1")).toBe("revoked");
+    const back = await done(command("restore", made.id, "--reason", "closed", "--wait", "all"));
+    expect((back.answer as RevocationView).status).toEqual({ ap: "confirmed", eu: "confirmed", us: "confirmed" });
+    for (const region of fleet.all) expect(await askFor(region, "eu-back", "eu-1")).toBe("allow");
+    await expect(admin.restore(made.id, "again", "barrier")).rejects.toThrow("a barrier is about what is taken away");
+  });
+
+  test("a barrier on a key at home elsewhere is watched for Δ and no longer", async () => {
+    const asked_ms = Date.now();
+    const made = await done(command("revoke", subjectOf("us-slow"), "--reason", "test", "--wait", "barrier"));
+    expect((made.answer as RevocationView).status).toMatchObject({ ap: "unconfirmed", us: "unconfirmed" });
+    expect(made.beside).toContain(`Not reached within ${DELTA_MS / 1_000} s`);
+    expect(Date.now() - asked_ms).toBeLessThan(12_000);
   });
 
   test("a key that is at home elsewhere is reported as what it is", async () => {
@@ -180,7 +197,10 @@ test("the membership in force, and no proof where nobody showed two histories", 
   const proof = command("peers", "proof", "us");
   expect(await proof.ended).toBe(1);
   expect(proof.stderr()).toContain("no equivocation of region us is known here");
-  const reset = (await done(command("clock", "reset", "--reason", "drill"))).answer as PeersView;
+  const reset = (await done(command("clock", "reset", "--reason", "drill"))).answer as ClockResetView;
   expect(reset.self.clock.behind_ms).toBe(0);
+  // Every shard was reached, and no record is dated ahead.
+  expect(reset.shards.length).toBeGreaterThan(0);
+  expect(reset.shards.filter(({ ahead_ms }) => ahead_ms !== 0)).toEqual([]);
   await becomes(eu, ["alice", "record-1"], "allow");
 });

@@ -9,7 +9,7 @@ import type { Env } from "../../src/objects/address.ts";
 import type { PublicJwk } from "../../src/objects/authority.ts";
 import type { IntegrateMessage } from "../../src/objects/log.ts";
 import type { ApplyTrustMessage } from "../../src/objects/shard.ts";
-import { readRegion, type Region } from "../../src/region/config.ts";
+import { readRegion, type Region, type RegionVars } from "../../src/region/config.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../../tools/region/membership.ts";
 import { FakeStorage } from "./durable-storage.ts";
@@ -101,6 +101,8 @@ export class TestAuthority {
   readonly #keys: Readonly<Record<"log" | "witness" | "shard", PublicJwk>>;
   readonly #roots: string;
   readonly #every: number | undefined;
+  /** What this region is configured with beside what all are. */
+  vars: Partial<RegionVars> = {};
   region!: Region;
   authority!: Authority;
   trust!: ShardTrust;
@@ -148,6 +150,7 @@ export class TestAuthority {
       INTERLOCK_PACKS: "sovereign",
       INTERLOCK_ROOTS: this.#roots,
       INTERLOCK_FEDERATION_SECRETS: JSON.stringify(secrets),
+      ...this.vars,
     } as Parameters<typeof readRegion>[0];
     const read = readRegion(vars);
     if (!read.ok) throw new Error(read.error);

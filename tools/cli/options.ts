@@ -78,6 +78,10 @@ export const startOptions = (): Option[] => [
     "--retention-days <n>",
     "erase payloads that are older; their records and proofs stay (default: never)",
   ).argParser(parseRetention),
+  new Option(
+    "--amnesia-ask <whom>",
+    "after a start, how many peers must say that no event of the region is missing; all: where it may be put back whole",
+  ).choices(["one", "all"]),
   new Option("--v8-flags <flags>", 'for workerd, e.g. "--trace-gc"'),
   new Option("--log <mode>", "decision log on standard error").choices([...LOG_MODES]).default("pretty"),
 ];
@@ -98,6 +102,7 @@ export type StartFlags = {
   readonly witnesses?: string;
   readonly reach?: readonly ("public" | "private")[];
   readonly retentionDays?: string;
+  readonly amnesiaAsk?: "one" | "all";
   readonly v8Flags?: string;
   readonly log: LogMode;
 };

@@ -63,6 +63,7 @@ async function run(
     vars: {
       ...(flags.log === "off" ? { INTERLOCK_LOG: "off" } : {}),
       ...(flags.retentionDays === undefined ? {} : { INTERLOCK_RETENTION_DAYS: flags.retentionDays }),
+      ...(flags.amnesiaAsk === undefined ? {} : { INTERLOCK_AMNESIA_ASK: flags.amnesiaAsk }),
     },
     onLine: lineSink(
       flags.log,

@@ -36,6 +36,16 @@ function standing({ status, binds }: Pick<RevocationView, "status" | "binds">): 
     .join(" · ");
 }
 
+/**
+ * Away from home no lease of this region ends by itself: who has not confirmed after Δ is unconfirmed, and waiting on
+ * brings nothing that could be promised.
+ */
+async function patienceOf(client: AdminClient, { home, origin }: RevocationView, wait: Wait): Promise<number> {
+  if (wait !== "barrier" || home.includes(origin)) return WATCH_MS;
+  const { delta_ms } = await client.peers().catch(() => ({ delta_ms: WATCH_MS }));
+  return Math.min(delta_ms, WATCH_MS);
+}
+
 const reached = ({ status }: Pick<RevocationView, "status">, wait: Wait): boolean => {
   const words = Object.values(status);
   if (wait === "all") return words.every((word) => word === "confirmed");
@@ -53,7 +63,8 @@ const LOOK_MS = 200;
 async function waited(client: AdminClient, made: RevocationView, flags: StopFlags): Promise<RevocationView> {
   if (flags.wait !== "all" && flags.wait !== "barrier") return made;
   const line = progress(flags);
-  const until = Date.now() + WATCH_MS;
+  const patience_ms = await patienceOf(client, made, flags.wait);
+  const until = Date.now() + patience_ms;
   let view = made;
   for (;;) {
     line(`${flags.wait}: ${standing(view)}`);
@@ -70,7 +81,7 @@ async function waited(client: AdminClient, made: RevocationView, flags: StopFlag
   if (!reached(view, flags.wait))
     say(
       flags,
-      `Not reached within ${WATCH_MS / 1_000} s: ${standing(view)}. The entry stands; look again: interlock revocations`,
+      `Not reached within ${patience_ms / 1_000} s: ${standing(view)}. The entry stands; look again: interlock revocations`,
     );
   return view;
 }
@@ -199,9 +210,19 @@ export function restoreCommand(): Command {
       .description("lift a revocation that this region made")
       .argument("<id>", "as `revoke` and `revocations` print it")
       .addOption(reasonOption())
+      .addOption(
+        new Option(
+          "--wait <how>",
+          "local: effective in this region; all: confirmed by every region. There is no barrier: nothing is taken away",
+        )
+          .choices(["local", "all"])
+          .default("local"),
+      )
       .addOption(jsonOption()),
-  ).action(async (id: string, flags: TargetFlags & { reason: string }) => {
-    printJson(await targetOf(flags).client.restore(id, flags.reason));
+  ).action(async (id: string, flags: StopFlags) => {
+    const { client } = targetOf(flags);
+    const made = await client.restore(id, flags.reason, "local");
+    printJson(await waited(client, made, flags));
   });
 }
 

@@ -53,8 +53,8 @@ export class AdminClient {
   resetClock = (reason: string): Promise<PeersView> => this.#call("POST", "clock/reset", { reason });
   revocations = (query: string): Promise<unknown> => this.#call("GET", `revocations${query}`);
   reads = (query: string): Promise<unknown> => this.#call("GET", `reads${query}`);
-  restore = (id: string, reason: string): Promise<RevocationView> =>
-    this.#call("POST", `revocations/${encodeURIComponent(id)}/restore`, { reason });
+  restore = (id: string, reason: string, wait = "local"): Promise<RevocationView> =>
+    this.#call("POST", `revocations/${encodeURIComponent(id)}/restore`, { reason, wait });
   erase = (body: object): Promise<ErasureView> => this.#call("POST", "erasures", body);
   erasure = (id: string): Promise<ErasureView> => this.#call("GET", `erasures/${encodeURIComponent(id)}`);
   erasures = (query: string): Promise<{ erasures: readonly ErasureView[]; next: number | null }> =>

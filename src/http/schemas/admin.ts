@@ -53,7 +53,19 @@ export const stopRunBody = z
   .strictObject({ reason, wait: wait.default("local"), idempotency_key })
   .meta({ id: "StopRun" });
 
-export const restoreBody = z.strictObject({ reason }).meta({ id: "Restore" });
+/** `barrier` is not there: leases end what may be allowed, and giving back takes nothing away. */
+export const restoreBody = z
+  .strictObject({
+    reason,
+    wait: z
+      .enum(
+        ["local", "all"],
+        "local or all: a barrier is about what is taken away, and a restoration takes nothing away",
+      )
+      .default("local")
+      .describe("local: answer when it is effective in this region; all: when every region has confirmed it"),
+  })
+  .meta({ id: "Restore" });
 export const dropEpochBody = z
   .strictObject({
     size: z.int().min(1).describe("Leaves in the archive"),

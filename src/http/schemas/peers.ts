@@ -68,6 +68,22 @@ export const peersAnswer = z
   })
   .meta({ id: "Peers" });
 
+export const clockResetAnswer = peersAnswer
+  .extend({
+    shards: z
+      .array(
+        z.object({
+          shard: z.int(),
+          ahead_ms: z
+            .int()
+            .nullable()
+            .describe("How far its newest record is dated ahead of the clock; null: it did not answer, reset again"),
+        }),
+      )
+      .describe("What each shard said to the reset"),
+  })
+  .meta({ id: "ClockReset" });
+
 const statement = z.object({ incarnation: z.int(), seq: z.int(), jws: z.string().nullable() });
 
 export const peerProofAnswer = z

@@ -18,6 +18,7 @@ const regionOf = (log_epoch: number): Region => ({
   secrets: [OPEN_SECRET],
   open: false,
   retention_days: 30,
+  amnesia_ask: "one",
 });
 const TAG = "A".repeat(43);
 const MINUTE = 60_000;

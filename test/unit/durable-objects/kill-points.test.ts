@@ -38,6 +38,7 @@ const REGION: Region = {
   open: true,
   secrets: [{ id: "open", secret: new Uint8Array(32) }],
   retention_days: null,
+  amnesia_ask: "one",
 };
 const POLICY = activePolicy(REGION).digest;
 const PEER = witnessKey("us.pdp.example/witness");

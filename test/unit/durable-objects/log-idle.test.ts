@@ -19,6 +19,7 @@ const REGION: Region = {
   secrets: [OPEN_SECRET],
   open: false,
   retention_days: null,
+  amnesia_ask: "one",
 };
 const MINUTE = 60_000;
 

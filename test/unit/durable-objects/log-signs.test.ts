@@ -18,6 +18,7 @@ const REGION: Region = {
   secrets: [OPEN_SECRET],
   open: false,
   retention_days: null,
+  amnesia_ask: "one",
 };
 const REWOUND = { what: "log_rewound", source: "trust", detail: "it knows more", evidence: null } as const;
 const AROUND = { current: true, previous: null, tell: () => undefined };

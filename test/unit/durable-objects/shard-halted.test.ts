@@ -20,6 +20,7 @@ const REGION: Region = {
   packs: ["sovereign", "authzen-certification"],
   open: true,
   retention_days: null,
+  amnesia_ask: "one",
   secrets: [OPEN_SECRET],
 };
 

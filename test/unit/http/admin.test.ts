@@ -167,6 +167,8 @@ describe("a body that does not fit names the member", () => {
     ["/revocations", { key: "subject:user/a", reason: "r", from: "now" }, "from: "],
     ["/revocations", { key: "subject:user/a", reason: "r", wait: "ever" }, "wait: "],
     ["/revocations/eu.1/restore", {}, "reason: "],
+    ["/revocations/eu.1/restore", { reason: "r", wait: "barrier" }, "wait: local or all: a barrier is about what is"],
+    ["/revocations/eu.1/restore", { reason: "r", wait: "accepted" }, "wait: local or all"],
     ["/freeze", { reason: 1 }, "reason: "],
     ["/peps", { id: "a b", scopes: ["evaluate"] }, "id: "],
     ["/peps", { id: "a", scopes: [] }, "scopes: "],

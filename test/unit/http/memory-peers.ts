@@ -1,5 +1,5 @@
 import type { AdminResult } from "../../../src/objects/authority.ts";
-import type { EquivocationProof, PeersRpc, PeersView } from "../../../src/objects/peers.ts";
+import type { EquivocationProof, PeersRpc, ClockResetView, PeersView } from "../../../src/objects/peers.ts";
 import type { PeerOverview, SyncOverview } from "../../../src/sync/overview.ts";
 import { MemorySignals } from "./memory-signals.ts";
 
@@ -56,8 +56,8 @@ export class MemoryPeers extends MemorySignals implements PeersRpc {
       ? { ok: true, value: this.proof }
       : { ok: false, code: "not_found", message: `no equivocation of region ${region} is known here` };
   }
-  async resetClock(reason: string, actor: string): Promise<AdminResult<PeersView>> {
+  async resetClock(reason: string, actor: string): Promise<AdminResult<ClockResetView>> {
     this.resets.push(`${actor}: ${reason}`);
-    return { ok: true, value: await this.peers() };
+    return { ok: true, value: { ...(await this.peers()), shards: [{ shard: 0, ahead_ms: 0 }] } };
   }
 }

@@ -239,6 +239,9 @@ export class MemoryShard implements ShardRpc {
   async applyTrust(): Promise<ApplyTrustAnswer> {
     return { ok: true, revision: this.revision };
   }
+  async resetClock() {
+    return { v: 1 as const, ahead_ms: 0 };
+  }
   async halt(): Promise<void> {
     this.denies = "lineage_halted";
   }

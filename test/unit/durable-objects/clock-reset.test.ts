@@ -1,0 +1,164 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Shard } from "../../../durable-objects/shard/shard.ts";
+import { mintRunId } from "../../../src/base/ids.ts";
+import { jcs } from "../../../src/base/jcs.ts";
+import type { Env } from "../../../src/objects/address.ts";
+import type { LeaseRequest } from "../../../src/objects/authority.ts";
+import type { IntegrateMessage } from "../../../src/objects/log.ts";
+import type { DecideAnswer, DecideMessage } from "../../../src/objects/shard.ts";
+import { activePolicy } from "../../../src/policy/baseline.ts";
+import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
+import type { Region } from "../../../src/region/config.ts";
+import { FakeStorage } from "../../support/durable-storage.ts";
+
+const REGION: Region = {
+  name: "eu",
+  pdp: "https://eu.pdp.example",
+  log_epoch: 1,
+  shards: 1,
+  jurisdiction: null,
+  packs: ["sovereign", "authzen-certification"],
+  open: true,
+  retention_days: null,
+  amnesia_ask: "one",
+  secrets: [OPEN_SECRET],
+};
+
+const HOUR = 3_600_000;
+/** Set apart from the real one, which goes on: the tests step it. */
+let ahead_ms = 0;
+let storage: FakeStorage;
+let env: Env;
+let shard: Shard;
+const start = async (): Promise<void> => {
+  shard = new Shard(storage.attach(), env, REGION, 0);
+  await shard.start();
+};
+beforeEach(async () => {
+  ahead_ms = 0;
+  const real = Date.now.bind(Date);
+  vi.spyOn(Date, "now").mockImplementation(() => real() + ahead_ms);
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  let mark = 0;
+  const namespace = (stub: object): DurableObjectNamespace =>
+    ({ idFromName: (name: string) => name, get: () => stub }) as unknown as DurableObjectNamespace;
+  const lease = async ({ nonce, material }: LeaseRequest) => ({
+    ok: true,
+    nonce,
+    remaining_ms: 3_600_000,
+    from_revision: 0,
+    revision: 0,
+    mode: "active",
+    entries: [],
+    more: false,
+    federation: null,
+    own: { incarnation: 1, seq: 0 },
+    origins: [],
+    material: material === null ? { v: 1, digest: "none", keys: [] } : null,
+    policy: activePolicy(REGION).digest,
+  });
+  const integrate = async ({ from_sseq, hashes }: IntegrateMessage) => {
+    mark = Math.max(mark, from_sseq - 1 + hashes.length / 32);
+    return { ok: true, mark, size: mark + 1, anchored: mark };
+  };
+  env = {
+    TRUST_AUTHORITY: namespace({ lease, erasureHead: async () => 0 }),
+    REGION_LOG: namespace({ integrate }),
+  } as unknown as Env;
+  storage = new FakeStorage();
+  await start();
+});
+afterEach(() => vi.restoreAllMocks());
+
+async function decide(changes: Partial<DecideMessage> = {}): Promise<DecideAnswer> {
+  const run = mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
+  const pep = { id: "open", credential: "", issuer: REGION.pdp, scopes: ["evaluate"], exp_ms: 4_102_444_800_000 };
+  const subject = { type: "user", id: "alice" };
+  const question = { v: 1, subject, action: { name: "read" }, resource: { type: "record", id: "record-1" } };
+  const answer = await shard.decide({
+    v: 1,
+    items: [{ request: jcs(question), run }],
+    semantic: "execute_all",
+    implicit_run: run,
+    facts: jcs({ v: 1, material: "none", keys: [], thumbprints: [], pep }),
+    traceparent: null,
+    deadline_ms: 60_000,
+    idempotency_key: null,
+    dry_run: false,
+    explain: true,
+    at_least: null,
+    inline_evidence: false,
+    ...changes,
+  });
+  if (!answer.ok) throw new Error(answer.code);
+  return answer;
+}
+
+const verdict = async (): Promise<string> => {
+  const { decision, reason } = (await decide()).items[0]!;
+  return decision ? "allow" : reason!;
+};
+/** What went before the leap has to reach the log first. */
+const goesOn = (): Promise<void> =>
+  vi.waitFor(async () => {
+    expect(await verdict()).toBe("allow");
+  });
+/** Its own clock stands behind the records, and the deadline of any question behind that. */
+const ANOMALY = /^(clock_anomaly|deadline)$/;
+const times = (): readonly number[] =>
+  storage
+    .attach()
+    .sql.exec<{ t_ms: number }>("SELECT t_ms FROM record ORDER BY sseq")
+    .toArray()
+    .map(({ t_ms }) => t_ms);
+
+test("a shard that recorded while the clock was ahead goes on when an administrator says that it is right", async () => {
+  expect(await verdict()).toBe("allow");
+  ahead_ms = HOUR;
+  await goesOn();
+  ahead_ms = 0;
+  expect(await verdict()).toMatch(ANOMALY);
+  const ahead = await shard.resetClock();
+  expect(ahead).toBeGreaterThan(HOUR - 60_000);
+  const answer = await decide();
+  expect(answer.items[0]).toMatchObject({ decision: true });
+  // Decided by the clock, not by the time of the leap.
+  expect(answer.t_ms).toBeLessThan(Date.now() + 1_000);
+  // Time does not go back in the record.
+  expect(times()).toEqual(times().toSorted((a, b) => a - b));
+  expect(times().at(-1)! - Date.now()).toBeGreaterThan(HOUR - 60_000);
+});
+
+test("it holds over a restart, and only for that leap: the next one is an anomaly again", async () => {
+  ahead_ms = HOUR;
+  await verdict();
+  ahead_ms = 0;
+  await shard.resetClock();
+  await start();
+  await goesOn();
+  // Behind what the administrator vouched for.
+  ahead_ms = -HOUR;
+  expect(await verdict()).toMatch(ANOMALY);
+  ahead_ms = 2 * HOUR;
+  await goesOn();
+  ahead_ms = 0;
+  expect(await verdict()).toMatch(ANOMALY);
+});
+
+test("where no record is ahead there is nothing to reset", async () => {
+  await verdict();
+  expect(await shard.resetClock()).toBe(0);
+  ahead_ms = -HOUR;
+  expect(await verdict()).toMatch(ANOMALY);
+});
+
+test("a log that does not answer still denies after its time, also where records are dated ahead", async () => {
+  ahead_ms = HOUR;
+  await verdict();
+  ahead_ms = 0;
+  await shard.resetClock();
+  (env.REGION_LOG as unknown as { get: () => object }).get = () => ({ integrate: () => new Promise(() => undefined) });
+  expect(await verdict()).toBe("allow");
+  ahead_ms = 60_000;
+  expect(await verdict()).toBe("lineage_unavailable");
+});
