@@ -3,6 +3,7 @@ import { actionPart, contextPart, entityPart, isInvalid, requestText, type Parts
 import { readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText, type Invalid } from "./json-text.ts";
 import type { Problem } from "./reply.ts";
+import type { StepOptions } from "./step-options.ts";
 import { err, ok, type Result } from "../base/result.ts";
 
 /** One item of a batch, read: what a shard is to be asked, or why the item is no request. */
@@ -13,7 +14,7 @@ export type BatchItem =
 /** The default parts of a batch, each read at most once and only if an item uses it. */
 type Defaults = {
   readonly body: JsonObject;
-  readonly run: string | null;
+  readonly at: StepOptions;
   parts: { -readonly [K in keyof Parts]?: Parts[K] };
 };
 
@@ -30,7 +31,7 @@ export function readItems(
   options: InterlockOptions,
   max_body_bytes: number,
 ): Result<readonly BatchItem[], Problem> {
-  const defaults: Defaults = { body, run: options.run, parts: {} };
+  const defaults: Defaults = { body, at: options, parts: {} };
   const max_chars = MAX_GROWTH * max_body_bytes;
   const read: BatchItem[] = [];
   let chars = 0;
@@ -55,12 +56,12 @@ function readItem(defaults: Defaults, item: JsonValue): BatchItem {
   if (!isObject(item)) return { kind: "invalid", message: "an evaluation must be a JSON object" };
   const own = (name: string): boolean => Object.hasOwn(item, name);
   const { body, parts } = defaults;
-  let run = defaults.run;
+  let at: StepOptions = defaults.at;
   if (own("context")) {
     const context = item["context"];
     const options = readOptions(isObject(context) ? context["interlock"] : undefined, "item");
     if (isInvalid(options)) return invalidItem(options);
-    run = options.run;
+    at = options;
   }
   const text = requestText(
     {
@@ -73,9 +74,9 @@ function readItem(defaults: Defaults, item: JsonValue): BatchItem {
         : (parts.resource ??= entityPart(body["resource"], "resource")),
       context: own("context") ? contextPart(item["context"]) : (parts.context ??= contextPart(body["context"])),
     },
-    run,
+    at,
   );
-  return typeof text === "string" ? { kind: "request", text, run } : invalidItem(text);
+  return typeof text === "string" ? { kind: "request", text, run: at.run } : invalidItem(text);
 }
 
 const invalidItem = (invalid: Invalid): BatchItem => ({ kind: "invalid", message: invalidText(invalid) });

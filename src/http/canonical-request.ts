@@ -2,6 +2,7 @@ import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import { objectText, within, type Invalid } from "./json-text.ts";
 import { IRREVOCABLE, irrevocable } from "../trust/keys.ts";
 import { MAX_NAME } from "./interlock-options.ts";
+import type { StepOptions } from "./step-options.ts";
 
 /**
  * AuthZEN members → the JCS text of a `CanonicalRequest`. Each part is read on its own, so that a batch reads a
@@ -56,14 +57,17 @@ export function contextPart(value: JsonValue | undefined): Part {
 export type Parts = { readonly subject: Part; readonly action: Part; readonly resource: Part; readonly context: Part };
 
 /** Members in sorted order: this is the JCS of the `CanonicalRequest`. */
-export function requestText({ subject, action, resource, context }: Parts, run: string | null): Part {
+export function requestText({ subject, action, resource, context }: Parts, at: StepOptions): Part {
   if (typeof subject !== "string") return subject;
   if (typeof action !== "string") return action;
   if (typeof resource !== "string") return resource;
   if (typeof context !== "string") return context;
+  const asks = `{"action":${action},${context === "" ? "" : `"context":${context},`}`;
+  if (at.run === null) return `${asks}"resource":${resource},"subject":${subject},"v":1}`;
   return (
-    `{"action":${action},${context === "" ? "" : `"context":${context},`}"resource":${resource},` +
-    `${run === null ? "" : `"run":${JSON.stringify(run)},`}"subject":${subject},"v":1}`
+    `${asks}${at.parents === null ? "" : `"parents":${JSON.stringify(at.parents)},`}"resource":${resource},` +
+    `"run":${JSON.stringify(at.run)},${at.state_version === null ? "" : `"state_version":${at.state_version},`}` +
+    `${at.step === null ? "" : `"step":${JSON.stringify(at.step)},`}"subject":${subject},"v":1}`
   );
 }
 

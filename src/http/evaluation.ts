@@ -32,7 +32,7 @@ export async function evaluateOne(
       resource: entityPart(body["resource"], "resource"),
       context: contextPart(context),
     },
-    options.run,
+    options,
   );
   if (isInvalid(text)) return refuse(bad(invalidText(text)), "text");
   const elsewhere = options.run === null ? null : runElsewhere(room, options.run);

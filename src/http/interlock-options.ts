@@ -1,5 +1,6 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import { within, type Invalid } from "./json-text.ts";
+import { isStepOption, NO_STEP, readStepOption, withoutRun, type StepOptions } from "./step-options.ts";
 
 /** What of `context.interlock` is about the call as a whole. */
 export type CallOptions = {
@@ -11,7 +12,7 @@ export type CallOptions = {
   readonly inline_evidence: boolean;
 };
 
-export type InterlockOptions = CallOptions & { readonly run: string | null };
+export type InterlockOptions = CallOptions & StepOptions;
 
 export const DEFAULT_DEADLINE_MS = 5_000;
 
@@ -22,7 +23,7 @@ const NO_OPTIONS: InterlockOptions = {
   dry_run: false,
   explain: false,
   inline_evidence: false,
-  run: null,
+  ...NO_STEP,
 };
 
 /** Where the options stand: some belong to the whole call, and a search takes only a deadline. */
@@ -31,15 +32,7 @@ export type OptionsPlace = "call" | "item" | "search";
 export const MAX_NAME = 1_024;
 const VISIBLE_ASCII = /^[!-~]{1,128}$/;
 /** Known to the design, not to this version. To ignore one could turn a deny into an allow, so each is refused. */
-const NOT_YET: ReadonlySet<string> = new Set([
-  "parents",
-  "pass",
-  "permit",
-  "credentials",
-  "state_version",
-  "step",
-  "step_receipts",
-]);
+const NOT_YET: ReadonlySet<string> = new Set(["pass", "permit", "credentials", "step_receipts"]);
 const OF_THE_CALL: ReadonlySet<string> = new Set([
   "consistency",
   "deadline_ms",
@@ -62,16 +55,22 @@ export function readOptions(value: JsonValue | undefined, place: OptionsPlace): 
   for (const name of Object.keys(value)) {
     const member = value[name]!;
     if (member === null) continue;
-    const what = refusedHere(name, place) ?? readOption(draft, name, member);
+    const what =
+      refusedHere(name, place) ??
+      (isStepOption(name) ? readStepOption(draft, name, member) : readOption(draft, name, member));
     if (what !== null) return within("context", within("interlock", { where: name, what }));
   }
+  const alone = withoutRun(draft);
+  if (alone !== null) return within("context", within("interlock", { where: alone, what: NEEDS_RUN }));
   return draft;
 }
+
+const NEEDS_RUN = "is about a step of a run: send run beside it";
 
 function refusedHere(name: string, place: OptionsPlace): string | null {
   if (NOT_YET.has(name)) return "is not supported by this version";
   if (place === "item" && OF_THE_CALL.has(name)) return "is for the whole request: send it in the top-level context";
-  if (place === "search" && name !== "deadline_ms" && (name === "run" || OF_THE_CALL.has(name))) {
+  if (place === "search" && name !== "deadline_ms" && (isStepOption(name) || OF_THE_CALL.has(name))) {
     return "is not supported in a search";
   }
   return null;
@@ -80,11 +79,6 @@ function refusedHere(name: string, place: OptionsPlace): string | null {
 /** Why the option cannot be used; `null` after it was put into `draft`. */
 function readOption(draft: Draft, name: string, value: JsonValue): string | null {
   switch (name) {
-    case "run":
-      if (typeof value !== "string" || value === "" || value.length > MAX_NAME)
-        return `1 to ${MAX_NAME} characters are required`;
-      draft.run = value;
-      return null;
     case "consistency":
       return readConsistency(draft, value);
     case "idempotency_key":

@@ -4,6 +4,7 @@ import { callShard, renewFacts, type CallerState } from "./ask-shard.ts";
 import { ANY_ACTION, actionPart, contextPart, entityPart, isInvalid, requestText } from "./canonical-request.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { readOptions } from "./interlock-options.ts";
+import { NO_STEP } from "./step-options.ts";
 import { invalidText, type Invalid } from "./json-text.ts";
 import { bad, json, refuse, unavailable, type Problem } from "./reply.ts";
 
@@ -33,7 +34,7 @@ export async function search(
       resource: entityPart(body["resource"], "resource", kind === "resource"),
       context: contextPart(context),
     },
-    null,
+    NO_STEP,
   );
   if (isInvalid(text)) return refuse(bad(invalidText(text)), "text");
 

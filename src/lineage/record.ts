@@ -12,7 +12,16 @@ import { isCount, isDigestText, isHashText, isOrdinal, isSource, memberProblem }
  * Leaf bytes are `0x01 ‖ JCS(record)`. They are hashed as stored and never made again to verify.
  */
 
-export type RecordKind = "decision" | "run.close" | "run.open" | "withheld";
+export const RECORD_KINDS = [
+  "decision",
+  "run.amend",
+  "run.close",
+  "run.delegate",
+  "run.open",
+  "run.outcome",
+  "withheld",
+] as const;
+export type RecordKind = (typeof RECORD_KINDS)[number];
 
 /** Members in sorted order, which is JCS order (RFC 8785 section 3.2.3). */
 export type LineageRecord = {
@@ -27,7 +36,7 @@ export type LineageRecord = {
   readonly engine: string;
   readonly kind: RecordKind;
   readonly log_epoch: number;
-  /** Leaf hashes (base64url) of the steps whose results this step uses: causes, unlike `prev`. */
+  /** Leaf hashes (base64url) of the steps whose results this step uses: causes, unlike `prev`. Of an outcome: its step. */
   readonly parents: readonly string[];
   /** Digest text of the active policy. */
   readonly policy: string;
@@ -150,7 +159,7 @@ function formProblem(record: JsonObject): string | null {
   const parents = record["parents"];
   const forms: readonly (readonly [string, boolean])[] = [
     ["v", record["v"] === 1],
-    ["kind", oneOf(record["kind"], "decision", "run.close", "run.open", "withheld")],
+    ["kind", oneOf(record["kind"], ...RECORD_KINDS)],
     ["region", typeof record["region"] === "string" && isRegionName(record["region"])],
     ["log_epoch", isOrdinal(record["log_epoch"])],
     ["source", isSource(record["source"])],
@@ -182,11 +191,16 @@ function formProblem(record: JsonObject): string | null {
   return broken === undefined ? null : `${broken[0]}: not of the form that the format gives it`;
 }
 
+/** `run.open` too, since denied ones are recorded; older ones say `null`. */
+const DECIDED: ReadonlySet<RecordKind> = new Set(["decision", "run.amend", "run.delegate"]);
+
 /** Rules between members. */
 function ruleProblem(record: LineageRecord): string | null {
   if ((record.reason !== null) !== (record.decision === "deny"))
     return "reason: present exactly where the decision is deny";
-  if (record.kind === "decision" && record.decision === null) return "decision: a decision allows or denies";
+  if (DECIDED.has(record.kind) && record.decision === null) return "decision: a decision allows or denies";
+  if (record.kind === "run.outcome" && (record.decision !== null || record.parents.length !== 1))
+    return "parents: an outcome decides nothing and is that of exactly one step";
   if (record.kind === "withheld" && record.decision !== "deny") return "decision: a withheld allow is a deny";
   if ((record.refers !== null) !== (record.kind === "withheld")) return "refers: present exactly in a withheld record";
   if ((record.prev === null) !== (record.seq === 1)) return "prev: absent exactly in the first record of a run";

@@ -56,8 +56,16 @@ const options: readonly BadCase[] = [
   posted(EVALUATION, "interlock text", withOptions("x"), 400, /^context\.interlock: /),
   posted(EVALUATION, "interlock array", withOptions([]), 400, /^context\.interlock: /),
   option("wish", 1, /interlock\.wish: is not a known member/),
-  ...["parents", "pass", "permit", "credentials", "state_version", "step", "step_receipts"].map((name) =>
+  ...["pass", "permit", "credentials", "step_receipts"].map((name) =>
     option(name, {}, /is not supported by this version/),
+  ),
+  ...["", "a b", "x".repeat(65), 7, {}].map((value) => option("step", value)),
+  ...["x", {}, ["x"], [7], ["eu.1.s0.1", "eu.1.s0.1"], Array.from({ length: 65 }, (_, i) => `eu.1.s0.${i + 1}`)].map(
+    (value) => option("parents", value),
+  ),
+  ...[0, -1, 1.5, "1", {}].map((value) => option("state_version", value)),
+  ...[{ step: "a" }, { parents: ["eu.1.s0.1"] }, { state_version: 1 }].map((members) =>
+    posted(EVALUATION, `without run: ${brief(members)}`, withOptions(members), 400, /send run beside it/),
   ),
   ...[7, "", {}, "x".repeat(1_025)].map((value) => option("run", value)),
   ...[7, "", "a b", "ключ", "x".repeat(129), "a\u0000"].map((value) => option("idempotency_key", value)),

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { parseDecisionId, parseRunId } from "../../base/ids.ts";
+import { MAX_PARENTS, STEP_ID } from "../step-options.ts";
 
 /**
  * The AuthZEN bodies as OpenAPI shows them. The evaluation path reads them by hand (`canonical-request`,
@@ -14,6 +16,14 @@ const action = z.looseObject({ name, properties }).meta({ id: "Action" });
 const interlock = z
   .strictObject({
     run: name.nullish().describe("Id of the run that this step belongs to"),
+    step: z.string().regex(STEP_ID).nullish().describe("Node of the run's plan"),
+    parents: z
+      .array(z.string().refine((id) => parseDecisionId(id) !== null || parseRunId(id) !== null))
+      .max(MAX_PARENTS)
+      .refine((ids) => new Set(ids).size === ids.length)
+      .nullish()
+      .describe("Decision ids of this run's steps whose results this one uses; of a step elsewhere that of its pass"),
+    state_version: z.int().min(1).nullish().describe("Denied with state_conflict where the run has another version"),
     consistency: z
       .strictObject({ at_least: name.nullish() })
       .nullish()
@@ -27,6 +37,10 @@ const interlock = z
     explain: z.boolean().nullish().describe("Say which checks failed and which policies decided"),
     evidence: z.literal("inline").nullish(),
   })
+  .refine(({ run, step, parents, state_version }) => {
+    const about = [step, parents?.length === 0 ? null : parents, state_version];
+    return (run ?? null) !== null || about.every((member) => (member ?? null) === null);
+  }, "step, parents and state_version need run")
   .meta({ id: "InterlockOptions", description: "Strict: an unknown member is an error" });
 
 const context = z.looseObject({ interlock: interlock.nullish() }).nullish();

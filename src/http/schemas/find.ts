@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseRunId } from "../../base/ids.ts";
+import { RECORD_KINDS } from "../../lineage/record.ts";
 import { parseKey, subjectKey } from "../../trust/keys.ts";
 
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)$/;
@@ -57,7 +58,7 @@ export const findDecisionsAnswer = z
       z.object({
         decision_id: z.string(),
         t_ms: z.int(),
-        kind: z.enum(["decision", "run.open", "run.close", "withheld"]),
+        kind: z.enum(RECORD_KINDS),
         decision: z.enum(["allow", "deny"]).nullable(),
         reason: z.string().nullable(),
         run: z.string().nullable().describe("Only where the payload can be opened"),

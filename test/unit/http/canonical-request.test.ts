@@ -2,8 +2,10 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { jcs } from "../../../src/base/jcs.ts";
 import { parseJson, type JsonObject, type JsonValue } from "../../../src/base/json.ts";
-import { actionPart, contextPart, entityPart, requestText } from "../../../src/http/canonical-request.ts";
+import { actionPart, contextPart, entityPart, isInvalid, requestText } from "../../../src/http/canonical-request.ts";
+import { readOptions } from "../../../src/http/interlock-options.ts";
 import { objectText } from "../../../src/http/json-text.ts";
+import { NO_STEP } from "../../../src/http/step-options.ts";
 import { openRunBody } from "../../../src/http/schemas/runs.ts";
 import { parseKey, resourceKey, subjectKey } from "../../../src/trust/keys.ts";
 
@@ -80,7 +82,7 @@ function canonical(text: string): string {
       resource: entityPart(body["resource"], "resource"),
       context: contextPart(body["context"]),
     },
-    null,
+    NO_STEP,
   );
   if (typeof out !== "string") throw new Error(`${out.where}: ${out.what}`);
   return out;
@@ -182,4 +184,25 @@ test.each([
 test("a searched entity needs only a type that can be revoked", () => {
   expect(entityPart({ type: "user", id: "\n" }, "subject", true)).toBe('{"id":"","type":"user"}');
   expect(entityPart({ type: "us\ner" }, "subject", true)).toMatchObject({ where: "subject.type" });
+});
+
+test("what a step says of its place in the run stands in the sorted order of the JCS", () => {
+  const parts = {
+    subject: entityPart({ type: "u", id: "a" }, "subject"),
+    action: actionPart({ name: "r" }),
+    resource: entityPart({ type: "t", id: "1" }, "resource"),
+    context: contextPart({ z: 1 }),
+  };
+  const at = readOptions({ run: "r", step: "s", state_version: 7, parents: ["eu.1.s0.9", "eu.1.s0.10"] }, "call");
+  if (isInvalid(at)) throw new Error(at.what);
+  const text = requestText(parts, at) as string;
+  expect(text).toBe(jcs(JSON.parse(text)));
+  expect(JSON.parse(text)).toMatchObject({
+    run: "r",
+    step: "s",
+    state_version: 7,
+    parents: ["eu.1.s0.10", "eu.1.s0.9"],
+  });
+  const turned = readOptions({ parents: ["eu.1.s0.10", "eu.1.s0.9"], state_version: 7, step: "s", run: "r" }, "call");
+  expect(requestText(parts, turned as typeof at)).toBe(text);
 });

@@ -106,7 +106,7 @@ describe("an item that is no request is a deny of the specified shape and goes t
       { subject: { ...alice, properties: { n: [null] } } },
       "subject.properties.n[0]: null is only allowed as a member, where it means absent",
     ],
-    [{ context: { interlock: { step: "a" } } }, "context.interlock.step: is not supported by this version"],
+    [{ context: { interlock: { step: "a" } } }, "context.interlock.step: is about a step of a run: send run beside it"],
     [
       { context: { interlock: { idempotency_key: "k" } } },
       "context.interlock.idempotency_key: is for the whole request: send it in the top-level context",

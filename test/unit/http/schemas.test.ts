@@ -14,7 +14,7 @@ function reads(body: JsonObject): boolean {
   return (
     typeof requestText(
       { subject, action: actionPart(body["action"]), resource, context: contextPart(context) },
-      null,
+      options,
     ) === "string"
   );
 }
@@ -55,7 +55,22 @@ test.each<readonly [boolean, unknown]>([
   [false, interlock({ idempotency_key: "a b" })],
   [false, interlock({ consistency: { at_least: "" } })],
   [false, interlock({ consistency: { other: "" } })],
+  [true, interlock({ run: "r", step: "quote.fx-1", parents: ["eu.1.s0.7", "eu.1.s0.9/2"], state_version: 3 })],
+  [true, interlock({ run: "r", parents: [], step: null })],
+  [true, interlock({ run: "r", parents: ["us.1.AAAAAAAAAAAAAAAAAAAAAA"] })],
   [false, interlock({ step: "x" })],
+  [false, interlock({ parents: ["eu.1.s0.7"] })],
+  [false, interlock({ state_version: 1 })],
+  [false, interlock({ run: "r", step: "" })],
+  [false, interlock({ run: "r", step: "a b" })],
+  [false, interlock({ run: "r", step: "x".repeat(65) })],
+  [false, interlock({ run: "r", parents: "eu.1.s0.7" })],
+  [false, interlock({ run: "r", parents: ["nonsense"] })],
+  [false, interlock({ run: "r", parents: ["eu.1.s0.7", "eu.1.s0.7"] })],
+  [false, interlock({ run: "r", parents: Array.from({ length: 65 }, (_, i) => `eu.1.s0.${i + 1}`) })],
+  [false, interlock({ run: "r", state_version: 0 })],
+  [false, interlock({ run: "r", state_version: 1.5 })],
+  [false, interlock({ run: "r", state_version: "1" })],
 ])("%j → %j", (good, body) => {
   expect(reads(body as JsonObject)).toBe(good);
   expect(evaluationBody.safeParse(body).success).toBe(good);

@@ -37,6 +37,10 @@ const verdict = fc.constantFrom(
   { kind: "run.close", decision: null, reason: null },
   { kind: "run.open", decision: null, reason: null },
   { kind: "run.open", decision: "deny", reason: "revoked" },
+  { kind: "run.open", decision: "allow", reason: null },
+  { kind: "run.amend", decision: "allow", reason: null },
+  { kind: "run.delegate", decision: "deny", reason: "delegation_exceeded" },
+  { kind: "run.outcome", decision: null, reason: null },
 ) satisfies fc.Arbitrary<Pick<LineageRecord, "kind" | "decision" | "reason">>;
 
 /** Every record that the format admits. */
@@ -60,6 +64,7 @@ const anyRecord: fc.Arbitrary<LineageRecord> = fc
     const id = decisionId(region, log_epoch, shard, sseq - (index ?? 0)) + (index === null ? "" : `/${index}`);
     return {
       ...rest,
+      ...(verdict.kind === "run.outcome" ? { parents: [links[0]] } : {}),
       ...verdict,
       v: 1,
       region,
@@ -187,6 +192,11 @@ describe("the strict reader", () => {
     ["refers", { kind: "withheld" }],
     ["decision", { kind: "withheld", refers: hashOf("x"), decision: "allow", reason: null }],
     ["seq", { kind: "run.open" }],
+    ["decision", { kind: "run.amend", decision: null, reason: null }],
+    ["decision", { kind: "run.delegate", decision: null, reason: null }],
+    ["parents", { kind: "run.outcome", decision: null, reason: null, parents: [] }],
+    ["parents", { kind: "run.outcome", decision: null, reason: null, parents: [hashOf("a"), hashOf("b")] }],
+    ["parents", { kind: "run.outcome", decision: "allow", reason: null, parents: [hashOf("a")] }],
   ])("refuses a wrong %s: %j", (member, change) => {
     expect(recordProblem({ ...good, ...change })).toMatch(new RegExp(`^${member.replace(".", "\\.")}: `));
     expect(decodeRecord(leafOf(jcs({ ...good, ...change }))).ok).toBe(false);
