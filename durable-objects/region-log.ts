@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { JsonObject } from "../src/base/json.ts";
 import type { Incident } from "../src/lineage/incident.ts";
 import type { StateKind } from "../src/lineage/state-record.ts";
-import { authority, epochOfName, regionLog, shardAt, type Env } from "../src/objects/address.ts";
+import { authority, epochOfName, inEpoch, regionLog, shardAt, type Env } from "../src/objects/address.ts";
 import type { PublicJwk } from "../src/objects/authority.ts";
 import type {
   CoverageMessage,
@@ -15,6 +15,7 @@ import type {
   ReadMessage,
   ReadView,
   RegionLogRpc,
+  UntoldRead,
   WitnessTarget,
 } from "../src/objects/log.ts";
 import type { RunHeadView } from "../src/objects/shard.ts";
@@ -25,6 +26,7 @@ import { Log } from "./log/log.ts";
 export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   readonly #log: Log;
   readonly #current: boolean;
+  readonly #log_epoch: number;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -34,6 +36,7 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     const here = { ...region.value, log_epoch };
     const current = log_epoch === region.value.log_epoch;
     this.#current = current;
+    this.#log_epoch = log_epoch;
     this.#log = new Log(ctx.storage, here, (input, init) => fetch(input, init), {
       current,
       previous: log_epoch === 1 ? null : () => endingBefore(env, here),
@@ -43,7 +46,14 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
         if (current) void tellShards(env, here, reason);
       },
     });
-    void ctx.blockConcurrencyWhile(() => this.#log.start());
+    void ctx.blockConcurrencyWhile(async () => {
+      await this.#log.start();
+      if (current && log_epoch > 1)
+        void this.#log.carryReads(
+          () => authority(env, here).epochs(),
+          (epoch) => regionLog(env, inEpoch(here, epoch)),
+        );
+    });
   }
 
   override alarm(): Promise<void> {
@@ -85,14 +95,22 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   }
   async recordRead(message: ReadMessage): Promise<{ readonly ok: boolean }> {
     if (message.v !== 1) return { ok: false };
+    // The running log carries this one's reads on, once: none may come after that.
+    if (!this.#current) return { ok: false };
     await this.#log.reads.record(message);
     return { ok: true };
   }
   async listReads(
-    after: number,
+    before: number | null,
     limit: number,
   ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }> {
-    return this.#log.reads.list(after, limit);
+    return this.#log.reads.list(before, limit);
+  }
+  async untoldReads(limit: number): Promise<readonly UntoldRead[] | null> {
+    return this.#current ? null : this.#log.reads.untold(this.#log_epoch, limit);
+  }
+  async readsTold(log_epoch: number, told: readonly { readonly id: number; readonly sseq: number }[]): Promise<void> {
+    this.#log.reads.told(log_epoch, told);
   }
   async beginSeal(): Promise<LogStatus> {
     return this.#log.beginSeal();

@@ -39,6 +39,7 @@ import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKe
 import { askHeld, readAnswer, type Held } from "./held.ts";
 import { hearWitness, type Heard } from "./hearing.ts";
 import { signCoverage } from "./coverage.ts";
+import { carryReads, type CarryPort } from "./carry-reads.ts";
 import { Reads } from "./reads.ts";
 import { SourceCounts } from "./source-counts.ts";
 import { LogStore } from "./store.ts";
@@ -157,6 +158,20 @@ export class Log {
     if (this.#sealed !== null && this.#store.newestAnchored()?.size !== this.#tree.size) this.#checkpointSoon();
   }
 
+  /** What could not be told in the logs before; in the background. */
+  async carryReads(epochs: CarryPort["epochs"], logOf: CarryPort["logOf"]): Promise<void> {
+    await carryReads({
+      log_epoch: this.#region.log_epoch,
+      state: () => (this.#left ? "halted" : this.#state),
+      epochs,
+      logOf,
+      carry: (log_epoch, reads) => this.reads.carry(log_epoch, reads),
+      isDone: (log_epoch) => this.#store.meta(`reads_of_${log_epoch}`) !== null,
+      setDone: (log_epoch) => this.#store.setMeta(`reads_of_${log_epoch}`, "carried"),
+      pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    });
+  }
+
   /** There is one alarm: the earliest asker has it, and whoever finds nothing to do when it rings asks again. */
   #wakeAt(t_ms: number): void {
     if (this.#left || (this.#alarm_ms > Date.now() && this.#alarm_ms <= t_ms)) return;
@@ -226,6 +241,8 @@ export class Log {
             if (incident !== null) this.#store.addIncident(incident, first + 1);
           });
           this.#waiting = null;
+          // Reads that came meanwhile.
+          this.reads.wake();
           return;
         }
         this.#waiting = `log epoch ${before} is ${state}: seal it first (docs/operations/new-epoch.md)`;

@@ -2,7 +2,7 @@ import { base64url } from "../../src/base/bytes.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import { joinRanges, readBody, readerCommitment } from "../../src/lineage/read-record.ts";
 import { COMMITMENT_SALT_BYTES } from "../../src/lineage/record.ts";
-import type { ReadMessage, ReadView } from "../../src/objects/log.ts";
+import type { ReadMessage, ReadView, UntoldRead } from "../../src/objects/log.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import type { LogStore, NewRead, ReadRow } from "./store.ts";
 
@@ -25,8 +25,8 @@ type Waiting = { readonly message: ReadMessage; readonly done: () => void; reado
 /**
  * Who read what (docs/operations/audit.md). A read is a row and a leaf in one transaction, durable before the answer
  * to the reader leaves; reads that arrive together share a transaction, so that a flood of them costs the log little.
- * While the log is halted a read is a row only: an investigation must be possible, and the leaf follows when the log
- * goes on.
+ * While the log is halted a read is a row only: an investigation must be possible, and the leaf follows in the log of
+ * the next epoch (`carry-reads.ts`).
  */
 export class Reads {
   readonly #store: LogStore;
@@ -89,7 +89,11 @@ export class Reads {
         this.#store.addRead({ ...row, ...told, open: first_sseq === null || row.until_ms !== null ? 1 : 0 });
       });
     };
-    if (fresh.length > 0 && !this.#port.halted()) this.#port.append(fresh.map(bodyOf), store);
+    if (fresh.length > 0 && !this.#port.halted())
+      this.#port.append(
+        fresh.map((row) => bodyOf(row)),
+        store,
+      );
     else this.#store.transaction(() => store(null));
     this.#settle(now);
     if (fresh.some(({ until_ms }) => until_ms !== null)) this.#wakeLater();
@@ -108,7 +112,10 @@ export class Reads {
       if (due.length === 0) return;
       const untold = due.filter(({ sseq, count, told }) => sseq === null || count > told);
       if (untold.length > 0) {
-        this.#port.append(untold.map(bodyOf), (first) => untold.forEach((row, at) => this.#told(row, first + at, now)));
+        this.#port.append(
+          untold.map((row) => bodyOf(row)),
+          (first) => untold.forEach((row, at) => this.#told(row, first + at, now)),
+        );
       }
       for (const row of due) if (!untold.includes(row)) this.#store.putRead({ ...row, open: 0 });
     }
@@ -131,8 +138,8 @@ export class Reads {
     if (end !== null && !this.#port.halted()) this.#port.wakeAt(Math.max(end, Date.now() + 1_000));
   }
 
-  list(after: number, limit: number): { readonly reads: readonly ReadView[]; readonly next: number | null } {
-    const rows = this.#store.reads(after, limit);
+  list(before: number | null, limit: number): { readonly reads: readonly ReadView[]; readonly next: number | null } {
+    const rows = this.#store.reads(before ?? Number.MAX_SAFE_INTEGER, limit);
     const reads = rows.map((row) => ({
       id: row.id,
       t_ms: row.t_ms,
@@ -145,8 +152,35 @@ export class Reads {
       salt: base64url(row.salt),
       until_ms: row.until_ms,
       sseq: row.sseq,
+      leaf_epoch: row.leaf_epoch,
     }));
     return { reads, next: rows.length < limit ? null : rows.at(-1)!.id };
+  }
+
+  /** Of a log that has ended, for the running one to tell; `log_epoch`: this log's. */
+  untold(log_epoch: number, limit: number): readonly UntoldRead[] {
+    return this.#store
+      .untoldReads(Math.min(limit, MAX_TURN))
+      .map((row) => ({ id: row.id, body: bodyOf(row, log_epoch) }));
+  }
+
+  told(log_epoch: number, told: readonly { readonly id: number; readonly sseq: number }[]): void {
+    this.#store.transaction(() => told.forEach(({ id, sseq }) => this.#store.readTold(id, log_epoch, sseq)));
+  }
+
+  /**
+   * Leaves about reads of a log that has ended, each once: which of them this log has stands beside the leaf, in one
+   * transaction, so a crash before the other log hears of it changes nothing. Gives the leaf of each.
+   */
+  async carry(log_epoch: number, reads: readonly UntoldRead[]): Promise<readonly { id: number; sseq: number }[]> {
+    const fresh = reads.filter(({ id }) => this.#store.carriedRead(log_epoch, id) === null);
+    if (fresh.length > 0)
+      this.#port.append(
+        fresh.map(({ body }) => body),
+        (first) => fresh.forEach(({ id }, at) => this.#store.addCarriedRead(log_epoch, id, first + at)),
+      );
+    await this.#store.sync();
+    return reads.map(({ id }) => ({ id, sseq: this.#store.carriedRead(log_epoch, id)! }));
   }
 }
 
@@ -171,8 +205,9 @@ const joined = <Row extends NewRead>(row: Row, message: ReadMessage): Row => ({
   ranges: joinRanges(row.ranges, message.ranges),
 });
 
-const bodyOf = (row: NewRead): JsonObject =>
+const bodyOf = (row: NewRead, log_epoch?: number): JsonObject =>
   readBody({
+    ...(log_epoch === undefined ? {} : { log_epoch }),
     what: row.what,
     commit: readerCommitment(row.salt, row, nodeSha256),
     count: row.count,

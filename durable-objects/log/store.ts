@@ -17,6 +17,8 @@ const STEPS = [
      told INTEGER NOT NULL, open INTEGER NOT NULL) STRICT;
    CREATE INDEX read_open ON read(id) WHERE open = 1;`,
   `CREATE TABLE incident(id INTEGER PRIMARY KEY, source TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL, evidence TEXT, t_ms INTEGER NOT NULL, sseq INTEGER) STRICT;`,
+  `ALTER TABLE read ADD COLUMN leaf_epoch INTEGER;
+   CREATE TABLE carried_read(log_epoch INTEGER NOT NULL, id INTEGER NOT NULL, sseq INTEGER NOT NULL, PRIMARY KEY(log_epoch, id)) STRICT, WITHOUT ROWID;`,
 ];
 
 export type Batch = {
@@ -57,9 +59,11 @@ export type ReadRow = {
   readonly told: number;
   /** 1 while a leaf is or may still be owed. */
   readonly open: 0 | 1;
+  /** Log epoch of the log that has the leaf, where this one had ended; else `null`. */
+  readonly leaf_epoch: number | null;
 };
 
-export type NewRead = Omit<ReadRow, "id">;
+export type NewRead = Omit<ReadRow, "id" | "leaf_epoch">;
 
 type StoredRead = {
   readonly [Member in keyof ReadRow]: Member extends "ranges"
@@ -334,9 +338,40 @@ export class LogStore extends Rows {
     return this.sql.exec<{ end: number | null }>("SELECT min(until_ms) AS end FROM read WHERE open = 1").one().end;
   }
 
-  /** Oldest first. */
-  reads(after: number, limit: number): readonly ReadRow[] {
-    return this.#reads("SELECT * FROM read WHERE id > ? ORDER BY id LIMIT ?", after, limit);
+  /** Newest first. */
+  reads(before: number, limit: number): readonly ReadRow[] {
+    return this.#reads("SELECT * FROM read WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit);
+  }
+
+  /** Rows that a leaf is owed to by a log that has ended, windows too, oldest first. */
+  untoldReads(limit: number): readonly ReadRow[] {
+    return this.#reads(
+      "SELECT * FROM read WHERE open = 1 AND (sseq IS NULL OR count > told) ORDER BY id LIMIT ?",
+      limit,
+    );
+  }
+
+  /** The log of `log_epoch` tells of it. A window's own first leaf stays where it is. */
+  readTold(id: number, log_epoch: number, sseq: number): void {
+    this.sql.exec(
+      `UPDATE read SET leaf_epoch = iif(sseq IS NULL, ?, leaf_epoch), sseq = coalesce(sseq, ?), told = count, open = 0
+       WHERE id = ? AND open = 1`,
+      log_epoch,
+      sseq,
+      id,
+    );
+  }
+
+  /** Leaf of this log about a read of a past epoch; `null` where it has none. */
+  carriedRead(log_epoch: number, id: number): number | null {
+    const row = this.sql
+      .exec<{ sseq: number }>("SELECT sseq FROM carried_read WHERE log_epoch = ? AND id = ?", log_epoch, id)
+      .toArray()[0];
+    return row?.sseq ?? null;
+  }
+
+  addCarriedRead(log_epoch: number, id: number, sseq: number): void {
+    this.sql.exec("INSERT INTO carried_read(log_epoch, id, sseq) VALUES (?, ?, ?)", log_epoch, id, sseq);
   }
 
   #reads(query: string, ...bindings: (string | number)[]): readonly ReadRow[] {

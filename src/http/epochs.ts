@@ -6,7 +6,7 @@ import { refuse, unavailable, type Problem } from "./reply.ts";
 import { twice } from "./with-deadline.ts";
 
 const READ_MS = 2_000;
-const SILENT: Problem = unavailable("the trust authority does not say which log epochs there were; retry");
+export const SILENT: Problem = unavailable("the trust authority does not say which log epochs there were; retry");
 
 /**
  * The region as it was in a log epoch: its log, its shards, their number. `unknown` where the region never ran it:

@@ -1,17 +1,18 @@
-import { base64url, concat, fromBase64url, fromUtf8, utf8 } from "../base/bytes.ts";
 import { parseRunId } from "../base/ids.ts";
-import { jcs } from "../base/jcs.ts";
-import { isObject, parseJson, type JsonObject } from "../base/json.ts";
-
-import { mergeLooks, type Position } from "../lineage/found-order.ts";
+import type { JsonObject } from "../base/json.ts";
+import { err, ok, type Result } from "../base/result.ts";
+import { mergeLooks } from "../lineage/found-order.ts";
 import type { FoundRecord } from "../objects/shard.ts";
 import type { Handler } from "./access.ts";
 import { callShard } from "./ask-shard.ts";
 import type { Room } from "./deps.ts";
+import { epochWalk, EpochWalk } from "./epoch-walk.ts";
+import { roomIn } from "./epochs.ts";
+import { NEWEST, readCursor, writeCursor } from "./find-cursor.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";
 import { readerDoor } from "./lineage.ts";
 import { rangesOfIds, recordRead, unread } from "./reading.ts";
-import { bad, json, refuse, unavailable } from "./reply.ts";
+import { bad, json, refuse, unavailable, type Problem } from "./reply.ts";
 import { reasonProblem, UNKNOWN_RUN } from "./runs.ts";
 import { findDecisionsQuery, type FindDecisionsQuery } from "./schemas/find.ts";
 import { readQuery } from "./schema-input.ts";
@@ -23,21 +24,28 @@ const MAX_BYTES = 16 * 1_048_576;
 /**
  * Search for auditors: every shard looks through its own records, and what they found is put in one order
  * (`lineage/found-order`). It needs no log, so it answers while the log is halted. A shard that does not answer is a
- * 503, never a page with a hole in it.
+ * 503, never a page with a hole in it. Where an epoch is looked through, the next page goes on in the one before it.
  */
 export const findDecisions: Handler = readerDoor(async (room, arrival, request, _params, reader) => {
   const query = readQuery(request, findDecisionsQuery);
   if (!query.ok) return refuse(query.error, "problem");
   const filter = query.value;
-  if (filter.run !== undefined && parseRunId(filter.run)!.region !== room.region.name)
-    return refuse(UNKNOWN_RUN, "problem");
-  const shards = filter.run === undefined ? allShards(room) : [room.homeOf(filter.run)];
-  const start = filter.cursor === undefined ? firstPage(room, filter, shards) : readCursor(room, filter, shards);
-  if (start === null) return refuse(bad("cursor: is not one that this search gave; start again without it"), "problem");
+  const walked = await walkOf(room, filter);
+  if (!walked.ok) return refuse(walked.error, "problem");
+  const { walk, newest } = walked.value;
+  const start =
+    filter.cursor === undefined
+      ? { first: newest, log_epoch: newest, to_ms: filter.to ?? room.now(), positions: [] }
+      : readCursor(room, filter, filter.cursor);
+  if (start === null) return refuse(BAD_CURSOR, "problem");
   if ((filter.from ?? 0) > start.to_ms) return refuse(bad("from: is later than to"), "problem");
+  const at = walk.room(start.log_epoch);
+  if (at === null) return refuse(walk.isDropped(start.log_epoch) ? DROPPED_MEANWHILE : BAD_CURSOR, "problem");
+  const shards = filter.run === undefined ? allShards(at) : [at.homeOf(filter.run)];
+  if (start.positions.length > 0 && start.positions.length !== shards.length) return refuse(BAD_CURSOR, "problem");
   if (filter.run !== undefined) {
     const run = filter.run;
-    const known = await callShard(room, arrival, shards[0]!, DEFAULT_DEADLINE_MS, (stub) => stub.describeRun(run));
+    const known = await callShard(at, arrival, shards[0]!, DEFAULT_DEADLINE_MS, (stub) => stub.describeRun(run));
     if (!known.ok) return refuse(reasonProblem(known.reason), "problem");
     if (!known.value.ok) return refuse(unread(known.value.code, UNKNOWN_RUN), "problem");
   }
@@ -57,11 +65,11 @@ export const findDecisions: Handler = readerDoor(async (room, arrival, request, 
     max_bytes: Math.floor(MAX_BYTES / shards.length),
   } as const;
   const asked = await Promise.all(
-    shards.map(async (shard, at) => {
-      const position = start.positions[at]!;
+    shards.map(async (shard, which) => {
+      const position = start.positions[which] ?? NEWEST;
       if (position === "done") return { shard, found: [], next: null, scanned: 0 };
       const before_sseq = position === NEWEST ? null : position;
-      const called = await callShard(room, arrival, shard, DEFAULT_DEADLINE_MS, (stub) =>
+      const called = await callShard(at, arrival, shard, DEFAULT_DEADLINE_MS, (stub) =>
         stub.findRecords({ ...message, before_sseq }),
       );
       return called.ok && called.value.ok ? { shard, ...called.value } : null;
@@ -73,6 +81,8 @@ export const findDecisions: Handler = readerDoor(async (room, arrival, request, 
 
   const { page, positions } = mergeLooks(looks, limit);
   const ended = positions.every((position) => position === "done");
+  const before = ended ? walk.before(start.log_epoch) : null;
+  const next = before === null ? { ...start, positions } : { ...start, log_epoch: before, positions: [] };
   const found = page.map(({ found: one }) => one);
   const unrecorded = await recordRead(room, reader, {
     what: "search",
@@ -80,7 +90,7 @@ export const findDecisions: Handler = readerDoor(async (room, arrival, request, 
     count: found.length,
     ranges: rangesOfIds(
       room,
-      room,
+      at,
       found.map(({ decision_id }) => decision_id),
     ),
   });
@@ -88,9 +98,34 @@ export const findDecisions: Handler = readerDoor(async (room, arrival, request, 
   return json({
     decisions: found.map((one) => itemOf(one, payload)),
     scanned: looks.reduce((sum, { scanned }) => sum + scanned, 0),
-    next_cursor: ended ? null : writeCursor(room, filter, { to_ms: start.to_ms, positions }),
+    epochs: walk.report(start.first, start.log_epoch, ended),
+    next_cursor: ended && before === null ? null : writeCursor(room, filter, next),
   });
 });
+
+/** The epochs to search, and the newest of them: all, or that of the run. */
+async function walkOf(
+  room: Room,
+  { run }: FindDecisionsQuery,
+): Promise<Result<{ readonly walk: EpochWalk; readonly newest: number }, Problem>> {
+  if (run === undefined) {
+    const walk = await epochWalk(room);
+    return walk.ok ? ok({ walk: walk.value, newest: room.region.log_epoch }) : walk;
+  }
+  const { region, log_epoch } = parseRunId(run)!;
+  if (region !== room.region.name) return err(UNKNOWN_RUN);
+  const at = await roomIn(room, log_epoch, UNKNOWN_RUN);
+  if (!at.ok) return at;
+  const { shards } = at.value.region;
+  return ok({ walk: new EpochWalk(room, [{ log_epoch, shards, dropped: null }]), newest: log_epoch });
+}
+
+const BAD_CURSOR = bad("cursor: is not one that this search gave; start again without it");
+const DROPPED_MEANWHILE: Problem = {
+  status: 410,
+  code: "epoch_dropped",
+  detail: "the log epoch that the cursor names was archived and dropped meanwhile; start again without it",
+};
 
 function itemOf(found: FoundRecord, payload: boolean): JsonObject {
   const { record } = found;
@@ -108,46 +143,3 @@ function itemOf(found: FoundRecord, payload: boolean): JsonObject {
 }
 
 const allShards = (room: Room): readonly number[] => Array.from({ length: room.region.shards }, (_, shard) => shard);
-
-/** Above every `sseq`: where a first page begins. */
-const NEWEST = Number.MAX_SAFE_INTEGER;
-
-type Start = { readonly to_ms: number; readonly positions: readonly Position[] };
-
-/** A search without an end ends now, for all its pages: what is decided meanwhile does not move them. */
-const firstPage = (room: Room, filter: FindDecisionsQuery, shards: readonly number[]): Start => ({
-  to_ms: filter.to ?? room.now(),
-  positions: shards.map(() => NEWEST),
-});
-
-/**
- * A cursor says where every shard goes on, and for which filter. It is not secret: whoever may search may look
- * anywhere. Its digest finds a cursor that was changed, or that belongs to another filter or region.
- */
-function writeCursor(room: Room, filter: FindDecisionsQuery, { to_ms, positions }: Start): string {
-  const p = positions.map((position) => (position === "done" ? 0 : position));
-  const q = cursorDigest(room, filter, to_ms, p);
-  return base64url(utf8(JSON.stringify({ p, q, t: to_ms })));
-}
-
-function readCursor(room: Room, filter: FindDecisionsQuery, shards: readonly number[]): Start | null {
-  const bytes = fromBase64url(filter.cursor!);
-  const parsed = parseJson(bytes === null ? "" : (fromUtf8(bytes) ?? ""));
-  if (!parsed.ok || !isObject(parsed.value)) return null;
-  const { p, q, t, ...more } = parsed.value;
-  if (Object.keys(more).length > 0 || typeof t !== "number" || !Array.isArray(p) || p.length !== shards.length)
-    return null;
-  if (!p.every((n): n is number => typeof n === "number" && Number.isSafeInteger(n) && n >= 0)) return null;
-  if (q !== cursorDigest(room, filter, t, p)) return null;
-  return { to_ms: t, positions: p.map((n) => (n === 0 ? "done" : n)) };
-}
-
-const CURSOR = utf8("interlock-search-cursor\0");
-
-function cursorDigest(room: Room, filter: FindDecisionsQuery, to_ms: number, p: readonly number[]): string {
-  const { from = null, to = null, subject = null, run = null, reason = null, decision = null } = filter;
-  const { name, log_epoch } = room.region;
-
-  const text = jcs({ decision, from, log_epoch, p, reason, region: name, run, subject, t: to_ms, to });
-  return base64url(room.sha256(concat(CURSOR, utf8(text))).subarray(0, 16));
-}

@@ -121,8 +121,8 @@ export const ROUTES = [
     path: "/lineage/v1/decisions",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 400, 401, 403, 404, 503],
-    summary: "Records by time, subject, run, reason and decision, newest first",
+    statuses: [200, 400, 401, 403, 404, 410, 503],
+    summary: "Records by time, subject, run, reason and decision, newest first, over all log epochs",
   },
   {
     operation: "readDecision",
@@ -472,7 +472,7 @@ export const ROUTES = [
     scope: "reads:read",
     idempotent: "yes",
     statuses: [200, 400, 401, 403, 503],
-    summary: "Who read which records, oldest first, with what opens the read leaves",
+    summary: "Who read which records, newest first over all log epochs, with what opens the read leaves",
   },
   {
     operation: "erase",

@@ -36,6 +36,8 @@ export type ReadBody = {
   readonly until: number | null;
   /** `sseq` of the leaf that began this, where it was longer than that leaf could say; else `null`. */
   readonly continues: number | null;
+  /** Carried here from the log of that epoch, which had ended: `continues` counts there. */
+  readonly log_epoch?: number;
 };
 
 /** The body of the leaf. */
@@ -43,6 +45,7 @@ export const readBody = (body: ReadBody): JsonObject => ({
   commit: body.commit,
   continues: body.continues,
   count: body.count,
+  ...(body.log_epoch === undefined ? {} : { log_epoch: body.log_epoch }),
   ranges: body.ranges.map(({ first, last, source }) => ({ first, last, source })),
   read_t: body.read_t,
   until: body.until,

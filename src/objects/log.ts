@@ -115,7 +115,12 @@ export type ReadView = {
   readonly until_ms: number | null;
   /** `sseq` of the `read` leaf in the log's own source; `null` while the log is halted and cannot take one. */
   readonly sseq: number | null;
+  /** Log epoch of the log that has the leaf, where that is a later one; else `null`. */
+  readonly leaf_epoch: number | null;
 };
+
+/** A read that another log has to tell of; the body names nobody. */
+export type UntoldRead = { readonly id: number; readonly body: JsonObject };
 
 /** What the log cannot know of itself, for its coverage statement. */
 export type CoverageMessage = {
@@ -160,11 +165,18 @@ export interface RegionLogRpc {
   ): Promise<{ readonly ok: boolean; readonly sseq: number; readonly index: number }>;
   /** Resolves when the read is on disk, with its leaf unless the log is halted. */
   recordRead(message: ReadMessage): Promise<{ readonly ok: boolean }>;
-  /** Reads after the one with id `after`, oldest first. */
+  /** Reads before the one with id `before` (`null`: from the newest on), newest first; `next`: where to go on. */
   listReads(
-    after: number,
+    before: number | null,
     limit: number,
   ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }>;
+  /**
+   * Of a log of a past epoch: reads that it could not take a leaf for, oldest first, as the leaf has to say them.
+   * `null`: as far as it knows its epoch runs.
+   */
+  untoldReads(limit: number): Promise<readonly UntoldRead[] | null>;
+  /** The log of `log_epoch` has leaves for these. Asked again it changes nothing. */
+  readsTold(log_epoch: number, told: readonly { readonly id: number; readonly sseq: number }[]): Promise<void>;
   /** What the log covers, as a compact JWS under the key of its checkpoints (`lineage/coverage`). */
   coverage(message: CoverageMessage): Promise<string>;
   /** A source or the authority met what must not happen: a leaf at once, or kept where the log is halted. */

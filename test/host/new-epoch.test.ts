@@ -57,6 +57,16 @@ const ask = (subject: string, context: object = {}) =>
 const cosigned = async (): Promise<boolean> =>
   (await noteOf(eu).catch(() => "")).includes(witnessName(regions[1]!.pdp));
 
+type ListedReads = {
+  readonly reads: readonly {
+    readonly t_ms: number;
+    readonly query: string;
+    readonly sseq: number | null;
+    readonly log_epoch: number;
+    readonly leaf_epoch: number | null;
+  }[];
+};
+
 const problems = async (): Promise<readonly string[]> =>
   (JSON.parse(await (await fetch(`${eu.url}/health`)).text()) as { problems: readonly string[] }).problems;
 
@@ -263,11 +273,38 @@ describe("ended by an incident", () => {
     type Shown = { log: { incidents: readonly { detail: string; evidence: string; source: string }[] } };
     const halt = ((await admin.status()) as Shown).log.incidents.find(({ source }) => source === "log")!;
     const last = await noteOf(eu);
+    const search = async (query: string) => {
+      const answer = await fetch(`${eu.url}/lineage/v1/decisions${query}`, { headers: bearer(eu.admin) });
+      if (answer.status !== 200) throw new Error(`${answer.status}: ${await answer.text()}`);
+      return JSON.parse(await answer.text()) as { decisions: readonly { decision_id: string }[]; epochs: unknown[] };
+    };
+    // Somebody has to look while it is halted.
+    await search("?limit=3&decision=allow");
     expect(await next()).toMatchObject({ code: 0 });
     await restart();
     await until(async () => (await ask("alice")).decision, "an allow in epoch 2");
     await until(cosigned, "cosigned");
+    const reads = async () => {
+      const answer = await fetch(`${eu.url}/admin/v1/reads?cursor=2.1`, { headers: bearer(eu.admin) });
+      return (JSON.parse(await answer.text()) as ListedReads).reads;
+    };
+    await until(async () => (await reads()).every(({ sseq }) => sseq !== null), "the read of epoch 1 has its leaf");
+    const [dark, ...others] = await reads();
+    expect(others).toEqual([]);
+    expect(dark).toMatchObject({ query: "?limit=3&decision=allow", log_epoch: 1, leaf_epoch: 2 });
+    const found = await command("lineage", "search", "--limit", "1000", "--decision", "allow", "--json");
+    const ids = found.out
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { decision_id: string }).decision_id);
+    expect(ids).toContain("eu.1.s0.1");
+    expect(ids[0]).toMatch(/^eu\.2\./);
+    expect(found.err).toContain("log epoch 1: searched");
     await eu.stop();
+    expect(ownLeavesOf(eu.dataDir, 2)[dark!.sseq! - 1]).toMatchObject({
+      kind: "read",
+      body: { what: "search", count: 3, log_epoch: 1, read_t: dark!.t_ms },
+    });
     const [genesis, incident] = ownLeavesOf(eu.dataDir, 2);
     expect(genesis).toMatchObject({ kind: "log.genesis" });
     expect(checkpointIn(genesis!.body["previous"] as string)).toEqual(checkpointIn(last));

@@ -44,12 +44,12 @@ export function revocationsCommand(): Command {
 export function readsCommand(): Command {
   return addTargetOptions(
     new Command("reads")
-      .description("who read which records, oldest first; looking is recorded as well")
-      .option("--after <id>", "go on after this one")
+      .description("who read which records, newest first, over all log epochs; looking is recorded as well")
+      .option("--cursor <text>", "next_cursor of the page before")
       .option("--limit <n>", "at most this many"),
-  ).action(async (flags: TargetFlags & { after?: string; limit?: string }) => {
+  ).action(async (flags: TargetFlags & { cursor?: string; limit?: string }) => {
     const query = new URLSearchParams();
-    if (flags.after !== undefined) query.set("after", flags.after);
+    if (flags.cursor !== undefined) query.set("cursor", flags.cursor);
     if (flags.limit !== undefined) query.set("limit", flags.limit);
     printJson(await targetOf(flags).client.reads(query.size === 0 ? "" : `?${query}`));
   });

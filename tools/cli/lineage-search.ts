@@ -27,7 +27,18 @@ type Item = {
   readonly payload_status: string;
 };
 
-type Page = { readonly decisions: readonly Item[]; readonly scanned: number; readonly next_cursor: string | null };
+type Epoch = {
+  readonly log_epoch: number;
+  readonly state: "searched" | "begun" | "next" | "dropped";
+  readonly dropped: { readonly t_ms: number } | null;
+};
+
+type Page = {
+  readonly decisions: readonly Item[];
+  readonly scanned: number;
+  readonly epochs: readonly Epoch[];
+  readonly next_cursor: string | null;
+};
 
 const PAGE = 200;
 
@@ -71,14 +82,25 @@ async function search(flags: Flags): Promise<void> {
     if (!flags.json && shown === 0 && page.decisions.length > 0) process.stdout.write(HEAD);
     for (const item of page.decisions) process.stdout.write(flags.json ? JSON.stringify(item) + "\n" : line(item));
     shown += page.decisions.length;
-    if (page.next_cursor === null) return sum(shown, scanned, "no more");
-    if (shown >= flags.limit) return sum(shown, scanned, "there is more: raise --limit, or end before the last one");
+    if (page.next_cursor === null) return sum(shown, scanned, "no more", page.epochs);
+    if (shown >= flags.limit)
+      return sum(shown, scanned, "there is more: raise --limit, or end before the last one", page.epochs);
     query.set("cursor", page.next_cursor);
   }
 }
 
-const sum = (shown: number, scanned: number, more: string): void =>
-  void process.stderr.write(`${shown} records, ${scanned} looked at; ${more}\n`);
+const STATES = { searched: "searched", begun: "searched in part", next: "not searched yet" } as const;
+
+const epochText = ({ log_epoch, state, dropped }: Epoch): string =>
+  state === "dropped"
+    ? `log epoch ${log_epoch}: archived and dropped on ${new Date(dropped!.t_ms).toISOString()}, not searched`
+    : `log epoch ${log_epoch}: ${STATES[state]}`;
+
+/** Where there was only one epoch there is nothing to say about it. */
+function sum(shown: number, scanned: number, more: string, epochs: readonly Epoch[]): void {
+  process.stderr.write(`${shown} records, ${scanned} looked at; ${more}\n`);
+  if (epochs.length > 1) for (const epoch of epochs) process.stderr.write(epochText(epoch) + "\n");
+}
 
 const columns = (time: string, kind: string, decision: string, reason: string, rest: string): string =>
   `${time.padEnd(24)}  ${kind.padEnd(9)}  ${decision.padEnd(8)}  ${reason.padEnd(22)}  ${rest}\n`;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ERASURE_GROUNDS } from "../../objects/erasure.ts";
+import { epochsReport } from "./epochs-report.ts";
 
 /** Bodies and queries of the admin routes. Strict: a member that is not known is an error that names it. */
 
@@ -236,8 +237,18 @@ export const listRevocationsQuery = z.strictObject({
     .optional(),
 });
 
+/** `<first>.<log epoch>[.<id>]`: the epoch where the list began, the one where it goes on, and before which read. */
+const readsCursor = z
+  .string()
+  .regex(/^[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}(\.[1-9][0-9]{0,14})?$/, "cursor is the next_cursor of the page before")
+  .transform((text) => {
+    const [first, log_epoch, id] = text.split(".").map(Number);
+    return { first: first!, log_epoch: log_epoch!, before: id ?? null };
+  })
+  .refine(({ first, log_epoch }) => log_epoch <= first, "cursor is the next_cursor of the page before");
+
 export const listReadsQuery = z.strictObject({
-  after: counter("after", Number.MAX_SAFE_INTEGER).optional(),
+  cursor: readsCursor.optional().describe("next_cursor of the page before"),
   limit: counter("limit", 500)
     .refine((value) => value >= 1, "limit is at least 1")
     .optional(),
@@ -261,10 +272,15 @@ export const readsAnswer = z
         sseq: z
           .int()
           .nullable()
-          .describe("Number of the read leaf in the log's own source; null while the log is halted"),
+          .describe(
+            "Number of the read leaf in the log's own source; null until a log that was halted has a successor",
+          ),
+        log_epoch: z.int().describe("In which it was read"),
+        leaf_epoch: z.int().nullable().describe("Whose log has the leaf: a later one where this epoch's was halted"),
       }),
     ),
-    next: z.int().nullable(),
+    epochs: epochsReport,
+    next_cursor: z.string().nullable().describe("null: there is no more. A page may be empty and still have one"),
   })
   .meta({ id: "Reads" });
 

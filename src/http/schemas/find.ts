@@ -2,6 +2,7 @@ import { z } from "zod";
 import { parseRunId } from "../../base/ids.ts";
 import { RECORD_KINDS } from "../../lineage/record.ts";
 import { parseKey, subjectKey } from "../../trust/keys.ts";
+import { epochsReport } from "./epochs-report.ts";
 
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)$/;
 
@@ -69,6 +70,7 @@ export const findDecisionsAnswer = z
       }),
     ),
     scanned: z.int().describe("Records that were looked at for this page"),
+    epochs: epochsReport,
     next_cursor: z.string().nullable().describe("null: there is no more. A page may be empty and still have one"),
   })
   .meta({ id: "FoundDecisions" });

@@ -4,6 +4,7 @@ import type { ReadMessage, ReadView } from "../../../src/objects/log.ts";
 export class MemoryReads {
   readonly recorded: ReadMessage[] = [];
   fails = false;
+  leaf_epoch: number | null = null;
 
   async recordRead(message: ReadMessage): Promise<{ readonly ok: boolean }> {
     if (this.fails) throw new Error("secret /path");
@@ -12,7 +13,7 @@ export class MemoryReads {
   }
 
   async listReads(
-    after: number,
+    before: number | null,
     limit: number,
   ): Promise<{ readonly reads: readonly ReadView[]; readonly next: number | null }> {
     const reads = this.recorded.map((message, at) => ({
@@ -22,7 +23,9 @@ export class MemoryReads {
       salt: "",
       until_ms: null,
       sseq: at + 2,
+      leaf_epoch: this.leaf_epoch,
     }));
-    return { reads: reads.slice(after, after + limit), next: null };
+    const page = reads.toReversed().filter(({ id }) => before === null || id < before);
+    return { reads: page.slice(0, limit), next: page.length > limit ? page[limit - 1]!.id : null };
   }
 }
