@@ -194,7 +194,8 @@ export type PassFacts = {
   /** Names the run to this region and to nobody else. */
   readonly run: string;
   readonly node: string;
-  readonly subject: EntityForm;
+  /** Pseudonymous key of the subject. */
+  readonly subject: string;
   readonly action: string;
   readonly labels: readonly string[];
   /** Leaf hashes of the steps at home that it uses. */
@@ -203,6 +204,8 @@ export type PassFacts = {
   readonly dependencies: readonly string[];
   /** Regions that those rest on, the run's home among them. */
   readonly homes: readonly string[];
+  /** Canonical keys that the pass itself rests on; all are at home in `home`. */
+  readonly keys: readonly string[];
   readonly expires_ms: number;
   readonly digest: string;
 };
@@ -218,5 +221,7 @@ export type StepReceiptFacts = {
   readonly labels: readonly string[];
   readonly dependencies: readonly string[];
   readonly homes: readonly string[];
+  /** Canonical keys that the receipt itself rests on; all are at home in `region`. */
+  readonly keys: readonly string[];
   readonly digest: string;
 };
