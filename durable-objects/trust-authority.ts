@@ -20,7 +20,7 @@ import type {
   SyncAnswer,
   Wait,
 } from "../src/objects/authority.ts";
-import type { EraseOrder, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
+import type { EraseOrder, ErasureLeaf, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
 import type {
   AcceptSignalAnswer,
   AcceptSignalMessage,
@@ -144,14 +144,10 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
     return this.#authority.erasures.reenter(entries);
   }
   async erasureHead(log_epoch: number, shard: number, position: number): Promise<number> {
-    return this.#authority.erasures.headOf(log_epoch, shard, position);
+    return this.#authority.erasures.headOf({ log_epoch, shard }, position);
   }
-  async erasureLeaves(
-    log_epoch: number,
-    shard: number,
-    sseqs: readonly number[],
-  ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]> {
-    return this.#authority.erasures.leavesOf(log_epoch, shard, sseqs);
+  async erasureLeaves(log_epoch: number, shard: number, sseqs: readonly number[]): Promise<readonly ErasureLeaf[]> {
+    return this.#authority.erasures.leavesOf({ log_epoch, shard }, sseqs);
   }
   registerStream(message: RegisterStreamMessage): Promise<AdminResult<SignalStreamView>> {
     return this.#authority.signals.register(message);

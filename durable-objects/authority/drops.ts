@@ -3,6 +3,8 @@ import type { AdminResult, DropEpochMessage, EpochStatus, EpochView } from "../.
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import type { Epochs } from "./epochs.ts";
+import { restateErasures } from "./erasure-leaves.ts";
+import { ErasureRows } from "./erasure-rows.ts";
 import { pause } from "./pause.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
@@ -23,9 +25,18 @@ export class EpochDrops {
   readonly #store: AuthorityStore;
   readonly #writer: EventWriter;
   readonly #epochs: Epochs;
+  readonly #erasures: ErasureRows;
   #driving: Promise<void> | null = null;
 
-  constructor(env: Env, region: Region, store: AuthorityStore, writer: EventWriter, epochs: Epochs) {
+  constructor(
+    env: Env,
+    region: Region,
+    storage: DurableObjectStorage,
+    store: AuthorityStore,
+    writer: EventWriter,
+    epochs: Epochs,
+  ) {
+    this.#erasures = new ErasureRows(storage);
     this.#env = env;
     this.#region = region;
     this.#store = store;
@@ -49,6 +60,8 @@ export class EpochDrops {
       await this.#writer.append({ ...draft, generation: log_epoch, actor, note: reason }, () => {
         if (this.#find(log_epoch)?.dropped !== null) return false;
         this.#store.setDropped(log_epoch, { t_ms, size, root, done: false });
+        this.#erasures.markDropped(log_epoch);
+        restateErasures(log_epoch, { rows: this.#erasures, store: this.#store, writer: this.#writer });
         this.#writer.storeLeaf("log.drop", { log_epoch, root, size }, t_ms, new Uint8Array(0));
         return true;
       });

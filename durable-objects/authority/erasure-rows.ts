@@ -12,16 +12,27 @@ export type ErasureRow = {
   readonly idempotency_key: string | null;
 };
 
-export type ErasureShardRow = {
-  readonly shard: number;
-  readonly seq: number;
-  readonly selector: ShardSelector;
-  readonly done: boolean;
-  readonly payloads: number;
-};
+/** A shard, which its number names within one log epoch only. */
+export type ShardPlace = { readonly log_epoch: number; readonly shard: number };
+/** How a log of another epoch names a shard of this one. */
+export const epochSource = ({ log_epoch, shard }: ShardPlace): string => `epoch/${log_epoch}/shard/${shard}`;
+export type ShardPart = ShardPlace & { readonly selector: ShardSelector };
+export type ErasureShardRow = ShardPart & { readonly seq: number; readonly done: boolean; readonly payloads: number };
 
-type StoredShard = { shard: number; seq: number; selector: string; done: number; payloads: number };
-type Range = { readonly first_sseq: number; readonly last_sseq: number; readonly leaf_sseq: number };
+/** An `erasure` leaf of this authority: in the log of which epoch, and its number there. */
+type LeafPlace = { readonly log_epoch: number; readonly sseq: number };
+
+type StoredShard = {
+  log_epoch: number;
+  shard: number;
+  seq: number;
+  selector: string;
+  done: number;
+  payloads: number;
+};
+type Range = { readonly last_sseq: number; readonly leaf_epoch: number; readonly leaf_sseq: number };
+
+const SHARD = "SELECT log_epoch, shard, seq, selector, done, payloads FROM erasure_shard";
 
 const asShard = ({ selector, done, ...row }: StoredShard): ErasureShardRow => ({
   ...row,
@@ -29,21 +40,19 @@ const asShard = ({ selector, done, ...row }: StoredShard): ErasureShardRow => ({
   done: done === 1,
 });
 
-/** What each shard has to do, and has done, is of one log epoch: in the next one its number is another shard's. */
+/** The journal of all log epochs, and which leaf names which record. */
 export class ErasureRows {
   readonly #sql: SqlStorage;
-  readonly #log_epoch: number;
 
-  constructor(storage: DurableObjectStorage, log_epoch: number) {
+  constructor(storage: DurableObjectStorage) {
     this.#sql = storage.sql;
-    this.#log_epoch = log_epoch;
   }
 
   head(): number {
     return this.#sql.exec<{ n: number }>("SELECT coalesce(max(seq), 0) AS n FROM erasure").one().n;
   }
 
-  add(row: ErasureRow, shards: readonly { readonly shard: number; readonly selector: ShardSelector }[]): void {
+  add(row: ErasureRow, parts: readonly ShardPart[]): void {
     this.#sql.exec(
       "INSERT INTO erasure(seq, id, what, ground, reason, actor, t_ms, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
       row.seq,
@@ -55,10 +64,10 @@ export class ErasureRows {
       row.t_ms,
       row.idempotency_key,
     );
-    for (const { shard, selector } of shards)
+    for (const { log_epoch, shard, selector } of parts)
       this.#sql.exec(
         "INSERT INTO erasure_shard(log_epoch, shard, seq, selector, done, payloads) VALUES (?, ?, ?, ?, 0, 0)",
-        this.#log_epoch,
+        log_epoch,
         shard,
         row.seq,
         JSON.stringify(selector),
@@ -77,21 +86,18 @@ export class ErasureRows {
     return this.#rows("SELECT * FROM erasure WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit);
   }
 
-  /** Entries of this log epoch that some shard has not carried out. Those of a past one nobody carries out any more. */
+  /** Entries that some shard has not carried out. */
   pending(): readonly ErasureRow[] {
-    return this.#rows(
-      "SELECT * FROM erasure WHERE seq IN (SELECT seq FROM erasure_shard WHERE done = 0 AND log_epoch = ?) ORDER BY seq",
-      this.#log_epoch,
-    );
+    return this.#rows("SELECT * FROM erasure WHERE seq IN (SELECT seq FROM erasure_shard WHERE done = 0) ORDER BY seq");
   }
 
   /** The newest record of a shard that retention has reached. */
-  retainedUntil(shard: number): number {
+  retainedUntil({ log_epoch, shard }: ShardPlace): number {
     return this.#sql
       .exec<{ n: number }>(
         `SELECT coalesce(max(json_extract(selector, '$.until')), 0) AS n FROM erasure_shard JOIN erasure USING(seq)
          WHERE log_epoch = ? AND shard = ? AND ground = 'retention' AND what = 'older_than'`,
-        this.#log_epoch,
+        log_epoch,
         shard,
       )
       .one().n;
@@ -102,38 +108,28 @@ export class ErasureRows {
   }
 
   shardsOf(seq: number): readonly ErasureShardRow[] {
-    return this.#sql
-      .exec<StoredShard>(
-        "SELECT shard, seq, selector, done, payloads FROM erasure_shard WHERE seq = ? ORDER BY shard",
-        seq,
-      )
-      .toArray()
-      .map(asShard);
+    return this.#sql.exec<StoredShard>(`${SHARD} WHERE seq = ? ORDER BY log_epoch, shard`, seq).toArray().map(asShard);
   }
 
   /** The oldest entry that the shard has to carry out. */
-  next(shard: number): ErasureShardRow | null {
+  next({ log_epoch, shard }: ShardPlace): ErasureShardRow | null {
     const row = this.#sql
       .exec<StoredShard>(
-        "SELECT shard, seq, selector, done, payloads FROM erasure_shard WHERE log_epoch = ? AND shard = ? AND done = 0 ORDER BY seq LIMIT 1",
-        this.#log_epoch,
+        `${SHARD} WHERE log_epoch = ? AND shard = ? AND done = 0 ORDER BY seq LIMIT 1`,
+        log_epoch,
         shard,
       )
       .toArray()[0];
     return row === undefined ? null : asShard(row);
   }
 
-  waitingShards(): readonly number[] {
+  waitingShards(): readonly ShardPlace[] {
     return this.#sql
-      .exec<{ shard: number }>(
-        "SELECT DISTINCT shard FROM erasure_shard WHERE done = 0 AND log_epoch = ?",
-        this.#log_epoch,
-      )
-      .toArray()
-      .map(({ shard }) => shard);
+      .exec<{ log_epoch: number; shard: number }>("SELECT DISTINCT log_epoch, shard FROM erasure_shard WHERE done = 0")
+      .toArray();
   }
 
-  headOf(log_epoch: number, shard: number): number {
+  headOf({ log_epoch, shard }: ShardPlace): number {
     return this.#sql
       .exec<{ n: number }>(
         "SELECT coalesce(max(seq), 0) AS n FROM erasure_shard WHERE log_epoch = ? AND shard = ?",
@@ -143,17 +139,27 @@ export class ErasureRows {
       .one().n;
   }
 
-  markDone(shard: number, seq: number): void {
-    this.#sql.exec("UPDATE erasure_shard SET done = 1 WHERE shard = ? AND seq = ?", shard, seq);
+  markDone({ log_epoch, shard }: ShardPlace, seq: number): void {
+    this.#sql.exec(
+      "UPDATE erasure_shard SET done = 1 WHERE log_epoch = ? AND shard = ? AND seq = ?",
+      log_epoch,
+      shard,
+      seq,
+    );
+  }
+
+  /** The epoch's shards are emptied as a whole, so nothing is left to do in them. */
+  markDropped(log_epoch: number): void {
+    this.#sql.exec("UPDATE erasure_shard SET done = 1 WHERE log_epoch = ?", log_epoch);
   }
 
   /** What the shard no longer has done is to be done again; whether there was any. */
-  reopen(shard: number, after: number): boolean {
+  reopen({ log_epoch, shard }: ShardPlace, after: number): boolean {
     return (
       this.#sql
         .exec(
           "UPDATE erasure_shard SET done = 0 WHERE log_epoch = ? AND shard = ? AND seq > ? AND done = 1 RETURNING seq",
-          this.#log_epoch,
+          log_epoch,
           shard,
           after,
         )
@@ -161,42 +167,67 @@ export class ErasureRows {
     );
   }
 
-  count(shard: number, seq: number, payloads: number): void {
+  count({ log_epoch, shard }: ShardPlace, seq: number, payloads: number): void {
     this.#sql.exec(
-      "UPDATE erasure_shard SET payloads = payloads + ? WHERE shard = ? AND seq = ?",
+      "UPDATE erasure_shard SET payloads = payloads + ? WHERE log_epoch = ? AND shard = ? AND seq = ?",
       payloads,
+      log_epoch,
       shard,
       seq,
     );
   }
 
-  /** The `sseq` of the `erasure` leaf that names a record; `null` where none does. */
-  leafOf(shard: number, sseq: number, log_epoch = this.#log_epoch): number | null {
+  /** The `erasure` leaf that names a record of the shard; `null` where none does. */
+  leafOf({ log_epoch, shard }: ShardPlace, sseq: number): LeafPlace | null {
     const row = this.#sql
       .exec<Range>(
-        "SELECT first_sseq, last_sseq, leaf_sseq FROM erased_range WHERE log_epoch = ? AND shard = ? AND first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
+        "SELECT last_sseq, leaf_epoch, leaf_sseq FROM erased_range WHERE log_epoch = ? AND shard = ? AND first_sseq <= ? ORDER BY first_sseq DESC LIMIT 1",
         log_epoch,
         shard,
         sseq,
       )
       .toArray()[0];
-    return row === undefined || row.last_sseq < sseq ? null : row.leaf_sseq;
+    return row === undefined || row.last_sseq < sseq ? null : { log_epoch: row.leaf_epoch, sseq: row.leaf_sseq };
   }
 
   /** `sseqs` ascending, and in no other leaf. */
-  addRanges(shard: number, sseqs: readonly number[], leaf_sseq: number): void {
+  addRanges({ log_epoch, shard }: ShardPlace, sseqs: readonly number[], leaf: LeafPlace): void {
     for (let at = 0; at < sseqs.length;) {
       const first = sseqs[at]!;
       let last = first;
       while (sseqs[++at] === last + 1) last++;
       this.#sql.exec(
-        "INSERT INTO erased_range(log_epoch, shard, first_sseq, last_sseq, leaf_sseq) VALUES (?, ?, ?, ?, ?)",
-        this.#log_epoch,
+        "INSERT INTO erased_range(log_epoch, shard, first_sseq, last_sseq, leaf_epoch, leaf_sseq) VALUES (?, ?, ?, ?, ?, ?)",
+        log_epoch,
         shard,
         first,
         last,
-        leaf_sseq,
+        leaf.log_epoch,
+        leaf.sseq,
       );
     }
+  }
+
+  /** A leaf was written anew into the log of a later epoch, and is looked for there from now on. */
+  moveLeaf(from: LeafPlace, to: LeafPlace): void {
+    this.#sql.exec(
+      "UPDATE erased_range SET leaf_epoch = ?, leaf_sseq = ? WHERE leaf_epoch = ? AND leaf_sseq = ?",
+      to.log_epoch,
+      to.sseq,
+      from.log_epoch,
+      from.sseq,
+    );
+  }
+
+  /** Leaves in the log of `log_epoch` about records of other epochs than that one. */
+  leavesAboutOthers(log_epoch: number): readonly number[] {
+    return this.#sql
+      .exec<{ leaf_sseq: number }>(
+        "SELECT DISTINCT leaf_sseq FROM erased_range WHERE leaf_epoch = ? AND log_epoch <> ? ORDER BY leaf_sseq",
+        log_epoch,
+        log_epoch,
+      )
+      .toArray()
+      .map(({ leaf_sseq }) => leaf_sseq);
   }
 }

@@ -2,20 +2,21 @@ import { base64url } from "../../src/base/bytes.ts";
 import { parseDecisionId, parseRunId } from "../../src/base/ids.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { COMMITMENT_SALT_BYTES, commitment } from "../../src/lineage/record.ts";
-import { shardAt, shardOfRun, type Env } from "../../src/objects/address.ts";
-import type { AdminResult, AuthorityRpc } from "../../src/objects/authority.ts";
-import type {
-  EraseOrder,
-  ErasureGround,
-  ErasureTarget,
-  ErasureView,
-  JournalEntry,
-  ShardSelector,
-} from "../../src/objects/erasure.ts";
+import { inEpoch, shardAt, shardOfRun, type Env } from "../../src/objects/address.ts";
+import type { AdminResult, AuthorityRpc, EpochView } from "../../src/objects/authority.ts";
+import type { EraseOrder, ErasureGround, ErasureTarget, ErasureView, JournalEntry } from "../../src/objects/erasure.ts";
+import type { ShardRpc } from "../../src/objects/shard.ts";
 import type { Region } from "../../src/region/config.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
-import { ErasureRows, type ErasureRow, type ErasureShardRow } from "./erasure-rows.ts";
-import { pause } from "./pause.ts";
+import {
+  epochSource,
+  ErasureRows,
+  type ErasureRow,
+  type ErasureShardRow,
+  type ShardPart,
+  type ShardPlace,
+} from "./erasure-rows.ts";
+import { pause, within } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
@@ -28,13 +29,21 @@ const DAY_MS = 86_400_000;
 /** When an alarm looks again: for what is pending, and for what has become too old. */
 const PENDING_MS = 60_000;
 const RETENTION_MS = 3_600_000;
+/** All shards together have this long to say what is asked for; the administrator waits 12 s. */
+const PREPARE_MS = 9_000;
+/** One slice; one that was carried out and not heard of is answered again. */
+const SLICE_MS = 30_000;
 
-type Part = { readonly shard: number; readonly selector: ShardSelector };
+const NO_SUCH =
+  "this region has no such decision or run; what was asked without a run is erased by the id of its decision";
+
+const placeName = ({ log_epoch, shard }: ShardPlace): string => `${log_epoch}/${shard}`;
 
 /**
  * The journal of erasures (DESIGN section 9, G11). An entry says what each shard has to erase, in the shard's own terms:
  * tags and numbers, no names. It is entered with a leaf of its own, driven until each shard has carried it out, and sent
  * again to a shard that no longer has: one whose storage was put back. Every payload erased has one `erasure` leaf.
+ * Shards of past log epochs take part until they are dropped; the leaf is in the log that runs.
  */
 export class Erasures {
   readonly #env: Env;
@@ -44,7 +53,7 @@ export class Erasures {
   readonly #rows: ErasureRows;
   readonly #writer: EventWriter;
   readonly #rewind: Rewind;
-  readonly #driving = new Set<number>();
+  readonly #driving = new Set<string>();
 
   constructor(
     env: Env,
@@ -58,7 +67,7 @@ export class Erasures {
     this.#region = region;
     this.#storage = storage;
     this.#store = store;
-    this.#rows = new ErasureRows(storage, region.log_epoch);
+    this.#rows = new ErasureRows(storage);
     this.#writer = writer;
     this.#rewind = rewind;
   }
@@ -88,7 +97,7 @@ export class Erasures {
     const problem = this.#foreign(order.target);
     if (problem !== null) return { ok: false, code: "not_found", message: problem };
     const prepared = await this.#prepare(order.target);
-    if (prepared === null) return { ok: false, code: "not_found", message: "this region has no such decision or run" };
+    if (prepared === null) return { ok: false, code: "not_found", message: NO_SUCH };
     const closed = this.#closed;
     if (closed !== null) return { ok: false, code: "conflict", message: closed };
     // From here to the entry no `await`: the same order asked twice at once is one.
@@ -99,7 +108,7 @@ export class Erasures {
   }
 
   /** The same content under the same key, or under none and not done yet, is the same entry. */
-  #known(order: EraseOrder, parts: readonly Part[]): AdminResult<ErasureView> | null {
+  #known(order: EraseOrder, parts: readonly ShardPart[]): AdminResult<ErasureView> | null {
     const same = (row: ErasureRow): boolean =>
       row.ground === order.ground &&
       row.what === order.target.kind &&
@@ -115,7 +124,7 @@ export class Erasures {
       : { ok: false, code: "conflict", message: "the idempotency key was used for another erasure" };
   }
 
-  #enter(entry: Omit<ErasureRow, "seq">, parts: readonly Part[]): ErasureView {
+  #enter(entry: Omit<ErasureRow, "seq">, parts: readonly ShardPart[]): ErasureView {
     const row = { ...entry, seq: this.#rows.head() + 1 };
     const salt = randomBytes(COMMITMENT_SALT_BYTES);
     const text = jcs({ ...row, shards: parts });
@@ -133,48 +142,44 @@ export class Erasures {
     return this.#describe(row);
   }
 
-  /** Why nothing is entered; `null` while entries are. What is entered is carried out in the epoch of now, or never. */
+  /** Why nothing is entered; `null` while entries are. */
   get #closed(): string | null {
     if (this.#rewind.noted) return "the authority's storage was put back: restore the region first";
     const { log_epoch } = this.#region;
     const newest = this.#store.epochs().at(-1);
-    if (newest !== undefined && newest.log_epoch !== log_epoch)
-      return `log epoch ${log_epoch} is not the one that runs`;
-    return (newest?.next ?? null) === null
-      ? null
-      : `log epoch ${log_epoch + 1} was let in: nobody would carry it out after the change of INTERLOCK_LOG_EPOCH`;
-  }
-
-  get #prefix(): string {
-    return `${this.#region.name}.${this.#region.log_epoch}.e.`;
+    return newest !== undefined && newest.log_epoch !== log_epoch
+      ? `log epoch ${log_epoch} is not the one that runs`
+      : null;
   }
 
   #newId(): string {
-    return this.#prefix + base64url(randomBytes(16));
+    return `${this.#region.name}.${this.#region.log_epoch}.e.${base64url(randomBytes(16))}`;
   }
 
   reenter(entries: readonly JournalEntry[]): AdminResult<readonly ErasureView[]> {
     const closed = this.#closed;
     if (closed !== null) return { ok: false, code: "conflict", message: closed };
-    // What a shard has to erase it says in numbers of one log epoch: in another they are other records.
-    const foreign = entries.find(
-      ({ id, shards }) =>
-        this.#rows.byId(id) === null &&
-        (!id.startsWith(this.#prefix) || shards.some(({ shard }) => shard >= this.#region.shards)),
+    const known = new Map(this.#store.epochs().map((epoch) => [epoch.log_epoch, epoch]));
+    const read = entries.map((entry) => ({ entry, parts: partsOf(entry, this.#region.name) }));
+    const foreign = read.find(
+      ({ entry, parts }) =>
+        this.#rows.byId(entry.id) === null &&
+        (parts === null || parts.some(({ log_epoch, shard }) => shard >= (known.get(log_epoch)?.shards ?? 0))),
     );
     if (foreign !== undefined)
       return {
         ok: false,
         code: "invalid",
-        message: `${foreign.id}: is not of this region's journal in log epoch ${this.#region.log_epoch}`,
+        message: `${foreign.entry.id}: is not of this region's journal, or of a log epoch or shard that it has not`,
       };
-    const views = entries.map((entry) => {
-      const known = this.#rows.byId(entry.id);
-      if (known !== null) return this.#describe(known);
-      const { id, what, ground, reason, asked_by, asked_at_ms, shards } = entry;
+    const views = read.map(({ entry, parts }) => {
+      const row = this.#rows.byId(entry.id);
+      if (row !== null) return this.#describe(row);
+      const { id, what, ground, reason, asked_by, asked_at_ms } = entry;
       return this.#enter(
         { id, what, ground, reason, actor: asked_by, t_ms: asked_at_ms, idempotency_key: null },
-        shards.map(({ shard, selector }) => ({ shard, selector })),
+        // The shards of an epoch that was dropped are empty.
+        parts!.filter(({ log_epoch }) => known.get(log_epoch)!.dropped === null),
       );
     });
     return { ok: true, value: views };
@@ -205,7 +210,8 @@ export class Erasures {
       asked_at_ms: row.t_ms,
       status: status(shards.every(({ done }) => done)),
       payloads: shards.reduce((sum, { payloads }) => sum + payloads, 0),
-      shards: shards.map(({ shard, done, payloads, selector }) => ({
+      shards: shards.map(({ log_epoch, shard, done, payloads, selector }) => ({
+        log_epoch,
         shard,
         status: status(done),
         payloads,
@@ -218,34 +224,57 @@ export class Erasures {
 
   /** Why the target cannot be of this region; `null` where it can. */
   #foreign(target: ErasureTarget): string | null {
-    const { name, log_epoch, shards } = this.#region;
-    if (target.kind === "run")
-      return parseRunId(target.run)?.region === name ? null : `${target.run}: is not a run of region ${name}`;
-    if (target.kind !== "decision") return null;
-    const parts = parseDecisionId(target.id);
-    const here = parts?.region === name && parts.log_epoch === log_epoch && parts.shard < shards;
-    return here ? null : `${target.id}: is not a decision of region ${name}`;
+    if (target.kind !== "run" && target.kind !== "decision") return null;
+    const named = target.kind === "run" ? target.run : target.id;
+    const parts = target.kind === "run" ? parseRunId(named) : parseDecisionId(named);
+    const epoch = this.#store.epochs().find(({ log_epoch }) => log_epoch === parts?.log_epoch);
+    if (parts?.region !== this.#region.name || epoch === undefined)
+      return `${named}: is not a ${target.kind} of region ${this.#region.name}`;
+    return epoch.dropped === null
+      ? null
+      : `${named}: log epoch ${epoch.log_epoch} was dropped, and all payloads with it`;
+  }
+
+  /** Epochs whose shards hold records. */
+  get #held(): readonly EpochView[] {
+    return this.#store.epochs().filter(({ dropped }) => dropped === null);
+  }
+
+  /** Shards that may hold something of the target. */
+  #asked(target: ErasureTarget): readonly ShardPlace[] {
+    const held = this.#held;
+    if (target.kind === "run") {
+      const epoch = held.find(({ log_epoch }) => log_epoch === parseRunId(target.run)?.log_epoch);
+      return epoch === undefined ? [] : [{ log_epoch: epoch.log_epoch, shard: shardOfRun(target.run, epoch.shards) }];
+    }
+    if (target.kind === "decision") {
+      const { log_epoch, shard } = parseDecisionId(target.id)!;
+      const epoch = held.find((one) => one.log_epoch === log_epoch);
+      return epoch === undefined || shard >= epoch.shards ? [] : [{ log_epoch, shard }];
+    }
+    return held.flatMap(({ log_epoch, shards }) =>
+      Array.from({ length: shards }, (_, shard) => ({ log_epoch, shard })),
+    );
+  }
+
+  /** A new stub each time: one that threw is never used again. */
+  #stub({ log_epoch, shard }: ShardPlace): ShardRpc {
+    return shardAt(this.#env, inEpoch(this.#region, { log_epoch, shards: this.#region.shards }), shard);
   }
 
   /** `null`: there is no such thing. Throws where a shard does not answer: nothing is entered then. */
-  async #prepare(target: ErasureTarget): Promise<readonly Part[] | null> {
-    const { shards } = this.#region;
-    const asked =
-      target.kind === "run"
-        ? [shardOfRun(target.run, shards)]
-        : target.kind === "decision"
-          ? [parseDecisionId(target.id)!.shard]
-          : Array.from({ length: shards }, (_, shard) => shard);
-    const answers = await Promise.all(
-      asked.map(async (shard) => ({
-        shard,
-        answer: await shardAt(this.#env, this.#region, shard).prepareErasure(target),
-      })),
+  async #prepare(target: ErasureTarget): Promise<readonly ShardPart[] | null> {
+    const asked = this.#asked(target);
+    const one = target.kind === "run" || target.kind === "decision";
+    if (one && asked.length === 0) return null;
+    const answers = await within(
+      PREPARE_MS,
+      Promise.all(asked.map(async (place) => ({ place, answer: await this.#stub(place).prepareErasure(target) }))),
     );
-    const parts: Part[] = [];
-    for (const { shard, answer } of answers) {
+    const parts: ShardPart[] = [];
+    for (const { place, answer } of answers) {
       if (!answer.ok) return null;
-      if (answer.selector !== null) parts.push({ shard, selector: answer.selector });
+      if (answer.selector !== null) parts.push({ ...place, selector: answer.selector });
     }
     return parts;
   }
@@ -253,86 +282,90 @@ export class Erasures {
   // ── carrying it out ─────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A shard has started, and is at `position` of the journal: behind what it had done, its storage was put back. */
-  headOf(log_epoch: number, shard: number, position: number): number {
-    // Of an epoch that is past nothing is carried out any more; its shard only has to know what it must not show.
-    if (log_epoch !== this.#region.log_epoch) return this.#rows.headOf(log_epoch, shard);
-    if (this.#rows.reopen(shard, position)) {
-      console.warn(JSON.stringify({ level: "warn", event: "erasures_reapplied", shard, after: position }));
+  headOf(place: ShardPlace, position: number): number {
+    // A shard that was emptied, and is made again by being asked, has nothing to erase.
+    const held = this.#held.some(({ log_epoch }) => log_epoch === place.log_epoch);
+    if (held && this.#rows.reopen(place, position)) {
+      console.warn(JSON.stringify({ level: "warn", event: "erasures_reapplied", ...place, after: position }));
       void this.#arm();
     }
     this.#kick();
-    return this.#rows.headOf(log_epoch, shard);
+    return this.#rows.headOf(place);
   }
 
   #kick(): void {
-    for (const shard of this.#rows.waitingShards()) void this.#drive(shard);
+    for (const place of this.#rows.waitingShards()) void this.#drive(place);
   }
 
   /** One entry after the other, one slice after the other, until the shard has carried out all of them. */
-  async #drive(shard: number): Promise<void> {
-    if (this.#driving.has(shard)) return;
-    this.#driving.add(shard);
+  async #drive(place: ShardPlace): Promise<void> {
+    const name = placeName(place);
+    if (this.#driving.has(name)) return;
+    this.#driving.add(name);
     for (let wait = RETRY_MS; ;) {
       try {
-        const entry = this.#rows.next(shard);
+        const entry = this.#rows.next(place);
         if (entry === null) break;
         await this.#carryOut(entry);
         wait = RETRY_MS;
       } catch (cause) {
         const message = cause instanceof Error ? cause.message : "unknown";
-        console.warn(JSON.stringify({ level: "warn", event: "erasure_delayed", shard, message }));
+        console.warn(JSON.stringify({ level: "warn", event: "erasure_delayed", ...place, message }));
         await pause(wait);
         wait = Math.min(RETRY_MAX_MS, wait * 2);
       }
     }
-    this.#driving.delete(shard);
+    this.#driving.delete(name);
   }
 
-  async #carryOut({ shard, seq, selector }: ErasureShardRow): Promise<void> {
+  async #carryOut({ seq, selector, ...place }: ErasureShardRow): Promise<void> {
     const ground = this.#rows.after(seq - 1, 1)[0]!.ground;
     for (let acked = 0; ;) {
-      // A new stub each time: one that threw is never used again.
-      const answer = await shardAt(this.#env, this.#region, shard).erase({ v: 1, seq, selector, acked });
+      // Dropped meanwhile: who asks an object makes it again.
+      if (this.#rows.next(place)?.seq !== seq) return;
+      const answer = await within(SLICE_MS, this.#stub(place).erase({ v: 1, seq, selector, acked }));
       if (!answer.ok) throw new Error(answer.code);
       if (answer.slice !== null) {
-        this.#addLeaves(shard, seq, ground, answer.slice.sseqs);
+        this.#addLeaves(place, seq, ground, answer.slice.sseqs);
         // The shard forgets the slice when it hears that the leaf is on disk.
         await this.#store.sync();
         acked = answer.slice.number;
       }
-      if (answer.done) return this.#rows.markDone(shard, seq);
+      if (answer.done) return this.#rows.markDone(place, seq);
     }
   }
 
   /** A slice that comes again, or records that were erased before a restore, have their leaf already. */
-  #addLeaves(shard: number, seq: number, ground: ErasureGround, sseqs: readonly number[]): void {
-    const fresh = sseqs.filter((sseq) => this.#rows.leafOf(shard, sseq) === null).sort((a, b) => a - b);
+  #addLeaves(place: ShardPlace, seq: number, ground: ErasureGround, sseqs: readonly number[]): void {
+    const fresh = sseqs.filter((sseq) => this.#rows.leafOf(place, sseq) === null).sort((a, b) => a - b);
     if (fresh.length === 0) return;
-    const source = `shard/${shard}`;
     this.#writer.record((leaf) => {
+      // The log that the leaf goes into: its own sources are named without their epoch.
+      const log_epoch = this.#store.epochs().at(-1)!.log_epoch;
+      const source = place.log_epoch === log_epoch ? `shard/${place.shard}` : epochSource(place);
       for (let at = 0; at < fresh.length; at += RECORDS_PER_LEAF) {
         const part = fresh.slice(at, at + RECORDS_PER_LEAF);
         const records = part.map((sseq) => ({ source, sseq }));
-        this.#rows.addRanges(shard, part, leaf("erasure", { ground, records }, Date.now()));
+        this.#rows.addRanges(place, part, { log_epoch, sseq: leaf("erasure", { ground, records }, Date.now()) });
       }
-      this.#rows.count(shard, seq, fresh.length);
+      this.#rows.count(place, seq, fresh.length);
     });
   }
 
-  leavesOf(
-    log_epoch: number,
-    shard: number,
-    sseqs: readonly number[],
-  ): Awaited<ReturnType<AuthorityRpc["erasureLeaves"]>> {
-    const leaves = new Map<number, number[]>();
+  leavesOf(place: ShardPlace, sseqs: readonly number[]): Awaited<ReturnType<AuthorityRpc["erasureLeaves"]>> {
+    const leaves = new Map<string, { log_epoch: number; sseq: number; records: number[] }>();
     for (const sseq of sseqs) {
-      const leaf = this.#rows.leafOf(shard, sseq, log_epoch);
+      const leaf = this.#rows.leafOf(place, sseq);
       if (leaf === null) continue;
-      const records = leaves.get(leaf);
-      if (records === undefined) leaves.set(leaf, [sseq]);
-      else records.push(sseq);
+      const name = `${leaf.log_epoch}/${leaf.sseq}`;
+      const found = leaves.get(name);
+      if (found === undefined) leaves.set(name, { ...leaf, records: [sseq] });
+      else found.records.push(sseq);
     }
-    return [...leaves].map(([sseq, records]) => ({ sseq, leaf: this.#store.leaves(log_epoch, sseq, 1)[0]!, records }));
+    return [...leaves.values()].map((found) => ({
+      ...found,
+      leaf: this.#store.leaves(found.log_epoch, found.sseq, 1)[0]!,
+    }));
   }
 
   // ── retention ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -346,10 +379,10 @@ export class Erasures {
     const target = { kind: "older_than", t_ms: now_ms - days * DAY_MS } as const;
     const prepared = (await this.#prepare(target)) ?? [];
     // Only what the entries before did not cover: a day without decisions is no entry.
-    const parts = prepared.flatMap(({ shard, selector }): readonly Part[] => {
-      const reached = this.#rows.retainedUntil(shard);
+    const parts = prepared.flatMap(({ selector, ...place }): readonly ShardPart[] => {
+      const reached = this.#rows.retainedUntil(place);
       if (selector.until <= reached) return [];
-      return [{ shard, selector: { kind: "old", from: reached + 1, until: selector.until } }];
+      return [{ ...place, selector: { kind: "old", from: reached + 1, until: selector.until } }];
     });
     if (parts.length > 0) {
       const id = this.#newId();
@@ -378,11 +411,18 @@ const rowOf = ({ target, ground, reason, idempotency_key, actor }: EraseOrder) =
 });
 
 /** What an order is about, without how far the shards were when it was given. */
-const content = (parts: readonly Part[]): string =>
+const content = (parts: readonly ShardPart[]): string =>
   JSON.stringify(
-    parts.map(({ shard, selector }) =>
+    parts.map(({ log_epoch, shard, selector }) =>
       selector.kind === "range" || selector.kind === "old"
-        ? [shard, selector.kind, selector.from, selector.until]
-        : [shard, selector.kind, selector.kind === "tag" ? selector.tag : selector.run],
+        ? [log_epoch, shard, selector.kind, selector.from, selector.until]
+        : [log_epoch, shard, selector.kind, selector.kind === "tag" ? selector.tag : selector.run],
     ),
   );
+
+/** A journal of before erasures reached past epochs says the epoch in the entry's id only. `null`: another region's. */
+function partsOf({ id, shards }: JournalEntry, region: string): readonly ShardPart[] | null {
+  const match = /^([a-z][a-z0-9-]*)\.([1-9][0-9]{0,8})\.e\./.exec(id);
+  if (match?.[1] !== region) return null;
+  return shards.map(({ log_epoch = Number(match[2]), shard, selector }) => ({ log_epoch, shard, selector }));
+}

@@ -52,6 +52,16 @@ const STEPS = [
    ALTER TABLE peer_event ADD COLUMN stored_at_ms INTEGER NOT NULL DEFAULT 0;`,
   SNAPSHOT_TABLES,
   `ALTER TABLE epoch ADD COLUMN dropped TEXT;`,
+  // A shard's work is named by its epoch too, and the leaf about a record may be in the log of a later one.
+  `ALTER TABLE erasure_shard RENAME TO erasure_shard_before;
+   DROP INDEX erasure_shard_by_seq;
+   CREATE TABLE erasure_shard(log_epoch INTEGER NOT NULL, shard INTEGER NOT NULL, seq INTEGER NOT NULL, selector TEXT NOT NULL, done INTEGER NOT NULL,
+     payloads INTEGER NOT NULL, PRIMARY KEY(log_epoch, shard, seq)) STRICT, WITHOUT ROWID;
+   INSERT INTO erasure_shard SELECT log_epoch, shard, seq, selector, done, payloads FROM erasure_shard_before;
+   DROP TABLE erasure_shard_before;
+   CREATE INDEX erasure_shard_by_seq ON erasure_shard(seq);
+   ALTER TABLE erased_range ADD COLUMN leaf_epoch INTEGER NOT NULL DEFAULT 0;
+   UPDATE erased_range SET leaf_epoch = log_epoch;`,
 ];
 
 export type EntryRow = {

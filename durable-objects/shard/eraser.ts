@@ -235,7 +235,8 @@ export class Eraser {
     const run = this.#store.run(id);
     if (run === null || run.kind !== "opened" || (run.principal === null && run.members.length === 0)) return;
     const whole = selector.kind === "tag" || selector.kind === "run";
-    if (!whole && (run.status === "open" || run.last_sseq > selector.until)) return;
+    const goesOn = run.status === "open" && !this.#rows.over;
+    if (!whole && (goesOn || run.last_sseq > selector.until)) return;
     const stays = (name: string): boolean =>
       selector.kind === "tag" && this.#id.tags.of(`subject:${name}`) !== selector.tag;
     const principal = run.principal !== null && stays(run.principal) ? run.principal : null;

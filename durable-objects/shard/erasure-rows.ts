@@ -29,10 +29,13 @@ const COLUMNS = "sseq, run, prev_sseq, coalesce(substr(sealed, 1, 1) <> x'00', 0
 export class ErasureRows {
   readonly #sql: SqlStorage;
   readonly #store: ShardStore;
+  readonly over: boolean;
 
-  constructor(storage: DurableObjectStorage, store: ShardStore) {
+  /** `over`: the log epoch has ended, and with it every run, whatever its row says. */
+  constructor(storage: DurableObjectStorage, store: ShardStore, over = false) {
     this.#sql = storage.sql;
     this.#store = store;
+    this.over = over;
   }
 
   /** The newest journal entry that this shard has carried out, leaves and all. */
@@ -195,8 +198,9 @@ export class ErasureRows {
     const { n } = this.#sql
       .exec<{ n: number }>(
         `SELECT count(*) AS n FROM json_each(?) AS one JOIN record ON record.sseq = one.value JOIN run ON run.id = record.run
-         WHERE record.prev_sseq IS NULL AND run.kind = 'opened' AND (run.status = 'open' OR run.last_sseq > ?)`,
+         WHERE record.prev_sseq IS NULL AND run.kind = 'opened' AND ((run.status = 'open' AND NOT ?) OR run.last_sseq > ?)`,
         sseqs,
+        this.over ? 1 : 0,
         until,
       )
       .one();

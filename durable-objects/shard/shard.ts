@@ -153,7 +153,7 @@ export class Shard implements Turn {
       tags: new SubjectTags(this.#regionKey.bytes),
     };
     this.writer = new SourceWriter(this.store, identity);
-    this.#eraser = new Eraser(new ErasureRows(storage, this.store), this.store, identity);
+    this.#eraser = new Eraser(new ErasureRows(storage, this.store, past), this.store, identity);
     this.lineage = new LineageReader(this.store, identity, () => this.#allErased());
     this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
     const kid = receiptKid(this.region, this.log_epoch, shard, 1);

@@ -8,6 +8,7 @@ import { TileTree } from "../lineage/tile-reader.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { sourceOf } from "./epochs.ts";
+import { ANCHOR_MS, ASK_AGAIN_MS, coveringCheckpoint, erasuresOf } from "./evidence-erasures.ts";
 import { evidenceStream, MAX_RECORDS, surveyRun } from "./evidence-stream.ts";
 import { readerDoor } from "./lineage.ts";
 import { recordRead, unread } from "./reading.ts";
@@ -16,9 +17,6 @@ import { roomOfRun, UNKNOWN_RUN } from "./runs.ts";
 
 /** Records in one RPC. */
 const PAGE = 1_000;
-/** How long to wait for a cosigned checkpoint that covers the run's head before the bundle goes out without one. */
-const ANCHOR_MS = 4_000;
-const ASK_AGAIN_MS = 200;
 
 const LATER: Problem = {
   ...unavailable("the log does not have the run's last record yet; retry"),
@@ -52,7 +50,7 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
   if (!(await integrated(at, source, last))) return refuse(LATER, "problem");
   const statuses = survey.pages.flatMap((page) => page.statuses);
   const erased = sseqs.filter((_, i) => statuses[i] === "erased");
-  const erasures = await erasuresOf(at, at.homeOf(run), erased);
+  const erasures = await erasuresOf(room, at, at.homeOf(run), erased);
   const stated = {
     head: base64url(survey.run.head),
     run: saltedRunHash(survey.run.salt, run, at.sha256),
@@ -78,7 +76,8 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
       run: { id: run, salt: survey.run.salt },
       records: sseqs.map((_, i) => ({ index: indexes[i] ?? null, payload: statuses[i]! })),
       last_seq: survey.last_seq,
-      erasures,
+      erasures: erasures.own,
+      later: erasures.later,
       head: headLeaf === undefined ? null : { index: head.index, leaf: headLeaf },
       checkpoint: checkpoint?.note ?? null,
       policy: await at.regionLog().tlogPolicy(),
@@ -115,44 +114,6 @@ async function integrated(room: Room, source: string, sseq: number): Promise<boo
     const [index] = await room.regionLog().indexes(source, [sseq]);
     if (index !== null && index !== undefined) return true;
     if (room.now() >= until) return false;
-    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
-  }
-}
-
-async function coveringCheckpoint(room: Room, index: number) {
-  const until = room.now() + ANCHOR_MS;
-  for (;;) {
-    const checkpoint = await room.regionLog().bestCheckpoint();
-    if ((checkpoint !== null && checkpoint.anchored && checkpoint.size > index) || room.now() >= until)
-      return checkpoint;
-    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
-  }
-}
-
-/** The erasure leaves of the run's records; waits until the log has one for each record that is erased. */
-async function erasuresOf(
-  room: Room,
-  home: number,
-  erased: readonly number[],
-): Promise<readonly { index: number; leaf: Uint8Array }[]> {
-  const until = room.now() + ANCHOR_MS;
-  for (;;) {
-    const pages = Array.from({ length: Math.ceil(erased.length / PAGE) }, (_, at) =>
-      erased.slice(at * PAGE, (at + 1) * PAGE),
-    );
-    const leaves = new Map<number, Uint8Array>();
-    let named = 0;
-    for (const page of pages)
-      for (const { sseq, leaf, records } of await room.authority().erasureLeaves(room.region.log_epoch, home, page)) {
-        leaves.set(sseq, leaf);
-        named += records.length;
-      }
-    const indexes = await room.regionLog().indexes("trust", [...leaves.keys()]);
-    const found = [...leaves.values()].flatMap((leaf, at) => {
-      const index = indexes[at] ?? null;
-      return index === null ? [] : [{ index, leaf }];
-    });
-    if ((named === erased.length && found.length === leaves.size) || room.now() >= until) return found;
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }
 }

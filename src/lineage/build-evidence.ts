@@ -11,6 +11,7 @@ import {
   type Evidence,
   type EvidenceLeaf,
   type EvidenceRecord,
+  type LaterErasures,
   type OpenedText,
   type PayloadAbsence,
 } from "./evidence.ts";
@@ -39,6 +40,8 @@ export type EvidenceInput = {
   readonly records: readonly RecordInput[];
   /** The `erasure` leaves that name an erased record of these. */
   readonly erasures: readonly LeafInput[];
+  /** Those that are in the log of a later epoch (`frameLater`), oldest first. */
+  readonly later?: readonly LaterErasures[];
   /** The `run.head` leaf; append it, wait for a checkpoint with a quorum that covers it, then build. */
   readonly head: LeafInput | null;
   /** Note of that checkpoint, cosignatures included; `null` where the log has none. */
@@ -97,13 +100,8 @@ export async function frameEvidence(
   const size = plan.checkpoint === null ? 0 : checkpointSize(plan.checkpoint);
   if (size === null || size !== (tree?.size ?? 0))
     return problem("checkpoint", "the note is no checkpoint of the size of the tree");
-  const leafOf = ({ index, leaf }: LeafInput): EvidenceLeaf => ({
-    hash: base64url(leafHash(leaf, sha)),
-    index,
-    leaf: base64url(leaf),
-  });
-  const erasures = plan.erasures.map(leafOf);
-  const head = plan.head === null ? null : leafOf(plan.head);
+  const erasures = plan.erasures.map((leaf) => leafOf(leaf, sha));
+  const head = plan.head === null ? null : leafOf(plan.head, sha);
   const leaves = [...plan.records, ...erasures, ...(head === null ? [] : [head])];
   const proof = tree === null ? ok([]) : await proofOf(tree, leaves);
   if (!proof.ok) return proof;
@@ -113,6 +111,7 @@ export async function frameEvidence(
     erasures,
     exported_at_ms: plan.exported_at_ms,
     head,
+    ...(plan.later === undefined || plan.later.length === 0 ? {} : { later: plan.later }),
     log_epoch: plan.log_epoch,
     origin: plan.origin,
     policy: plan.policy,
@@ -123,6 +122,28 @@ export async function frameEvidence(
     v: 1,
   });
 }
+
+export type LaterInput = Pick<EvidenceInput, "log_epoch" | "origin" | "erasures"> & { readonly checkpoint: string };
+
+/** `erasure` leaves of a later log with their proof; `tree` is that of the checkpoint. */
+export async function frameLater(
+  { log_epoch, origin, checkpoint, erasures }: LaterInput,
+  tree: TileTree,
+  sha: Sha256,
+): Promise<Result<LaterErasures, BuildProblem>> {
+  if (checkpointSize(checkpoint) !== tree.size)
+    return problem("checkpoint", "the note is no checkpoint of the size of the tree");
+  const proof = await proofOf(tree, erasures);
+  if (!proof.ok) return proof;
+  const leaves = erasures.map((leaf) => leafOf(leaf, sha));
+  return ok({ checkpoint, erasures: leaves, log_epoch, origin, proof: proof.value.map(base64url) });
+}
+
+const leafOf = ({ index, leaf }: LeafInput, sha: Sha256): EvidenceLeaf => ({
+  hash: base64url(leafHash(leaf, sha)),
+  index,
+  leaf: base64url(leaf),
+});
 
 /** A record as the bundle has it. */
 export function discloseRecord(

@@ -8,19 +8,26 @@ import { isObject, type JsonObject } from "../base/json.ts";
  * Payloads said to be erased. An erasure leaves a leaf in the log that names the record; without it the payload was
  * taken away, by the region or by whoever held the file, and nobody may call that an erasure.
  *
- * `anchored`: the `erasure` leaves that are in the tree of a trusted checkpoint.
+ * `anchored`: the `erasure` leaves that are in the tree of a trusted checkpoint; `later`: those of later logs, which
+ * name a record of this log by its epoch.
  */
 export function checkErasures(
+  log_epoch: number,
   records: readonly OpenedRecord[],
   anchored: readonly OpenedState[],
+  later: readonly OpenedState[],
   problems: Problems,
 ): EvidenceReport["erased"] {
   const named = new Set<string>();
-  for (const { state, place } of anchored) {
+  const read = ({ state, place }: OpenedState): readonly string[] => {
     const body = state === null ? [] : readErasure(state.body);
     if (body === null) problems.add("undecodable", place, "body", "is not {ground, records: [{source, sseq}]}");
-    for (const name of body ?? []) named.add(name);
-  }
+    return body ?? [];
+  };
+  for (const leaf of anchored) for (const name of read(leaf)) named.add(name);
+  const here = `epoch/${log_epoch}/`;
+  for (const leaf of later)
+    for (const name of read(leaf)) if (name.startsWith(here)) named.add(name.slice(here.length));
   const seq: number[] = [];
   let count = 0;
   let proven = 0;

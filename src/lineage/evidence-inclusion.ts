@@ -52,6 +52,7 @@ export function includedIndexes(
   proof: readonly string[],
   problems: Problems,
   sha: Sha256,
+  where = "proof",
 ): ReadonlySet<number> {
   const covered = new Map<number, StatedLeaf>();
   for (const leaf of leaves) {
@@ -79,7 +80,7 @@ export function includedIndexes(
     return indexes;
   }
   const message = `the ${sorted.length} leaves at or below size ${size} and the proof do not lead to the checkpoint's root`;
-  problems.add("not_included", { where: "proof" }, "proof", message);
+  problems.add("not_included", { where }, "proof", message);
   return new Set();
 }
 

@@ -64,6 +64,8 @@ export const EVIDENCE_CODES = {
 
   /** No `erasure` leaf under the checkpoint says that this payload was erased. */
   erasure_unproven: "erased",
+  /** The policy does not trust the checkpoint of the later log that has the `erasure` leaves; the field says why. */
+  erasure_untrusted: "erased",
 } as const satisfies Record<string, "format" | "integrity" | "anchor" | "gaps" | "erased">;
 
 export type EvidenceCode = keyof typeof EVIDENCE_CODES;

@@ -12,7 +12,7 @@ export function openState(
   where: string,
   entry: EvidenceLeaf,
   kind: StateKind,
-  { region, log_epoch }: Evidence,
+  { region, log_epoch }: Pick<Evidence, "region" | "log_epoch">,
   problems: Problems,
   sha: Sha256,
 ): OpenedState {

@@ -55,6 +55,17 @@ export type EvidenceCoverage = {
   readonly unreadable: number;
 };
 
+/** `erasure` leaves of a later log of the region, with what proves that they are in it (`evidence-later`). */
+export type LaterErasures = {
+  /** Signed note of that log, with the cosignatures that it had. */
+  readonly checkpoint: string;
+  readonly erasures: readonly EvidenceLeaf[];
+  readonly log_epoch: number;
+  readonly origin: string;
+  /** Multi-proof of these leaves under this checkpoint. */
+  readonly proof: readonly string[];
+};
+
 /** Members in sorted order, which is JCS order. */
 export type Evidence = {
   /** Signed note with the cosignatures that it had; `null` before the log's first checkpoint. */
@@ -65,6 +76,8 @@ export type Evidence = {
   readonly exported_at_ms: number;
   /** The `run.head` leaf: the log's own statement of how long the run was. `null`: the bundle is incomplete. */
   readonly head: EvidenceLeaf | null;
+  /** What was erased after this log had ended, by ascending `log_epoch`; absent where nothing was. */
+  readonly later?: readonly LaterErasures[];
   readonly log_epoch: number;
   readonly origin: string;
   /** tlog-policy text of the region. */
@@ -120,6 +133,7 @@ export function evidenceFrame(evidence: Omit<Evidence, "records">): {
     erasures: evidence.erasures.map(sortedLeaf),
     exported_at_ms: evidence.exported_at_ms,
     head: evidence.head === null ? null : sortedLeaf(evidence.head),
+    ...(evidence.later === undefined ? {} : { later: evidence.later.map(sortedLater) }),
     log_epoch: evidence.log_epoch,
     origin: evidence.origin,
     policy: evidence.policy,
@@ -138,6 +152,14 @@ export function evidenceFrame(evidence: Omit<Evidence, "records">): {
 
 export const evidenceRecordText = ({ hash, index, leaf, payload }: EvidenceRecord): string =>
   JSON.stringify({ hash, index, leaf, payload: typeof payload === "string" ? payload : sortedPayload(payload) });
+
+const sortedLater = ({ checkpoint, erasures, log_epoch, origin, proof }: LaterErasures): LaterErasures => ({
+  checkpoint,
+  erasures: erasures.map(sortedLeaf),
+  log_epoch,
+  origin,
+  proof,
+});
 
 const sortedLeaf = ({ hash, index, leaf }: EvidenceLeaf): EvidenceLeaf => ({ hash, index, leaf });
 

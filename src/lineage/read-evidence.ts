@@ -51,30 +51,33 @@ function isCanonical(evidence: Evidence, text: string): boolean {
 type Wrong = readonly [field: string, message: string] | null;
 type Check = (value: JsonValue | undefined, field: string) => Wrong;
 
-const BUNDLE = shape({
-  checkpoint: orNull(isText),
-  coverage: shape({
-    erased: form(isCount, "a count"),
-    last_seq: form(isCount, "a count"),
-    opened: form(isCount, "a count"),
-    records: form(isCount, "a count"),
-    unanchored: form(isCount, "a count"),
-    undisclosed: form(isCount, "a count"),
-    unreadable: form(isCount, "a count"),
-  }),
-  erasures: listOf(leafShape(form(isCount, "an index"))),
-  exported_at_ms: form(isCount, "Unix milliseconds"),
-  head: orNull(leafShape(form(isCount, "an index"))),
-  log_epoch: form(isOrdinal, "a whole number from 1"),
-  origin: isText,
-  policy: isText,
-  proof: listOf(form(isHashText, "a hash")),
-  records: listOf(recordShape()),
-  region: form((value) => typeof value === "string" && isRegionName(value), "a region's name"),
-  run: orNull(shape({ id: isText, salt: form(isSaltText, "16 bytes in base64url") })),
-  type: form((value) => value === "interlock-evidence", "interlock-evidence"),
-  v: form((value) => value === 1, "1"),
-});
+const BUNDLE = shape(
+  {
+    checkpoint: orNull(isText),
+    coverage: shape({
+      erased: form(isCount, "a count"),
+      last_seq: form(isCount, "a count"),
+      opened: form(isCount, "a count"),
+      records: form(isCount, "a count"),
+      unanchored: form(isCount, "a count"),
+      undisclosed: form(isCount, "a count"),
+      unreadable: form(isCount, "a count"),
+    }),
+    erasures: listOf(leafShape(form(isCount, "an index"))),
+    exported_at_ms: form(isCount, "Unix milliseconds"),
+    head: orNull(leafShape(form(isCount, "an index"))),
+    log_epoch: form(isOrdinal, "a whole number from 1"),
+    origin: isText,
+    policy: isText,
+    proof: listOf(form(isHashText, "a hash")),
+    records: listOf(recordShape()),
+    region: form((value) => typeof value === "string" && isRegionName(value), "a region's name"),
+    run: orNull(shape({ id: isText, salt: form(isSaltText, "16 bytes in base64url") })),
+    type: form((value) => value === "interlock-evidence", "interlock-evidence"),
+    v: form((value) => value === 1, "1"),
+  },
+  { later: some(laterShape()) },
+);
 
 const bundleProblem = (value: JsonValue): Wrong => BUNDLE(value, "");
 
@@ -86,6 +89,22 @@ function recordShape(): Check {
     ...leafMembers(orNull(form(isCount, "an index"))),
     payload: (value, field) => (isObject(value) ? disclosed : absent)(value, field),
   });
+}
+
+function laterShape(): Check {
+  return shape({
+    checkpoint: isText,
+    erasures: some(leafShape(form(isCount, "an index"))),
+    log_epoch: form(isOrdinal, "a whole number from 1"),
+    origin: isText,
+    proof: listOf(form(isHashText, "a hash")),
+  });
+}
+
+/** At least one of them: where there is none the member is absent, so that a bundle has one spelling. */
+function some(check: Check): Check {
+  const all = listOf(check);
+  return (value, field) => (Array.isArray(value) && value.length === 0 ? [field, "is empty"] : all(value, field));
 }
 
 function leafShape(index: Check): Check {
@@ -128,13 +147,17 @@ function listOf(check: Check): Check {
   };
 }
 
-function shape(members: Readonly<Record<string, Check>>): Check {
-  const names = Object.keys(members);
+function shape(members: Readonly<Record<string, Check>>, optional: Readonly<Record<string, Check>> = {}): Check {
+  const required = Object.keys(members);
+  const all = { ...members, ...optional };
+  const more = Object.keys(optional);
   return (value, field) => {
+    const present = isObject(value) ? more.filter((name) => Object.hasOwn(value, name)) : [];
+    const names = present.length === 0 ? required : [...required, ...present];
     const wrong = memberProblem(value, names, "bundle");
     if (wrong !== null || !isObject(value)) return [field, (wrong ?? "").replace("bundle: ", "")];
     for (const name of names) {
-      const found = members[name]!(value[name], field === "" ? name : `${field}.${name}`);
+      const found = all[name]!(value[name], field === "" ? name : `${field}.${name}`);
       if (found !== null) return found;
     }
     return null;

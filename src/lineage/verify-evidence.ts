@@ -3,6 +3,7 @@ import { parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { coverageOf, type Evidence, type EvidenceCoverage } from "./evidence.ts";
 import { followRun, openRecords, type ChainSummary } from "./evidence-chain.ts";
 import { checkErasures } from "./evidence-erasure.ts";
+import { anchoredLater } from "./evidence-later.ts";
 import { includedIndexes, statedLeaves } from "./evidence-inclusion.ts";
 import { checkPayloads } from "./evidence-payload.ts";
 import { Problems, unreadable, type EvidenceReport } from "./evidence-report.ts";
@@ -76,7 +77,8 @@ export async function verifyEvidence(
   checkPayloads(records, problems, sha);
   checkHead(head, chain, records, checkpoint?.size ?? 0, options.head_since_ms ?? 0, problems);
   const { unanchored } = checkCoverage(evidence, chain, checkpoint?.size ?? 0, problems);
-  const erased = checkErasures(records, erasures.filter(anchors), problems);
+  const later = await anchoredLater(evidence, policy, { sha, verify: careful(verify) }, problems);
+  const erased = checkErasures(evidence.log_epoch, records, erasures.filter(anchors), later, problems);
   const anchored = records.map((record) => record.record !== null && anchors(record));
   if (trusted?.ok === true && unanchored > 0)
     problems.add("unanchored", { where: "records" }, "index", `${unanchored} records are beyond the checkpoint`);

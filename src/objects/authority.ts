@@ -5,7 +5,7 @@ import type { SyncOverview } from "../sync/overview.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { EntryState } from "../trust/levels.ts";
 import type { FederationView } from "../trust/federation.ts";
-import type { EraseOrder, ErasureView, JournalEntry } from "./erasure.ts";
+import type { EraseOrder, ErasureLeaf, ErasureView, JournalEntry } from "./erasure.ts";
 import type { LogStatus } from "./log.ts";
 import type { RegionMode, PepScope } from "../vocabulary/types.ts";
 
@@ -311,12 +311,8 @@ export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc {
    * done before and lacks now is sent to it again.
    */
   erasureHead(log_epoch: number, shard: number, position: number): Promise<number>;
-  /** The `erasure` leaves that name any of these records, with their `sseq` in the `trust` source. */
-  erasureLeaves(
-    log_epoch: number,
-    shard: number,
-    sseqs: readonly number[],
-  ): Promise<readonly { readonly sseq: number; readonly leaf: Uint8Array; readonly records: readonly number[] }[]>;
+  /** The `erasure` leaves that name any of these records, whatever log they are in. */
+  erasureLeaves(log_epoch: number, shard: number, sseqs: readonly number[]): Promise<readonly ErasureLeaf[]>;
   epochs(): Promise<readonly EpochView[]>;
   epochStatus(): Promise<EpochStatus>;
   /** Ends the epoch in order. Ask again until the log's state is `sealed`. */

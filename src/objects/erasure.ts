@@ -70,6 +70,7 @@ export type ErasureView = {
   readonly status: "done" | "pending";
   readonly payloads: number;
   readonly shards: readonly {
+    readonly log_epoch: number;
     readonly shard: number;
     readonly status: "done" | "pending";
     readonly payloads: number;
@@ -79,5 +80,19 @@ export type ErasureView = {
 
 /** An entry as it comes back from an export of the journal. */
 export type JournalEntry = Pick<ErasureView, "id" | "what" | "ground" | "reason" | "asked_by" | "asked_at_ms"> & {
-  readonly shards: readonly { readonly shard: number; readonly selector: ShardSelector }[];
+  /** Without `log_epoch`, from an older release: that of the id. */
+  readonly shards: readonly {
+    readonly log_epoch?: number | undefined;
+    readonly shard: number;
+    readonly selector: ShardSelector;
+  }[];
+};
+
+/** An `erasure` leaf: in the log of which epoch, its number in the source `trust` there, and which records it names. */
+export type ErasureLeaf = {
+  readonly log_epoch: number;
+  readonly sseq: number;
+  readonly leaf: Uint8Array;
+  /** Of those asked about. */
+  readonly records: readonly number[];
 };

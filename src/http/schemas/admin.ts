@@ -210,7 +210,16 @@ export const erasureAnswer = z
   .strictObject({
     ...erasureEntry,
     ...progress,
-    shards: z.array(z.strictObject({ shard: z.int().min(0), selector: shardSelector, ...progress })).max(256),
+    shards: z
+      .array(
+        z.strictObject({
+          log_epoch: z.int().min(1).optional().describe("Absent in journals of older releases: that of the id"),
+          shard: z.int().min(0),
+          selector: shardSelector,
+          ...progress,
+        }),
+      )
+      .max(100_000),
   })
   .meta({ id: "Erasure" });
 

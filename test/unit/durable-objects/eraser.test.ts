@@ -117,3 +117,11 @@ test("an entry from a file ends where the shard does, and gives back no payload 
   expect(erase({ kind: "old", from: 90, until: Number.MAX_SAFE_INTEGER })).toHaveLength(11);
   expect(held()).toBe(100);
 });
+
+test("in an epoch that is past no run goes on: retention takes its names, and the index, though it was left open", () => {
+  const identity = { region: "eu", log_epoch: 1, shard: 0, tags } as unknown as ConstructorParameters<typeof Eraser>[2];
+  eraser = new Eraser(new ErasureRows(storage, store, true), store, identity);
+  erase({ kind: "old", from: 1, until: 99 });
+  expect(names()).toEqual([null]);
+  expect(storage.sql.exec("SELECT * FROM subject_flush").toArray()).toEqual([]);
+});

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Authority } from "../../../durable-objects/authority/authority.ts";
 import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { Env } from "../../../src/objects/address.ts";
-import type { EraseAnswer, EraseOrder } from "../../../src/objects/erasure.ts";
+import type { AdminResult } from "../../../src/objects/authority.ts";
+import type { EraseAnswer, EraseOrder, ErasureTarget, ErasureView } from "../../../src/objects/erasure.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
 import type { Region } from "../../../src/region/config.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
@@ -33,26 +34,36 @@ const ORDER: EraseOrder = {
 let storage: FakeStorage;
 let authority: Authority;
 let shardUp: boolean;
-let erase: () => Promise<EraseAnswer>;
+/** How the shard of that name carries out a slice. */
+let erase: (name: string) => Promise<EraseAnswer>;
+/** Names of the shards that were asked what a target means to them. */
+let prepared: string[];
+let emptied: string[];
 
 /** A log that is halted and has integrated nothing of this source: all leaves are carried into the next epoch. */
-const log = {
+const halted = {
   integrate: async () => ({ ok: false, code: "halted", reason: "halted by the test" }),
   ending: async () => ({ state: "halted", note: null, incident: null }),
-  status: async () => ({ state: "halted", marks: {} }),
+  status: async (): Promise<object> => ({ state: "halted", marks: {} }),
+  drop: async () => undefined,
+  hashes: async (_source: string, _sseq: number): Promise<Uint8Array> => new Uint8Array(32),
 };
-const shard = {
-  prepareErasure: async () => {
+let log: typeof halted;
+const shardOf = (name: string) => ({
+  prepareErasure: async (target: ErasureTarget) => {
     if (!shardUp) throw new Error("the shard does not answer");
-    return { ok: true, selector: { kind: "tag", tag: TAG, until: 9 } };
+    prepared.push(name);
+    const old = { kind: "old", from: 1, until: 7 };
+    return { ok: true, selector: target.kind === "older_than" ? old : { kind: "tag", tag: TAG, until: 9 } };
   },
-  erase: () => erase(),
-};
+  erase: () => erase(name),
+  drop: async () => void emptied.push(name),
+});
 
 async function open(log_epoch: number): Promise<void> {
-  const namespace = (stub: object): DurableObjectNamespace =>
-    ({ idFromName: (name: string) => name, get: () => stub }) as unknown as DurableObjectNamespace;
-  const env = { REGION_LOG: namespace(log), LINEAGE_SHARD: namespace(shard) } as unknown as Env;
+  const namespace = (stubOf: (name: string) => object): DurableObjectNamespace =>
+    ({ idFromName: (name: string) => name, get: stubOf }) as unknown as DurableObjectNamespace;
+  const env = { REGION_LOG: namespace(() => log), LINEAGE_SHARD: namespace(shardOf) } as unknown as Env;
   authority = await Authority.open(storage.attach(), env, regionOf(log_epoch));
   for (let tries = 0; authority.epochs.problem !== null && tries < 100; tries++)
     await new Promise((resolve) => setImmediate(resolve));
@@ -68,6 +79,41 @@ async function reopen(log_epoch: number): Promise<void> {
   await open(log_epoch);
 }
 
+function valueOf<T>(result: AdminResult<T>): T {
+  if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
+  return result.value;
+}
+
+async function done(id: string): Promise<ErasureView> {
+  for (let tries = 0; tries < 1_000; tries++) {
+    const view = valueOf(authority.erasures.read(id));
+    if (view.status === "done") return view;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  throw new Error(`${id} is still pending`);
+}
+
+/** Records, as `source sseq`, that the erasure leaves of an epoch's log name. */
+const named = (log_epoch: number): string[] =>
+  authority.store.leaves(log_epoch, 1, 1_000).flatMap((leaf) => {
+    const record = decodeStateRecord(leaf);
+    if (!record.ok || record.value.kind !== "erasure") return [];
+    const records = record.value.body["records"] as readonly { readonly source: string; readonly sseq: number }[];
+    return records.map(({ source, sseq }) => `${source} ${sseq}`);
+  });
+
+const nothingLeft: EraseAnswer = { ok: true, slice: null, done: true };
+
+/** Each shard takes these payloads in one slice. */
+function carriedOut(payloads: Readonly<Record<string, readonly number[]>>): (name: string) => Promise<EraseAnswer> {
+  const told = new Set<string>();
+  return async (name) => {
+    if (told.has(name)) return nothingLeft;
+    told.add(name);
+    return { ok: true, slice: { number: 1, sseqs: payloads[name] ?? [] }, done: false };
+  };
+}
+
 const unanswered = (): Promise<EraseAnswer> => new Promise(() => undefined);
 
 beforeEach(async () => {
@@ -76,6 +122,9 @@ beforeEach(async () => {
   storage = new FakeStorage();
   shardUp = true;
   erase = unanswered;
+  log = { ...halted };
+  prepared = [];
+  emptied = [];
   await open(1);
 });
 afterEach(() => {
@@ -112,10 +161,121 @@ describe("over log epochs", () => {
     expect(await authority.epochs.next("on", "admin:test")).toMatchObject({ ok: true });
   });
 
-  test("nothing is entered when the next epoch was let in: nobody would carry it out", async () => {
+  test("what was entered when the next epoch was let in already is carried out in that one", async () => {
     authority.store.setNext(1, "on");
-    expect(await authority.erasures.erase(ORDER)).toMatchObject({ ok: false, code: "conflict" });
-    expect(authority.erasures.list(0, 10).erasures).toEqual([]);
+    const entered = valueOf(await authority.erasures.erase(ORDER));
+    expect(entered.shards).toMatchObject([{ log_epoch: 1, shard: 0, status: "pending" }]);
+    const asked: string[] = [];
+    erase = async (name) => (asked.push(name), nothingLeft);
+    await reopen(2);
+    await done(entered.id);
+    expect(asked).toEqual(["eu/1/shard/0"]);
+  });
+
+  test("an erasure reaches the shards of past epochs, and its leaf in the running log says of which", async () => {
+    await reopen(2);
+    erase = carriedOut({ "eu/1/shard/0": [4, 5], "eu/2/shard/0": [1] });
+    const { id } = valueOf(await authority.erasures.erase(ORDER));
+    expect(prepared.sort()).toEqual(["eu/1/shard/0", "eu/2/shard/0"]);
+    expect(await done(id)).toMatchObject({
+      payloads: 3,
+      shards: [
+        { log_epoch: 1, shard: 0, payloads: 2 },
+        { log_epoch: 2, shard: 0, payloads: 1 },
+      ],
+    });
+    expect(named(2).sort()).toEqual(["epoch/1/shard/0 4", "epoch/1/shard/0 5", "shard/0 1"]);
+    const [leaf] = authority.erasures.leavesOf({ log_epoch: 1, shard: 0 }, [4, 5, 6]);
+    expect(leaf).toMatchObject({ log_epoch: 2, records: [4, 5] });
+    expect(authority.erasures.leavesOf({ log_epoch: 2, shard: 0 }, [4])).toEqual([]);
+  });
+
+  test("one decision and one run of a past epoch are asked of their shard alone", async () => {
+    await reopen(2);
+    const of = (target: ErasureTarget) => authority.erasures.erase({ ...ORDER, target });
+    await of({ kind: "decision", id: "eu.1.s0.4" });
+    await of({ kind: "run", run: `eu.1.${"A".repeat(22)}` });
+    expect(prepared).toEqual(["eu/1/shard/0", "eu/1/shard/0"]);
+    for (const id of ["eu.1.s1.4", "eu.3.s0.4", "us.1.s0.4"])
+      expect(await of({ kind: "decision", id })).toMatchObject({ ok: false, code: "not_found" });
+  });
+
+  test("a past shard that was put back erases again, and a number of another epoch is another shard", async () => {
+    await reopen(2);
+    erase = carriedOut({ "eu/1/shard/0": [4], "eu/2/shard/0": [1] });
+    const { id } = valueOf(await authority.erasures.erase(ORDER));
+    await done(id);
+    const asked: string[] = [];
+    erase = async (name) => (asked.push(name), nothingLeft);
+    expect(authority.erasures.headOf({ log_epoch: 1, shard: 0 }, 0)).toBe(1);
+    await done(id);
+    expect(asked).toEqual(["eu/1/shard/0"]);
+    expect(named(2)).toHaveLength(2);
+  });
+
+  test("retention counts the days in past epochs too, once for each record", async () => {
+    await reopen(2);
+    erase = async () => nothingLeft;
+    await authority.erasures.retain(Date.now());
+    const [view] = authority.erasures.list(0, 10).erasures;
+    const selector = { kind: "old", from: 1, until: 7 };
+    expect(view).toMatchObject({
+      ground: "retention",
+      shards: [
+        { log_epoch: 1, selector },
+        { log_epoch: 2, selector },
+      ],
+    });
+    await authority.erasures.retain(Date.now() + 2 * 86_400_000);
+    expect(authority.erasures.list(0, 10).erasures).toHaveLength(1);
+  });
+
+  test("a journal of an older release names the epoch by the id only, and is entered for that one", async () => {
+    await reopen(2);
+    const shards = [{ shard: 0, selector: { kind: "tag", tag: TAG, until: 9 } as const }];
+    const entry = { what: "subject", ground: "legal", reason: "x", asked_by: "admin:a", asked_at_ms: 5 } as const;
+    const entered = authority.erasures.reenter([{ ...entry, id: "eu.1.e.old", shards }]);
+    expect(valueOf(entered)[0]!.shards).toMatchObject([{ log_epoch: 1, shard: 0 }]);
+    expect(authority.erasures.reenter([{ ...entry, id: "eu.3.e.x", shards }])).toMatchObject({ code: "invalid" });
+    expect(authority.erasures.reenter([{ ...entry, id: "us.1.e.x", shards }])).toMatchObject({ code: "invalid" });
+  });
+
+  test("a dropped epoch is asked for nothing more, and what its log says of other epochs is said again", async () => {
+    await reopen(2);
+    erase = carriedOut({ "eu/1/shard/0": [4], "eu/2/shard/0": [1] });
+    await done(valueOf(await authority.erasures.erase(ORDER)).id);
+    // Epoch 2 was sealed with everything in it: nothing is carried.
+    const hashes = authority.store.leafHashes(2, 1, 1_000);
+    log.hashes = async (_, sseq) => hashes[sseq - 1]!;
+    const marks = { trust: hashes.length };
+    log.status = async () => ({ state: "sealed", marks, size: 3, root: "r", anchored_size: 3 });
+    const written = named(2);
+    await reopen(3);
+    expect(named(3)).toEqual([]);
+    erase = unanswered;
+    const pending = valueOf(await authority.erasures.erase(ORDER));
+    const states = ["open", "sealed"];
+    const status = log.status;
+    log.status = async () => ({ ...(await status()), state: states.shift() ?? "open" });
+    const dropped = await authority.drops.drop({ log_epoch: 2, size: 3, root: "r", reason: "kept", actor: "admin:a" });
+    expect(dropped).toMatchObject({ ok: true });
+    expect(emptied).toEqual(["eu/2/shard/0"]);
+    const [leaf] = authority.erasures.leavesOf({ log_epoch: 1, shard: 0 }, [4]);
+    expect(leaf).toMatchObject({ log_epoch: 3, records: [4] });
+    expect(named(3)).toContain("epoch/1/shard/0 4");
+    expect(named(2)).toEqual(written);
+    expect(valueOf(authority.erasures.read(pending.id)).shards).toMatchObject([
+      { log_epoch: 1, status: "pending" },
+      { log_epoch: 2, status: "done" },
+      { log_epoch: 3, status: "pending" },
+    ]);
+    prepared = [];
+    await authority.erasures.erase({ ...ORDER, ground: "legal" });
+    expect(prepared.sort()).toEqual(["eu/1/shard/0", "eu/3/shard/0"]);
+    expect(await authority.erasures.erase({ ...ORDER, target: { kind: "decision", id: "eu.2.s0.1" } })).toMatchObject({
+      ok: false,
+      message: expect.stringContaining("was dropped"),
+    });
   });
 
   test("a leaf that is carried twice says of which epoch its records are", async () => {
@@ -129,16 +289,10 @@ describe("over log epochs", () => {
       await new Promise((resolve) => setImmediate(resolve));
     await reopen(2);
     await reopen(3);
-    const named = authority.store.leaves(3, 1, 1_000).flatMap((leaf) => {
-      const record = decodeStateRecord(leaf);
-      return record.ok && record.value.kind === "erasure" ? [record.value.body["records"]] : [];
-    });
-    const source = "epoch/1/shard/0";
-    expect(named).toEqual([
-      [
-        { source, sseq: 4 },
-        { source, sseq: 5 },
-      ],
+    expect(named(3)).toEqual(["epoch/1/shard/0 4", "epoch/1/shard/0 5"]);
+    // Evidence looks for it where it is now.
+    expect(authority.erasures.leavesOf({ log_epoch: 1, shard: 0 }, [4, 5])).toMatchObject([
+      { log_epoch: 3, records: [4, 5] },
     ]);
   });
 });

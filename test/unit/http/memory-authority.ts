@@ -199,7 +199,9 @@ export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
       asked_at_ms: this.#clock.now_ms,
       status: "pending",
       payloads: 0,
-      shards: [{ shard: 0, status: "pending", payloads: 0, selector: { kind: "range", from: 1, until: 1 } }],
+      shards: [
+        { log_epoch: 1, shard: 0, status: "pending", payloads: 0, selector: { kind: "range", from: 1, until: 1 } },
+      ],
     };
     this.erasures.push(view);
     return { ok: true, value: view };
