@@ -103,6 +103,8 @@ export const credentialKey = (issuer: string, jti: string): string => `credentia
 export const issuerKey = (issuer: string): string => `issuer:${issuer}`;
 /** `thumbprint`: RFC 7638, SHA-256, base64url. */
 export const keyKey = (thumbprint: string): string => `key:${thumbprint}`;
+export const delegationKey = (id: string): string => `delegation:${id}`;
+export const approvalKey = (id: string): string => `approval:${id}`;
 export const runKey = (run: string): string => `run:${run}`;
 export const regionKey = (region: string): string => `region:${region}`;
 

@@ -62,7 +62,7 @@ export type Delegation = {
   readonly depth: number;
   /** The delegation that the delegator acts under; `null`: in their own right (the run's principal). */
   readonly parent: string | null;
-  /** Who vouches: `run` (entered by an entitled caller with the run), or the key that signed the artefact. */
+  /** Who vouches: `run` (entered by an entitled caller with the run), or the thumbprint of the key that signed it. */
   readonly source: "run" | { readonly key: string };
 };
 
@@ -126,10 +126,11 @@ export type StepState = {
   /** Allowed steps of that node so far. */
   readonly taken: number;
   readonly after: readonly AfterNode[];
+  /** The newest standing step of each of those nodes, and what the request declares. */
   readonly parents: readonly ParentStep[];
   /**
-   * Ways from the principal to the subject, each from the root down, in id order; at most 8. Empty: the subject is
-   * nobody's delegate.
+   * Ways from the principal to the subject, each from the root down; at most 8, those that cover the step first.
+   * Empty: the subject is nobody's delegate.
    */
   readonly chains: readonly (readonly Delegation[])[];
   /** Principal of the run. */
@@ -142,7 +143,15 @@ export type StepState = {
 
 /** What an allowed step changes, besides the record. */
 export type StepEffect = {
-  readonly charges: readonly { readonly owner: string; readonly budget: string; readonly amount: string }[];
+  /** `subject`: of a budget per subject, whose sum it is added to. */
+  readonly charges: readonly {
+    readonly amount: string;
+    readonly budget: string;
+    readonly owner: string;
+    readonly subject: EntityForm | null;
+  }[];
+  /** Every amount in the action's properties, in name order, at most 32: what later `history` entries sum. */
+  readonly amounts: readonly { readonly amount: string; readonly property: string }[];
   /** Labels that the run has from now on, sorted. */
   readonly labels: readonly string[];
   /** Regions that this step and what it uses rest on. */
