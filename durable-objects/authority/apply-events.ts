@@ -28,6 +28,8 @@ export function applyEvents(
       if (own) {
         store.addEvent(event, null, verified.digest, verified.jws, "peer", "came back from a peer");
         writer.adopt(event);
+        if (event.kind === "freeze" || event.kind === "unfreeze")
+          store.setMeta("frozen", event.kind === "freeze" ? "1" : "0");
       } else {
         peers.addEvent(verified, Date.now());
       }

@@ -154,6 +154,9 @@ export class Authority {
       writer: this.#writer,
       shards: this.shards,
       standing: this.#standing,
+      peers,
+      sync: this.sync,
+      pseudonyms,
       status: () => this.status(),
     });
     this.watch = new Watch(region, {
@@ -243,6 +246,7 @@ export class Authority {
     return {
       mode: this.#standing.mode(),
       unfreeze: this.freeze.request(),
+      freeze: this.freeze.standing(),
       epoch_problem: this.epochs.problem,
       rewound: this.store.meta("rewound"),
       revision: this.store.revision(),

@@ -26,7 +26,7 @@ import type { RegionSync } from "./sync.ts";
 import type { EventWriter } from "./writer.ts";
 
 /** Beyond this nobody waits any longer for regions that do not confirm; the answer says how far it is. Below the Worker's 10 s. */
-const ALL_MS = 8_000;
+export const ALL_MS = 8_000;
 
 export type RevocationsRoom = {
   readonly store: AuthorityStore;

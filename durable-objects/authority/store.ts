@@ -2,6 +2,7 @@ import type { DroppedEpoch, EpochView, PublicJwk, SignedMembership } from "../..
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent } from "../../src/trust/events.ts";
+import { frozenKey } from "../../src/trust/keys.ts";
 import type { EntryState } from "../../src/trust/levels.ts";
 import { blob, Rows } from "../rows.ts";
 import { ADMIN_TABLES } from "./admin-rows.ts";
@@ -440,9 +441,15 @@ export class AuthorityStore extends Rows {
     return [...whole, ...this.#entries(`${ENTRY} WHERE seq = ? ORDER BY key`, last)];
   }
 
-  /** Entries that this region made, in the order of their last change, for listing. */
+  /** Entries that this region made, but for its freeze, in the order of their last change, for listing. */
   revocations(origin: string, after: number, limit: number): readonly EntryRow[] {
-    return this.#entries(`${ENTRY} WHERE seq > ? AND origin = ? ORDER BY seq LIMIT ?`, after, origin, limit);
+    return this.#entries(
+      `${ENTRY} WHERE seq > ? AND origin = ? AND (clear IS NULL OR clear != ?) ORDER BY seq LIMIT ?`,
+      after,
+      origin,
+      frozenKey(origin),
+      limit,
+    );
   }
 
   countRevoked(): number {

@@ -1,5 +1,5 @@
 import { jcs } from "../../src/base/jcs.ts";
-import { nothingRevoked, trustHolds } from "../../src/decision/checks.ts";
+import { homesAct, nothingRevoked, trustHolds } from "../../src/decision/checks.ts";
 import { callerKeys, regionChecks } from "../../src/decision/decide.ts";
 import type { FailedCheck, Facts, TrustMatch } from "../../src/vocabulary/types.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
@@ -154,7 +154,7 @@ export class OpenRunCall extends RunCall {
 }
 
 const againstIt = (matches: readonly TrustMatch[]): FailedCheck | null =>
-  nothingRevoked(matches) ?? trustHolds(matches, false);
+  homesAct(matches) ?? nothingRevoked(matches) ?? trustHolds(matches, false);
 
 /** Closing takes away, so it asks for little: a source that is sound, and a caller that is not revoked. */
 export class CloseRunCall extends RunCall {

@@ -6,8 +6,10 @@ import { anchor, end, NO_LEASE, type ShardLease } from "../../src/sync/shard-lea
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import type { TrustEntry } from "../../src/trust/events.ts";
 import { Federation } from "../../src/trust/federation.ts";
+import { frozenKey, regionKey } from "../../src/trust/keys.ts";
 import { levelAt } from "../../src/trust/levels.ts";
 import { RevocationIndex } from "../../src/trust/revocation-index.ts";
+import { FROZEN } from "../../src/vocabulary/types.ts";
 import type { OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
@@ -17,6 +19,7 @@ type GrantedLease = Extract<LeaseAnswer, { readonly ok: true }>;
 
 const EMPTY_TRUST_DIGEST = digestText(nodeSha256(utf8("[]")));
 const NO_HOMES: readonly string[] = [];
+const NO_MATCHES: readonly TrustMatch[] = [];
 
 /**
  * The shard's own copy of the trust state, and its lease on it.
@@ -123,7 +126,7 @@ export class ShardTrust {
 
   /** Entries in force on any of `keys` whose origin has a say, in the order of `keys`, then of origins. */
   match(keys: readonly string[], t_ms: number): readonly TrustMatch[] {
-    const matches: TrustMatch[] = [];
+    const matches: TrustMatch[] = [...this.#frozen(keys)];
     for (const key of keys) {
       for (const { text, token } of this.#pseudonyms.of(key)) {
         if (!this.#index.has(token)) continue;
@@ -132,6 +135,30 @@ export class ShardTrust {
           if (level === "trusted" || !this.#binds(entry.origin, key)) continue;
           matches.push({ key, origin: entry.origin, generation: entry.generation, state: level });
         }
+      }
+    }
+    return matches;
+  }
+
+  /**
+   * Other regions that have frozen themselves and are the home of any of `keys`. What everybody is home of goes on: one
+   * region's freeze does not stop the others. Only a region's own word counts.
+   */
+  #frozen(keys: readonly string[]): readonly TrustMatch[] {
+    if (this.#federation === null || this.#federation.view.regions.length === 1) return NO_MATCHES;
+    const homes = new Set<string>();
+    for (const key of keys) {
+      const home = this.#federation.home(key);
+      if (home !== null && home !== this.#region) homes.add(home);
+    }
+    if (homes.size === 0) return NO_MATCHES;
+    const matches: TrustMatch[] = [];
+    for (const home of [...homes].sort()) {
+      for (const { text, token } of this.#pseudonyms.of(frozenKey(home))) {
+        if (!this.#index.has(token)) continue;
+        for (const { origin, generation, state } of this.#store.entriesOf(text))
+          if (origin === home && state === "revoked")
+            matches.push({ key: regionKey(home), origin, generation, state: FROZEN });
       }
     }
     return matches;

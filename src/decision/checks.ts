@@ -1,6 +1,7 @@
 import type { Anchoring } from "./anchoring.ts";
 import type { ConsistencyToken } from "../trust/consistency.ts";
 import { entityForm } from "../trust/keys.ts";
+import { FROZEN } from "../vocabulary/types.ts";
 import type { FailedCheck, Facts, RegionMode, RunState, Subject, TrustMatch, TrustView } from "../vocabulary/types.ts";
 
 /**
@@ -90,6 +91,12 @@ export function missing(token: ConsistencyToken, region: string, trust: TrustVie
 /** Expiry is exact: no leeway on `exp` (TRUST section 1.9). */
 export const callerCurrent = (facts: Facts, t_ms: number): Check =>
   t_ms < facts.pep.exp_ms ? null : { reason: "identity_expired", detail: "the PEP's credential has expired" };
+
+/** A home region of what is asked about has frozen itself. */
+export function homesAct(matches: readonly TrustMatch[]): Check {
+  const homes = matches.filter(({ state }) => state === FROZEN).map(({ origin }) => origin);
+  return homes.length === 0 ? null : { reason: "region_frozen", detail: `${homes.join(", ")} has frozen itself` };
+}
 
 export const nothingRevoked = (matches: readonly TrustMatch[]): Check => named("revoked", matches, "revoked");
 

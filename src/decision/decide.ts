@@ -8,6 +8,7 @@ import {
   callerCurrent,
   clockSound,
   consistent,
+  homesAct,
   homesHeard,
   leaseHolds,
   lineageSound,
@@ -67,6 +68,7 @@ export function decide(input: DecideInput): Outcome {
   const matches = input.trust.match(dependencies, input.t_ms);
   const trustDigest = input.trust_digest(matches);
   const failed: FailedCheck[] = [];
+  add(failed, homesAct(matches));
   add(failed, callerCurrent(input.facts, input.t_ms));
   add(failed, nothingRevoked(matches));
   const degraded = matches.some(({ state }) => state === "degraded");

@@ -1,7 +1,7 @@
 import { ok } from "../base/result.ts";
 import type { Handler } from "./access.ts";
 import { body, done, door } from "./admin.ts";
-import { freezeBody } from "./schemas/admin.ts";
+import { reasonBody } from "./schemas/admin.ts";
 
 /** The other regions as an administrator sees them, and this region's own clock. */
 export const peerHandlers = {
@@ -13,7 +13,7 @@ export const peerHandlers = {
     done(await ask((stub) => stub.peerProof(params["region"] ?? ""))),
   ),
   resetClock: door("resetClock", async (call) => {
-    const input = await body(call, freezeBody);
+    const input = await body(call, reasonBody);
     if (!input.ok) return input;
     return done(await call.ask((stub) => stub.resetClock(input.value.reason, call.admin.id)));
   }),

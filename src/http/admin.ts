@@ -19,9 +19,11 @@ import {
   listRevocationsQuery,
   membershipBody,
   readRevocationQuery,
+  reasonBody,
   registerPepBody,
   restoreBody,
   revokeBody,
+  unfreezeBody,
 } from "./schemas/admin.ts";
 import { readBody, readQuery } from "./schema-input.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -103,9 +105,9 @@ function adminProblem(code: Extract<AdminResult<unknown>, { ok: false }>["code"]
   }
 }
 
-const reasoned = (operation: "freeze" | "sealEpoch" | "nextEpoch"): Handler =>
+const reasoned = (operation: "sealEpoch" | "nextEpoch"): Handler =>
   door(operation, async (call) => {
-    const input = await body(call, freezeBody);
+    const input = await body(call, reasonBody);
     if (!input.ok) return input;
     const { reason } = input.value;
     return done<unknown>(await call.ask<AdminResult<unknown>>((stub) => stub[operation](reason, call.admin.id)));
@@ -250,9 +252,14 @@ export const adminHandlers = {
     const message = { ...input.value, log_epoch: Number(epoch), actor: call.admin.id };
     return done(await call.ask((stub) => stub.dropEpoch(message)));
   }),
-  freeze: reasoned("freeze"),
-  unfreeze: door("unfreeze", async (call) => {
+  freeze: door("freeze", async (call) => {
     const input = await body(call, freezeBody);
+    if (!input.ok) return input;
+    const { reason, wait } = input.value;
+    return done(await call.ask((stub) => stub.freeze(reason, call.admin.id, wait)));
+  }),
+  unfreeze: door("unfreeze", async (call) => {
+    const input = await body(call, unfreezeBody);
     if (!input.ok) return input;
     const { id: actor, thumbprint: key } = call.admin;
     const another_key = call.room.admin_keys.length > 1;

@@ -21,6 +21,7 @@ import {
   membershipsAnswer,
   membershipsQuery,
   readsAnswer,
+  reasonBody,
   registerPepBody,
   restoreBody,
   revocationAnswer,
@@ -28,6 +29,7 @@ import {
   revokeBody,
   stopRunAnswer,
   stopRunBody,
+  unfreezeBody,
 } from "./schemas/admin.ts";
 import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
 import { streamBody } from "../ssf/stream.ts";
@@ -53,8 +55,8 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   reenterErasures: journalBody,
   dropEpoch: dropEpochBody,
   freeze: freezeBody,
-  unfreeze: freezeBody,
-  resetClock: freezeBody,
+  unfreeze: unfreezeBody,
+  resetClock: reasonBody,
   registerStream: streamBody,
 };
 

@@ -1,4 +1,4 @@
-import type { FreezeRpc, UnfreezeRequest } from "./freeze.ts";
+import type { FreezeRpc, FreezeStanding, UnfreezeRequest } from "./freeze.ts";
 import type { PeersRpc } from "./peers.ts";
 import type { SignalsRpc } from "./signals.ts";
 import type { SyncOverview } from "../sync/overview.ts";
@@ -190,6 +190,8 @@ export type AuthorityStatus = {
   readonly mode: RegionMode;
   /** Somebody asked to lift the freeze, and another administrator may confirm it. */
   readonly unfreeze: UnfreezeRequest | null;
+  /** Where the freeze is effective; `null` where the region is not frozen. */
+  readonly freeze: FreezeStanding | null;
   /** Why the configured log epoch is not the one that this region may run; `null` where it is. */
   readonly epoch_problem: string | null;
   /** Why no lease is granted any more: its storage was put back. */

@@ -1,4 +1,4 @@
-import type { AdminResult, AuthorityStatus, RevocationStatus } from "./authority.ts";
+import type { AdminResult, AuthorityStatus, RevocationStatus, Wait } from "./authority.ts";
 
 /** Freezing takes one administrator, lifting it two (docs/operations/freeze.md). */
 
@@ -17,13 +17,25 @@ export type UnfreezeMessage = {
   readonly key: string;
   /** The second credential must be signed with another key too: where the region has more than one. */
   readonly another_key: boolean;
+  /** `local` unless it says otherwise. */
+  readonly wait?: "local" | "all";
+};
+
+/**
+ * What the freeze, or its end, has reached: by region, as for a revocation. Elsewhere `confirmed` says that no shard
+ * there allows what is at home in this region alone.
+ */
+export type FreezeStanding = {
+  readonly id: string;
+  readonly since_ms: number;
+  readonly status: Readonly<Record<string, RevocationStatus>>;
 };
 
 /** `status`: by region, whether what was asked is effective there, as for a revocation. */
 export type FreezeView = AuthorityStatus & { readonly status: Readonly<Record<string, RevocationStatus>> };
 
 export interface FreezeRpc {
-  freeze(reason: string, actor: string): Promise<AdminResult<FreezeView>>;
+  freeze(reason: string, actor: string, wait?: Wait): Promise<AdminResult<FreezeView>>;
   /** The first administrator asks, another one lifts the freeze. */
   unfreeze(message: UnfreezeMessage): Promise<AdminResult<FreezeView>>;
 }

@@ -43,10 +43,10 @@ export type TrustEvent = {
   readonly until_ms: number | null;
 };
 
-/** What an event says about its key; `null`: it is about the region itself. */
+/** What an event says about its key; `null`: nothing that another region has to know. A freeze is of `frozenKey`. */
 export function stateAfter(event: Pick<TrustEvent, "kind" | "level">): EntryState | null {
-  if (event.kind === "revoke") return "revoked";
-  if (event.kind === "restore") return "restored";
+  if (event.kind === "revoke" || event.kind === "freeze") return "revoked";
+  if (event.kind === "restore" || event.kind === "unfreeze") return "restored";
   return event.kind === "level" ? event.level : null;
 }
 

@@ -64,6 +64,12 @@ export class Federation {
     return homes;
   }
 
+  /** The one region that the key is at home in; `null`: everybody is home of it. */
+  home(text: string): string | null {
+    const homes = this.homes(text);
+    return homes === this.#everybody ? null : homes[0]!;
+  }
+
   /** Whether an entry of `origin` about the key counts here: its own, its home's, or that of one that may. */
   binds(origin: string, key: string): boolean {
     if (origin === this.view.self) return true;

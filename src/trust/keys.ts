@@ -107,6 +107,11 @@ export const delegationKey = (id: string): string => `delegation:${id}`;
 export const approvalKey = (id: string): string => `approval:${id}`;
 export const runKey = (run: string): string => `run:${run}`;
 export const regionKey = (region: string): string => `region:${region}`;
+/**
+ * What a freeze is about. No canonical key on purpose: `parseKey` refuses it, so that nobody freezes or lifts a freeze
+ * by a revocation, and a revocation of `region:…` stays apart from it.
+ */
+export const frozenKey = (region: string): string => `region:${region}/frozen`;
 
 /**
  * Home region of a key (DESIGN section 5, "Home is total"), as far as the key itself names it; `null`: membership

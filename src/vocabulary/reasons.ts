@@ -38,9 +38,9 @@ export const REASONS = {
     todo: "Enrol it: interlock region enrol.",
   },
   region_frozen: {
-    text: "The region is frozen by an operator.",
+    text: "The region, or the one that the subject or resource is at home in, is frozen by an operator.",
     audience: "operator",
-    todo: "Unfreeze the region when the incident is over.",
+    todo: "Unfreeze that region when the incident is over.",
   },
   lineage_halted: {
     text: "The region's lineage log is halted.",

@@ -65,8 +65,11 @@ export type TrustMatch = {
   readonly key: string;
   readonly origin: string;
   readonly generation: number;
+  /** A level, or `FROZEN`: that of the key's home region, which has frozen itself. */
   readonly state: string;
 };
+
+export const FROZEN = "frozen";
 
 /** What this shard knows of another region's events, and until when that is fresh. */
 export type OriginTrust = {

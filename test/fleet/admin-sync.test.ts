@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RevocationView } from "../../src/objects/authority.ts";
+import type { FreezeView } from "../../src/objects/freeze.ts";
 import type { ClockResetView, PeersView } from "../../src/objects/peers.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { interlock, type RunningCommand } from "../support/command.ts";
@@ -7,6 +8,7 @@ import { askFor, becomes, DELTA_MS, startFederation, subjectOf, type Federation 
 import { evaluate, post } from "../support/http.ts";
 import { until } from "../support/log.ts";
 import type { TestRegion } from "../support/region.ts";
+import { unfreeze } from "../support/unfreeze.ts";
 
 /** What an administrator sees and does while regions exchange trust events, over HTTP and by command. */
 let fleet: Federation;
@@ -151,6 +153,25 @@ test("a run is stopped: revoked from its beginning, and closed", async () => {
   expect(answer).toMatchObject({ key: `run:${run}`, from: "beginning", home: ["eu"], run: { status: "closed" } });
   const closed = await fetch(`${eu.url}/runs/v1/runs/${run}`, { headers: { authorization: `Bearer ${eu.pep}` } });
   expect(await closed.json()).toMatchObject({ status: "closed" });
+});
+
+test("a freeze is waited for in every region, and denies there what is at home in the frozen one alone", async () => {
+  for (const subject of ["us-8", "eu-8", "alice"]) expect(await askFor(eu, subject, "eu-1")).toBe("allow");
+  const running = interlock("freeze", "--region", "us", "--data", eu.base, "--reason", "drill", "--wait", "barrier");
+  const { answer, beside } = await done(running);
+  const { mode, status } = answer as FreezeView;
+  expect(mode).toBe("frozen");
+  expect(Object.keys(status).sort()).toEqual(["ap", "eu", "us"]);
+  expect(Object.values(status)).not.toContain("unconfirmed");
+  expect(beside).toMatch(/barrier: .*eu \w+/);
+  expect(await askFor(eu, "us-8", "eu-1")).toBe("region_frozen");
+  expect(await askFor(eu, "eu-8", "us-1")).toBe("region_frozen");
+  for (const subject of ["eu-8", "alice"]) expect(await askFor(eu, subject, "eu-1")).toBe("allow");
+  expect(await askFor(fleet.us, "alice", "us-1")).toBe("region_frozen");
+  const known = (await new AdminClient(fleet.us.url, fleet.us.admin).status()) as unknown as FreezeView;
+  expect(known.freeze?.status).toEqual(status);
+  await unfreeze(fleet.us, "drill over");
+  for (const region of fleet.all) await becomes(region, ["us-8", "eu-1"], "allow");
 });
 
 describe("a peer goes unheard", () => {

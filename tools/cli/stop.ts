@@ -30,7 +30,7 @@ const say = (flags: { readonly json?: true }, text: string): void => {
 };
 
 /** `eu confirmed · us unconfirmed`, with what the entry is worth elsewhere. */
-function standing({ status, binds }: Pick<RevocationView, "status" | "binds">): string {
+function standing({ status, binds = Object.keys(status) }: Standing): string {
   return Object.entries(status)
     .map(([region, word]) => `${region} ${word}${binds.includes(region) ? "" : " (it does not count there)"}`)
     .join(" · ");
@@ -56,14 +56,20 @@ const reached = ({ status }: Pick<RevocationView, "status">, wait: Wait): boolea
 const WATCH_MS = 12_000;
 const LOOK_MS = 200;
 
+/** By region, how far something is; what `binds` there counts there, and everything does where it is not said. */
+type Standing = Pick<RevocationView, "status"> & Partial<Pick<RevocationView, "binds">>;
+
 /**
  * Waits in sight of the operator: the write is made with `accepted`, and its status read until it has reached what was
  * asked for. What is written lasts, whatever becomes of the waiting.
  */
-async function waited(client: AdminClient, made: RevocationView, flags: StopFlags): Promise<RevocationView> {
-  if (flags.wait !== "all" && flags.wait !== "barrier") return made;
+async function watched<V extends Standing>(
+  made: V,
+  flags: StopFlags,
+  patience_ms: number,
+  look: (view: V) => Promise<V>,
+): Promise<V> {
   const line = progress(flags);
-  const patience_ms = await patienceOf(client, made, flags.wait);
   const until = Date.now() + patience_ms;
   let view = made;
   for (;;) {
@@ -71,19 +77,22 @@ async function waited(client: AdminClient, made: RevocationView, flags: StopFlag
     if (reached(view, flags.wait) || Date.now() >= until) break;
     await pause(LOOK_MS);
     try {
-      view = { ...view, ...(await client.revocation(view.id)) };
+      view = await look(view);
     } catch (cause) {
-      say(flags, `\nThe entry ${view.id} stands; how far it is cannot be read: ${messageOf(cause)}`);
+      say(flags, `\nWhat was written stands; how far it is cannot be read: ${messageOf(cause)}`);
       break;
     }
   }
   line(null);
   if (!reached(view, flags.wait))
-    say(
-      flags,
-      `Not reached within ${patience_ms / 1_000} s: ${standing(view)}. The entry stands; look again: interlock revocations`,
-    );
+    say(flags, `Not reached within ${patience_ms / 1_000} s: ${standing(view)}. What was written stands; look again.`);
   return view;
+}
+
+async function waited(client: AdminClient, made: RevocationView, flags: StopFlags): Promise<RevocationView> {
+  if (flags.wait !== "all" && flags.wait !== "barrier") return made;
+  const patience_ms = await patienceOf(client, made, flags.wait);
+  return watched(made, flags, patience_ms, async (view) => ({ ...view, ...(await client.revocation(view.id)) }));
 }
 
 /** One line that is written over on a terminal; elsewhere a line for each change. `null` ends it. */
@@ -248,12 +257,24 @@ export function stopCommand(): Command {
 export function freezeCommand(): Command {
   return addTargetOptions(
     new Command("freeze")
-      .description("deny everything in a region until two administrators unfreeze it")
+      .description(
+        "deny everything in a region until two administrators unfreeze it; others deny what is at home there",
+      )
       .addOption(reasonOption())
+      .addOption(waitOption())
       .addOption(jsonOption()),
-  ).action(async (flags: TargetFlags & { reason: string }) =>
-    printJson(await targetOf(flags).client.freeze(flags.reason)),
-  );
+  ).action(async (flags: StopFlags) => {
+    const { client } = targetOf(flags);
+    const inSight = flags.wait === "all" || flags.wait === "barrier";
+    const made = await client.freeze(flags.reason, inSight ? "accepted" : flags.wait);
+    if (!inSight) return printJson(made);
+    printJson(
+      await watched(made, flags, WATCH_MS, async (view) => {
+        const { freeze } = (await client.status()) as Pick<FreezeView, "freeze">;
+        return { ...view, freeze, status: freeze?.status ?? view.status };
+      }),
+    );
+  });
 }
 
 export function unfreezeCommand(): Command {

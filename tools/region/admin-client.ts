@@ -65,14 +65,14 @@ export class AdminClient {
   streams = (): Promise<unknown> => this.#call("GET", "ssf/streams");
   stream = (id: string): Promise<unknown> => this.#call("GET", `ssf/streams/${encodeURIComponent(id)}`);
   removeStream = (id: string): Promise<unknown> => this.#call("DELETE", `ssf/streams/${encodeURIComponent(id)}`);
-  freeze = (reason: string): Promise<FreezeView> => this.#call("POST", "freeze", { reason });
+  freeze = (reason: string, wait = "local"): Promise<FreezeView> => this.#call("POST", "freeze", { reason, wait });
   epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");
   sealEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/seal", { reason });
   nextEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/next", { reason });
   dropEpoch = (log_epoch: number, body: { size: number; root: string; reason: string }): Promise<EpochStatus> =>
     this.#call("POST", `epochs/${log_epoch}/drop`, body);
   /** `mode` is still `frozen` where another administrator has to confirm it. */
-  unfreeze = (reason: string): Promise<FreezeView> => this.#call("POST", "unfreeze", { reason });
+  unfreeze = (reason: string, wait = "local"): Promise<FreezeView> => this.#call("POST", "unfreeze", { reason, wait });
 
   async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const url = `${this.#url}/admin/v1/${path}`;

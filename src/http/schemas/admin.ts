@@ -6,6 +6,11 @@ import { epochsReport } from "./epochs-report.ts";
 
 const wait = z.enum(["accepted", "local", "all", "barrier"]);
 
+const givingBack = z
+  .enum(["local", "all"], "local or all: a barrier is about what is taken away, and giving back takes nothing away")
+  .default("local")
+  .describe("local: answer when it is effective in this region; all: when every region has confirmed it");
+
 const reason = z.string().min(1).max(256).describe("Why, for those who read the event later. No personal data.");
 
 const idempotency_key = z
@@ -77,7 +82,12 @@ export const dropEpochBody = z
     reason,
   })
   .meta({ id: "DropEpoch" });
-export const freezeBody = z.strictObject({ reason }).meta({ id: "Freeze" });
+/** An act that takes a reason and nothing else. */
+export const reasonBody = z.strictObject({ reason }).meta({ id: "Reason" });
+export const freezeBody = z
+  .strictObject({ reason, wait: wait.default("local").describe("As for a revocation: what the answer waits for") })
+  .meta({ id: "Freeze" });
+export const unfreezeBody = z.strictObject({ reason, wait: givingBack }).meta({ id: "Unfreeze" });
 
 export const registerPepBody = z
   .strictObject({

@@ -43,7 +43,13 @@ test("one administrator freezes; to unfreeze one asks (202) and another one conf
   expect(await jsonOf(lifted)).toMatchObject({ mode: "active", unfreeze: null });
   // With one admin key another subject is enough; it is the key's thumbprint that the authority is told.
   const key = await calculateJwkThumbprint(region.adminSigner.jwk);
-  expect(region.authority.unfreezes[0]).toEqual({ reason: "over", actor: "admin:alice", key, another_key: false });
+  expect(region.authority.unfreezes[0]).toEqual({
+    reason: "over",
+    wait: "local",
+    actor: "admin:alice",
+    key,
+    another_key: false,
+  });
 });
 
 describe("what would shut out every administrator", () => {

@@ -18,6 +18,7 @@ import type {
   RevocationView,
   RevokeMessage,
   SyncAnswer,
+  Wait,
 } from "../../../src/objects/authority.ts";
 import type { FreezeView, UnfreezeMessage, UnfreezeRequest } from "../../../src/objects/freeze.ts";
 import { MemoryPeers } from "./memory-peers.ts";
@@ -86,6 +87,8 @@ export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
     return {
       mode: this.mode,
       unfreeze: this.unfreezing,
+      freeze:
+        this.mode === "frozen" ? { id: "eu.1.1", since_ms: this.#clock.now_ms, status: { eu: "confirmed" } } : null,
       epoch_problem: null,
       rewound: null,
       revision: this.#revocations.length,
@@ -227,7 +230,9 @@ export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
   async #frozenView(): Promise<AdminResult<FreezeView>> {
     return { ok: true, value: { ...(await this.status()), status: { eu: "confirmed" } } };
   }
-  async freeze(): Promise<AdminResult<FreezeView>> {
+  readonly freezes: (Wait | undefined)[] = [];
+  async freeze(_reason: string, _actor: string, wait?: Wait): Promise<AdminResult<FreezeView>> {
+    this.freezes.push(wait);
     this.mode = "frozen";
     this.unfreezing = null;
     return this.#frozenView();
