@@ -103,7 +103,7 @@ export class Authority {
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
     this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind);
     this.drops = new EpochDrops(env, region, storage, store, this.#writer, this.epochs);
-    this.keys = new CertifiedKeys(region, store, this.#writer, signing);
+    this.keys = new CertifiedKeys(region, store, this.#writer, signing, () => this.#standing.membership);
     this.shards = new Shards(env, region, {
       store,
       keys: this.keys,

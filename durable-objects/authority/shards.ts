@@ -9,6 +9,7 @@ import type {
 } from "../../src/objects/authority.ts";
 import type { ClockResetView } from "../../src/objects/peers.ts";
 import type { Region } from "../../src/region/config.ts";
+import { ShardCertificates } from "./certificates.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import type { Epochs } from "./epochs.ts";
 import { pause } from "./pause.ts";
@@ -49,8 +50,10 @@ export class Shards {
   readonly #epochs: Epochs;
   readonly #policy: string;
   readonly #sync: RegionSync;
+  readonly #certificates: ShardCertificates;
 
   constructor(env: Env, region: Region, room: ShardsRoom) {
+    this.#certificates = new ShardCertificates(region.name, () => room.keys.own);
     this.#env = env;
     this.#region = region;
     this.#store = room.store;
@@ -84,6 +87,7 @@ export class Shards {
     // The shard lost its storage: its receipts would not verify, and its chain would begin again at 1.
     if (certified !== undefined && certified.x !== request.key.x) return { ok: false, code: "another_key" };
     if (certified === undefined) await this.#keys.certify(request.key, "shard");
+    const certificate = await this.#certificates.renewed(request.key, request.certified_until_ms, Date.now());
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
     const head = this.#store.revision();
@@ -110,6 +114,7 @@ export class Shards {
       own: { incarnation, seq: this.#store.head(incarnation).seq },
       origins: this.#sync.leases(remaining),
       policy: this.#policy,
+      certificate,
     };
   }
 

@@ -45,6 +45,7 @@ export class ShardTrust {
   #material: Material | null = null;
   #policy: string | null = null;
   #federation: Federation | null = null;
+  #certificate: GrantedLease["certificate"] = null;
   #own = { incarnation: 1, seq: 0 };
   #origins: ReadonlyMap<string, OriginTrust> = new Map();
   #consistency: string | null = null;
@@ -71,6 +72,10 @@ export class ShardTrust {
   /** Digest of the policy that the authority says is active. */
   get activePolicy(): string | null {
     return this.#policy;
+  }
+  /** What the region says to others of this shard's key; `null` before the first lease. */
+  get certificate(): GrantedLease["certificate"] {
+    return this.#certificate;
   }
   get entries(): number {
     return this.#index.size;
@@ -228,6 +233,7 @@ export class ShardTrust {
       revision: this.#effective,
       material: this.#material?.digest ?? null,
       federation: this.#federation?.view.version ?? null,
+      certified_until_ms: this.#certificate?.exp_ms ?? 0,
       wanted,
       need,
       key,
@@ -252,6 +258,7 @@ export class ShardTrust {
     if (sent.clock_steps === this.#clockSteps && sent.ms < this.#lease.sent_ms) return answer.more;
     if (answer.material !== null) this.#material = answer.material;
     if (answer.federation !== null) this.#federation = new Federation(answer.federation);
+    if (answer.certificate !== null) this.#certificate = answer.certificate;
     this.#policy = answer.policy;
     if (!answer.more && sent.clock_steps === this.#clockSteps) {
       this.#takeOrigins(answer, sent.ms);

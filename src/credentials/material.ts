@@ -1,5 +1,6 @@
 import type { CryptoKey } from "jose";
 import { importEd25519 } from "./access-token.ts";
+import { readPublicKey, type PublicKey } from "./jws/public-key.ts";
 
 /** The part of `Material` (objects/authority) that verification needs; the two are structurally the same. */
 export type MaterialLike = {
@@ -26,13 +27,24 @@ type Listed = {
 export class KeySet {
   readonly digest: string;
   readonly #pep = new Map<string, Listed>();
+  readonly #regions = new Map<string, PublicKey[]>();
 
   constructor(material: MaterialLike) {
     this.digest = material.digest;
     for (const { use, issuer, thumbprint, jwk } of material.keys) {
       if (use === "pep") this.#pep.set(jwk.kid, { issuer, thumbprint, jwk, imported: null });
+      if (use === "region") this.#addRegionKey(issuer, jwk);
     }
   }
+
+  #addRegionKey(region: string, jwk: MaterialLike["keys"][number]["jwk"]): void {
+    const { kid, kty, crv, x } = jwk;
+    const key = readPublicKey({ kid, kty, ...(crv === undefined ? {} : { crv }), ...(x === undefined ? {} : { x }) });
+    if (key.ok) this.#regions.set(region, [...(this.#regions.get(region) ?? []), key.value]);
+  }
+
+  /** Keys that speak for another region now: what it signed for this one is verified by them. */
+  readonly regionKeys = (region: string): readonly PublicKey[] => this.#regions.get(region) ?? [];
 
   lists(kid: string): boolean {
     return this.#pep.has(kid);

@@ -25,7 +25,8 @@ export type PublicJwk = {
 
 /** A key under which facts may be verified, with what it may verify. */
 export type MaterialKey = {
-  readonly use: "pep";
+  /** `pep`: signs PEP credentials of `issuer`; `region`: speaks for the region that `issuer` names. */
+  readonly use: "pep" | "region";
   /** RFC 7638, SHA-256, base64url. */
   readonly thumbprint: string;
   readonly issuer: string;
@@ -58,6 +59,8 @@ export type LeaseRequest = {
   readonly wanted: readonly string[];
   /** Events that a caller's consistency token names and the shard lacks: worth asking the peers again. */
   readonly need: Readonly<Record<string, readonly [number, number]>>;
+  /** When the shard's key certificate ends, Unix milliseconds; 0: it has none. */
+  readonly certified_until_ms: number;
   /** Public half of the shard's own key, for certification; the kid is `<region>.<log_epoch>.shard-<k>.<n>`. */
   readonly key: PublicJwk;
 };
@@ -82,6 +85,8 @@ export type LeaseAnswer =
       readonly origins: readonly OriginLease[];
       /** Digest of the active policy. */
       readonly policy: string;
+      /** For the shard's key, to be shown to other regions; present where the shard's is due. */
+      readonly certificate: { readonly text: string; readonly exp_ms: number } | null;
     }
   /**
    * No lease. `rewound`: the authority knows less than a shard or the log does; `another_key`: the shard has lost its

@@ -149,6 +149,7 @@ describe("before the log has confirmed the authority's events", () => {
         revision: 0,
         material: null,
         federation: null,
+        certified_until_ms: 0,
         wanted: [],
         need: {},
         key: (await trust().jwks()).keys.find(({ kid }) => kid === "eu.1.shard-0.1")!,

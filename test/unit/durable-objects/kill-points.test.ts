@@ -264,6 +264,7 @@ const grant = async (request: LeaseRequest): Promise<LeaseAnswer> => ({
   origins: [],
   material: request.material === null ? { v: 1, digest: "none", keys: [] } : null,
   policy: POLICY,
+  certificate: null,
 });
 
 // Refused flushes and checkpoints are logged; hundreds of them say nothing here.

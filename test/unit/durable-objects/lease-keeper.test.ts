@@ -42,6 +42,7 @@ function keeper(pages: number, answers: (n: number) => boolean = () => true) {
       own: { incarnation: 1, seq: 0 },
       origins: [],
       policy: "policy",
+      certificate: null,
     };
   };
   const lease = new LeaseKeeper({

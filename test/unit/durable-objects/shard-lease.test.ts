@@ -44,6 +44,7 @@ const grant = (request: LeaseRequest, revision = 0, key?: string): Extract<Lease
   own: { incarnation: 1, seq: 0 },
   origins: [],
   policy: "policy",
+  certificate: null,
 });
 
 test("the lease runs from the moment the poll left", () => {
