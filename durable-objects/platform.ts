@@ -54,12 +54,12 @@ export async function ownSigningKey(rows: Rows, kid: string): Promise<SigningKey
   return importSigningKey(jwk);
 }
 
-async function newSigningJwk(kid: string): Promise<JWK> {
+export async function newSigningJwk(kid: string): Promise<JWK> {
   const { privateKey } = await generateKeyPair("Ed25519", { extractable: true });
   return { ...(await exportJWK(privateKey)), kid, alg: "Ed25519", use: "sig" };
 }
 
-async function importSigningKey(jwk: JWK): Promise<SigningKey> {
+export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
   const key = await importJWK(jwk, "Ed25519");
   if (key instanceof Uint8Array) throw new TypeError("a signing key is a key pair");
   return {

@@ -30,6 +30,7 @@ import type {
   SignalStreamView,
 } from "../src/objects/signals.ts";
 import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
+import type { KeysView, NextKeyMessage, SwitchKeyMessage } from "../src/objects/keys.ts";
 import type { ClockResetView, EquivocationProof, PeersView } from "../src/objects/peers.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";
@@ -106,6 +107,15 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   syncPush(text: string): Promise<SyncAnswer> {
     return this.#authority.links.takePush(text);
+  }
+  async ownKeys(): Promise<KeysView> {
+    return this.#authority.rotation.view();
+  }
+  nextKey(message: NextKeyMessage): Promise<AdminResult<KeysView>> {
+    return this.#authority.rotation.next(message);
+  }
+  switchKey(message: SwitchKeyMessage): Promise<AdminResult<KeysView>> {
+    return this.#authority.rotation.switch(message);
   }
   async peers(): Promise<PeersView> {
     return this.#authority.watch.view();

@@ -5,6 +5,7 @@ import { conformanceCommand } from "./cli/conformance.ts";
 import { epochCommand } from "./cli/epoch.ts";
 import { eraseCommand, erasuresCommand } from "./cli/erase.ts";
 import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
+import { keysCommand } from "./cli/keys.ts";
 import { lineageCommand } from "./cli/lineage.ts";
 import { logCommand } from "./cli/log.ts";
 import { clockCommand, membershipCommand, peersCommand } from "./cli/peers.ts";
@@ -72,6 +73,7 @@ for (const command of [
   readsCommand(),
   ssfCommand(),
   regionCommand(),
+  keysCommand(),
   epochCommand(),
 ]) {
   program.addCommand(command);

@@ -6,18 +6,20 @@ import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Region } from "../../src/region/config.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
-import { ownSigningKey, signJws, type SigningKey } from "../platform.ts";
+import { signJws } from "../platform.ts";
 import { AdminRows } from "./admin-rows.ts";
 import { Erasures } from "./erasures.ts";
 import { EpochDrops } from "./drops.ts";
 import { ErasedCount } from "./erased-count.ts";
 import { Epochs } from "./epochs.ts";
 import { Freeze } from "./freeze.ts";
+import { KeyRotation } from "./key-rotation.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
 import { applyEvents } from "./apply-events.ts";
 import { Installs } from "./install.ts";
 import { Links } from "./links.ts";
+import { OwnKeys } from "./own-keys.ts";
 import { OwnSnapshot, type OwnSnapshotRoom } from "./own-snapshot.ts";
 import { PeerStore } from "./peer-store.ts";
 import { Peps } from "./peps.ts";
@@ -54,6 +56,7 @@ export class Authority {
   readonly epochs: Epochs;
   readonly drops: EpochDrops;
   readonly keys: CertifiedKeys;
+  readonly rotation: KeyRotation;
   readonly shards: Shards;
   readonly revocations: Revocations;
   readonly peps: Peps;
@@ -71,7 +74,7 @@ export class Authority {
     outside: OutsideWitnesses,
     storage: DurableObjectStorage,
     store: AuthorityStore,
-    signing: SigningKey,
+    own: OwnKeys,
     send: typeof fetch,
     snapshot_every: number | undefined,
   ) {
@@ -88,22 +91,12 @@ export class Authority {
     const snapshots = new SnapshotStore(storage);
     requireSecrets(region, store, peers, this.#standing);
     this.sync = new RegionSync(region, store, peers, snapshots, this.#standing, this.#policy.digest);
-    this.#writer = new EventWriter(
-      env,
-      region,
-      store,
-      signing,
-      this.#rewind,
-      pseudonyms,
-      this.#standing,
-      peers,
-      this.sync,
-    );
+    this.#writer = new EventWriter(env, region, store, own, this.#rewind, pseudonyms, this.#standing, peers, this.sync);
     this.store = store;
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
     this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind);
     this.drops = new EpochDrops(env, region, storage, store, this.#writer, this.epochs);
-    this.keys = new CertifiedKeys(region, store, this.#writer, signing, () => this.#standing.membership);
+    this.keys = new CertifiedKeys(region, store, this.#writer, this.#standing, own);
     this.shards = new Shards(env, region, {
       store,
       keys: this.keys,
@@ -125,7 +118,7 @@ export class Authority {
       sync: this.sync,
       pseudonyms,
     });
-    this.peps = new Peps(region, store, this.#writer, signing, this.revocations);
+    this.peps = new Peps(region, store, this.#writer, this.keys, this.revocations);
     this.memberships = new Memberships(
       env,
       region,
@@ -135,8 +128,10 @@ export class Authority {
       this.#standing,
       this.shards,
       this.sync,
+      own,
+      () => this.rotation.look(),
     );
-    const messages = new SyncMessages(region.name, signing, () => this.#standing.membership, region.secrets);
+    const messages = new SyncMessages(region.name, own, () => this.#standing.membership, region.secrets);
     const room = {
       store,
       pages: snapshots,
@@ -147,6 +142,16 @@ export class Authority {
       feed: (input) => this.sync.feed(input),
     } satisfies OwnSnapshotRoom;
     this.#snapshot = new OwnSnapshot(room, snapshot_every);
+    this.rotation = new KeyRotation(region, {
+      store,
+      rows,
+      own,
+      keys: this.keys,
+      writer: this.#writer,
+      standing: this.#standing,
+      sync: this.sync,
+      signSnapshot: () => this.#snapshot.signAgain(),
+    });
     this.links = new Links(messages, this.sync, this.#standing, send, (jws) => this.memberships.put(jws, "peer"));
     this.freeze = new Freeze(region, {
       store,
@@ -190,23 +195,24 @@ export class Authority {
     snapshot_every?: number,
   ): Promise<Authority> {
     const store = new AuthorityStore(storage);
-    const signing = await ownSigningKey(store, `${region.name}.${region.log_epoch}.authority.1`);
+    const own = await OwnKeys.open(store, `${region.name}.${region.log_epoch}.authority.1`);
     const authority = new Authority(
       env,
       region,
       await outsideWitnessesOf(env),
       storage,
       store,
-      signing,
+      own,
       send,
       snapshot_every,
     );
     authority.#startSync();
-    await authority.keys.certify(signing.publicJwk, "authority");
+    await authority.keys.certify(own.current.publicJwk, "authority");
     authority.epochs.start();
     authority.drops.start();
     authority.#rewind.start();
     authority.memberships.start();
+    authority.rotation.look();
     authority.erasures.start();
     authority.signals.start();
     return authority;

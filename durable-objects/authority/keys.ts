@@ -2,10 +2,14 @@ import { digestOf } from "../../src/base/digest.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { thumbprintOf } from "../../src/credentials/thumbprint.ts";
 import type { Material, PublicJwk } from "../../src/objects/authority.ts";
+import type { KeyRole, KeyStanding } from "../../src/objects/keys.ts";
 import type { Region } from "../../src/region/config.ts";
+import { listedKey } from "../../src/trust/key-validity.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import { nodeSha256, type SigningKey } from "../platform.ts";
+import type { OwnKeys } from "./own-keys.ts";
+import type { Standing } from "./standing.ts";
 import type { AuthorityStore } from "./store.ts";
 import { isAuthorityKey } from "./sync-messages.ts";
 import type { EventWriter } from "./writer.ts";
@@ -15,28 +19,25 @@ export class CertifiedKeys {
   readonly #region: Region;
   readonly #store: AuthorityStore;
   readonly #writer: EventWriter;
-  readonly own: SigningKey;
-  readonly #membership: () => Membership | null;
-  #material: Material | null = null;
-  /** Version of the membership that the material was made of. */
-  #listed: number | null = null;
+  readonly #standing: Standing;
+  readonly #own: OwnKeys;
+  #material: { readonly of: Membership | null; readonly material: Material } | null = null;
 
-  constructor(
-    region: Region,
-    store: AuthorityStore,
-    writer: EventWriter,
-    own: SigningKey,
-    membership: () => Membership | null,
-  ) {
-    this.#membership = membership;
+  constructor(region: Region, store: AuthorityStore, writer: EventWriter, standing: Standing, own: OwnKeys) {
     this.#region = region;
     this.#store = store;
     this.#writer = writer;
-    this.own = own;
+    this.#standing = standing;
+    this.#own = own;
+  }
+
+  /** What the authority signs with. */
+  get own(): SigningKey {
+    return this.#own.current;
   }
 
   /** Certifies a key of one of the region's objects, the first time it is seen. */
-  async certify(key: PublicJwk, role: "authority" | "shard" | "log" | "witness"): Promise<void> {
+  async certify(key: PublicJwk, role: KeyRole): Promise<void> {
     if (this.find(key.kid) !== undefined) return;
     await this.#writer.append(
       {
@@ -50,11 +51,16 @@ export class CertifiedKeys {
       ({ row }) => {
         // Seen twice at once: the second event would say nothing.
         if (this.find(key.kid) !== undefined) return false;
-        this.#store.certify(key, role, row);
-        this.#material = null;
+        this.add(key, role, row);
         return true;
       },
     );
+  }
+
+  /** In the transaction of the event that certifies it. */
+  add(key: PublicJwk, role: KeyRole, row: number): void {
+    this.#store.certify(key, role, row);
+    this.#material = null;
   }
 
   find(kid: string): PublicJwk | undefined {
@@ -65,28 +71,50 @@ export class CertifiedKeys {
     return this.#store.certified().map(({ jwk }) => jwk);
   }
 
-  ofRole(role: "authority" | "shard" | "log" | "witness"): readonly PublicJwk[] {
+  ofRole(role: KeyRole): readonly PublicJwk[] {
     return this.#store.certified().flatMap((key) => (key.role === role ? [key.jwk] : []));
   }
 
-  /** Keys under which facts are verified. */
+  /** What the membership in force says of an own key. */
+  standingOf({ kid, x }: PublicJwk): KeyStanding {
+    const member = this.#standing.membership?.regions.find(({ region }) => region === this.#region.name);
+    const listed = listedKey(member, kid, x);
+    if (listed === null) return "unlisted";
+    if (listed.distrusted) return "distrusted";
+    return listed.last_seq === null ? "listed" : "closed";
+  }
+
+  /**
+   * Keys under which facts are verified: the authority's, past ones too, so that a credential lives as long as it says;
+   * without those that the roots distrust or do not list. Before there is a membership there is nothing to compare with.
+   */
   material(): Material {
-    const membership = this.#membership();
-    if (this.#material === null || this.#listed !== (membership?.version ?? null)) {
-      this.#listed = membership?.version ?? null;
-      const own = this.#store
-        .certified()
-        .filter(({ role }) => role === "authority")
-        .map(({ jwk }) => ({
+    const { membership } = this.#standing;
+    if (this.#material === null || this.#material.of !== membership) {
+      const own = this.ofRole("authority")
+        .filter((jwk) => membership === null || this.#counts(jwk))
+        .map((jwk) => ({
           use: "pep" as const,
           issuer: this.#region.pdp,
           jwk,
           thumbprint: thumbprintOf(jwk, nodeSha256),
         }));
       const keys = [...own, ...(membership === null ? [] : peerKeys(membership, this.#region.name))];
-      this.#material = { v: 1, digest: digestOf(jcs(keys), nodeSha256), keys };
+      this.#material = { of: membership, material: { v: 1, digest: digestOf(jcs(keys), nodeSha256), keys } };
     }
-    return this.#material;
+    return this.#material.material;
+  }
+
+  /** Thumbprint of the authority key that signed a credential; `null` where nothing counts that it signed. */
+  signerOf(kid: string): string | null {
+    const [first] = this.ofRole("authority");
+    const name = kid === "" ? first?.kid : kid;
+    return this.material().keys.find(({ jwk }) => jwk.kid === name)?.thumbprint ?? null;
+  }
+
+  #counts(jwk: PublicJwk): boolean {
+    const standing = this.standingOf(jwk);
+    return standing === "listed" || standing === "closed";
   }
 }
 

@@ -60,7 +60,10 @@ export class Links {
 
   async #head(to: string, answer: string, failed: () => void): Promise<void> {
     const message = await this.#messages.open("head", answer);
-    if (message?.from !== to) return failed();
+    if (message?.from !== to) {
+      if (this.#messages.stranger(answer) === to) this.#sync.feed({ type: "unknown_key", from: to });
+      return failed();
+    }
     const { events: sets, snapshot: signed, ...body } = message.body;
     const events = await this.#messages.events(to, sets);
     const snapshot = signed === undefined ? null : await this.#messages.manifest(to, signed);
@@ -141,7 +144,7 @@ export class Links {
 
   async answerPull(text: string): Promise<SyncAnswer> {
     const pull = await this.#messages.open("pull", text);
-    if (pull === null) return this.#refused();
+    if (pull === null) return this.#refused(text);
     const { v: _v, iss: _iss, aud: _aud, ...body } = pull.body;
     const reply = this.#sync.asked({ type: "pull", pull: { ...pull, body } });
     return reply.kind === "refused" ? { status: 403, body: reply.code } : this.#answer(pull.from, reply);
@@ -163,15 +166,16 @@ export class Links {
 
   async takePush(text: string): Promise<SyncAnswer> {
     const push = await this.#messages.open("push", text);
-    if (push === null) return this.#refused();
+    if (push === null) return this.#refused(text);
     const events = await this.#messages.events(push.from, push.body.events);
-    if (events === null) return this.#refused();
+    if (events === null) return this.#refused(null);
     this.#sync.feed({ type: "push", from: push.from, events });
     return { status: 202, body: "" };
   }
 
-  #refused(): SyncAnswer {
-    this.#sync.feed({ type: "bad_signature" });
+  #refused(text: string | null): SyncAnswer {
+    const from = text === null ? null : this.#messages.stranger(text);
+    this.#sync.feed(from === null ? { type: "bad_signature" } : { type: "unknown_key", from });
     return { status: 400, body: "not a message of a member of this federation for this region" };
   }
 }

@@ -4,11 +4,13 @@ import { NO_OUTSIDE_WITNESSES, type OutsideWitnesses } from "../../src/lineage/w
 import { regionLog, witness, type Env } from "../../src/objects/address.ts";
 import type { AdminResult, Enrolment, PublicJwk } from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
+import { listedKey, speaks } from "../../src/trust/key-validity.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import { peerLogKeys, witnessing } from "../../src/trust/witnessing.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { CertifiedKeys } from "./keys.ts";
+import type { OwnKeys } from "./own-keys.ts";
 import type { Shards } from "./shards.ts";
 import type { Standing } from "./standing.ts";
 import type { RegionSync } from "./sync.ts";
@@ -36,6 +38,9 @@ export class Memberships {
   readonly #shards: Shards;
   readonly #sync: RegionSync;
   readonly #outside: OutsideWitnesses;
+  readonly #own: OwnKeys;
+  /** A membership may be what the next key waits for. */
+  readonly #look: () => void;
 
   constructor(
     env: Env,
@@ -46,7 +51,11 @@ export class Memberships {
     standing: Standing,
     shards: Shards,
     sync: RegionSync,
+    own: OwnKeys,
+    look: () => void,
   ) {
+    this.#own = own;
+    this.#look = look;
     this.#sync = sync;
     this.#outside = outside;
     this.#env = env;
@@ -70,7 +79,8 @@ export class Memberships {
       log_epoch: this.#region.log_epoch,
       pdp: this.#region.pdp,
       mode: this.#standing.mode(),
-      keys: [this.#keys.own.publicJwk, ...(await this.#otherKeys())],
+      keys: [...this.#ownKeys(), ...(await this.#otherKeys())],
+      ...this.#validity(),
       membership_version: this.#standing.membership?.version ?? null,
       root_threshold: roots.ok ? roots.value.threshold : 0,
     };
@@ -104,6 +114,7 @@ export class Memberships {
       };
     }
     this.#sync.membershipChanged(membership);
+    this.#look();
     await this.#configureLog(membership);
     await this.#shards.effective(stored.revision);
     return { ok: true, value: await this.enrolment() };
@@ -121,15 +132,64 @@ export class Memberships {
     if (self === undefined) return refuse(`the membership does not list region ${this.#region.name}`);
     if (self.pdp !== this.#region.pdp)
       return refuse(`the membership lists ${self.pdp} for this region, which is ${this.#region.pdp}`);
-    const { kid, publicJwk } = this.#keys.own;
-    if (!self.keys.some((key) => key.kid === kid && key["x"] === publicJwk.x)) {
-      return refuse("the membership does not list this region's own key; enrol again");
-    }
+    const wrong = this.#disowns(self);
+    if (wrong !== null) return refuse(wrong);
     if (membership.expires_ms <= Date.now()) return refuse("the membership has expired");
     const delta_ms = this.#standing.membership?.delta_ms ?? membership.delta_ms;
     // Until every region had the new one, each would count the others' leases by another length than they do.
     if (membership.delta_ms !== delta_ms) return refuse(`delta_ms is ${delta_ms} and stays what it is`);
     return ok(membership);
+  }
+
+  /**
+   * Why the region could not go on under what the roots say of its keys; `null` where it can. That its only key is
+   * distrusted is no reason: it denies then, and so do the others.
+   */
+  #disowns(self: Membership["regions"][number]): string | null {
+    const { current, next } = this.#own;
+    const listed = listedKey(self, current.kid, current.publicJwk.x);
+    if (speaks(listed) || (next !== null && speaks(listedKey(self, next.kid, next.publicJwk.x))))
+      return this.#cuts(self);
+    if (listed === null) return "the membership does not list this region's own key; enrol again";
+    return listed.distrusted
+      ? null
+      : `the membership closes ${current.kid}, which is in use, and lists no other that may sign: interlock keys next, and enrol again`;
+  }
+
+  /** The last event of a past key is known: closing it before that would refuse what others hold already. */
+  #cuts(self: Membership["regions"][number]): string | null {
+    const { incarnation } = this.#standing;
+    for (const past of this.#own.past) {
+      const until = self.key_validity?.find(({ kid }) => kid === past.kid)?.until_seq;
+      if (until !== undefined && until < past.until_seq && past.incarnation === (self.incarnation ?? incarnation))
+        return `the membership closes ${past.kid} after event ${until}, and it signed up to ${past.until_seq}`;
+    }
+    return null;
+  }
+
+  /** The authority's keys: in use, next, and the past ones unless the roots have dropped them. */
+  #ownKeys(): readonly PublicJwk[] {
+    const { current, next, past } = this.#own;
+    const others = past.flatMap(({ kid }) => this.#keys.find(kid) ?? []);
+    return [
+      current.publicJwk,
+      ...(next === null ? [] : [next.publicJwk]),
+      ...others.filter((jwk) => this.#standing.membership === null || this.#keys.standingOf(jwk) !== "unlisted"),
+    ];
+  }
+
+  /** Nothing to say while there was one key only. */
+  #validity(): Pick<Enrolment, "key_validity"> {
+    const { current, past } = this.#own;
+    const last = past.at(-1);
+    if (last === undefined) return {};
+    const { incarnation } = this.#standing;
+    const listed = new Set(this.#ownKeys().map(({ kid }) => kid));
+    const closed = past
+      .filter(({ kid }) => listed.has(kid))
+      .map((key) => ({ kid: key.kid, until_seq: key.incarnation === incarnation ? key.until_seq : 0 }));
+    const from = last.incarnation === incarnation ? [{ kid: current.kid, from_seq: last.until_seq + 1 }] : [];
+    return { key_validity: [...closed, ...from] };
   }
 
   /** Verifier keys of the logs that this region's witness serves. */

@@ -136,6 +136,17 @@ export class OwnSnapshot {
     feed({ type: "compacted", seq: this.floor(incarnation) });
   }
 
+  /** Another key is in use: the one that is offered is signed under it. */
+  async signAgain(): Promise<void> {
+    const offered = this.#offered;
+    if (offered === null) return;
+    const jws = await this.#room.sign(offered.manifest);
+    // Another one is offered meanwhile, under the new key already.
+    if (this.#offered !== offered) return;
+    this.#room.pages.signAgain(offered.n, jws);
+    this.#offered = { ...offered, jws };
+  }
+
   /** Who asks from below gets the snapshot. */
   floor(incarnation: number): number {
     return floorOf(this.#room.store, incarnation);

@@ -1,9 +1,9 @@
 import { base64url } from "../../src/base/bytes.ts";
-import { thumbprintOf } from "../../src/credentials/thumbprint.ts";
 import type { AdminResult, PepView, RegisterPepMessage } from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
 import { credentialKey, issuerKey, keyKey, parseKey, pepKey, regionKey } from "../../src/trust/keys.ts";
-import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import { randomBytes, signJws } from "../platform.ts";
+import type { CertifiedKeys } from "./keys.ts";
 import type { Revocations } from "./revocations.ts";
 import type { AuthorityStore, PepRow } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
@@ -13,20 +13,20 @@ export class Peps {
   readonly #region: Region;
   readonly #store: AuthorityStore;
   readonly #writer: EventWriter;
-  readonly #signing: SigningKey;
+  readonly #keys: CertifiedKeys;
   readonly #revocations: Revocations;
 
   constructor(
     region: Region,
     store: AuthorityStore,
     writer: EventWriter,
-    signing: SigningKey,
+    keys: CertifiedKeys,
     revocations: Revocations,
   ) {
     this.#region = region;
     this.#store = store;
     this.#writer = writer;
-    this.#signing = signing;
+    this.#keys = keys;
     this.#revocations = revocations;
   }
 
@@ -41,6 +41,7 @@ export class Peps {
       jti: base64url(randomBytes(16)),
       registered_at_ms: now,
       exp_ms: now + message.ttl_s * 1_000,
+      kid: this.#keys.own.kid,
     };
     const credential = await this.#credential(row);
     const stored = await this.#writer.append(
@@ -93,16 +94,17 @@ export class Peps {
       scope: row.scopes.join(" "),
       sub: name,
     };
-    return signJws(this.#signing, "at+jwt", JSON.stringify(claims));
+    return signJws(this.#keys.own, "at+jwt", JSON.stringify(claims));
   }
 
   #describe(row: PepRow, now: number): PepView {
     const key = pepKey(this.#region.name, row.id);
-    // Who reads is held against this status, so what the credential rests on counts like the PEP itself. The region
-    // has signed every credential with its one authority key.
+    // Who reads is held against this status, so what the credential rests on counts like the PEP itself.
     const { pdp, name } = this.#region;
-    const signer = keyKey(thumbprintOf(this.#signing.publicJwk, nodeSha256));
-    const revoked = this.#revocations.any([key, credentialKey(pdp, row.jti), issuerKey(pdp), signer, regionKey(name)]);
+    const signer = this.#keys.signerOf(row.kid);
+    const revoked =
+      signer === null ||
+      this.#revocations.any([key, credentialKey(pdp, row.jti), issuerKey(pdp), keyKey(signer), regionKey(name)]);
     return {
       id: row.id,
       key,

@@ -45,6 +45,10 @@ export class SnapshotStore {
     this.#sql.exec("DELETE FROM own_page WHERE n < ?", n);
   }
 
+  signAgain(n: number, jws: string): void {
+    this.#sql.exec("UPDATE own_snapshot SET jws = ? WHERE n = ?", jws, n);
+  }
+
   page(n: number, page: number): readonly OriginEntry[] | null {
     const row = this.#sql
       .exec<{ entries: string }>("SELECT entries FROM own_page WHERE n = ? AND page = ?", n, page)

@@ -63,6 +63,8 @@ const STEPS = [
    CREATE INDEX erasure_shard_by_seq ON erasure_shard(seq);
    ALTER TABLE erased_range ADD COLUMN leaf_epoch INTEGER NOT NULL DEFAULT 0;
    UPDATE erased_range SET leaf_epoch = log_epoch;`,
+  // The authority key that signed the credential; empty: the first.
+  `ALTER TABLE pep ADD COLUMN kid TEXT NOT NULL DEFAULT '';`,
 ];
 
 export type EntryRow = {
@@ -98,6 +100,8 @@ export type PepRow = {
   readonly jti: string;
   readonly registered_at_ms: number;
   readonly exp_ms: number;
+  /** The authority key that signed the credential; empty: the first that there was. */
+  readonly kid: string;
 };
 
 const ENTRY =
@@ -162,6 +166,11 @@ export class AuthorityStore extends Rows {
   rowOf(incarnation: number, seq: number): number | null {
     const before = this.#before(incarnation);
     return before === null ? null : before + seq;
+  }
+
+  /** The same events signed anew: what they say, and so the chain, stays. */
+  resign(incarnation: number, seq: number, set: string): void {
+    this.sql.exec("UPDATE event SET set_jws = ? WHERE seq = ?", set, this.rowOf(incarnation, seq));
   }
 
   digestAt(incarnation: number, seq: number): string | null {
@@ -496,13 +505,14 @@ export class AuthorityStore extends Rows {
 
   putPep(pep: PepRow): void {
     this.sql.exec(
-      `INSERT INTO pep(id, scopes, jti, registered_at_ms, exp_ms) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT(id) DO UPDATE SET scopes = excluded.scopes, jti = excluded.jti, registered_at_ms = excluded.registered_at_ms, exp_ms = excluded.exp_ms`,
+      `INSERT INTO pep(id, scopes, jti, registered_at_ms, exp_ms, kid) VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT(id) DO UPDATE SET scopes = excluded.scopes, jti = excluded.jti, registered_at_ms = excluded.registered_at_ms, exp_ms = excluded.exp_ms, kid = excluded.kid`,
       pep.id,
       JSON.stringify(pep.scopes),
       pep.jti,
       pep.registered_at_ms,
       pep.exp_ms,
+      pep.kid,
     );
   }
 
@@ -516,7 +526,10 @@ export class AuthorityStore extends Rows {
 
   #peps(query: string, ...bindings: string[]): readonly PepRow[] {
     return this.sql
-      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number }>(query, ...bindings)
+      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number; kid: string }>(
+        query,
+        ...bindings,
+      )
       .toArray()
       .map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as PepScope[] }));
   }

@@ -10,7 +10,8 @@ import { readEvent } from "../../src/trust/event-read.ts";
 import { stateAfter, type TrustEvent } from "../../src/trust/events.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import { secretOf } from "../../src/trust/pseudonym.ts";
-import { nodeSha256, signJws, type SigningKey } from "../platform.ts";
+import { nodeSha256, signJws } from "../platform.ts";
+import type { OwnKeys } from "./own-keys.ts";
 
 /** Loaded with the first message: its schemas would cost every start some milliseconds, and no decision needs them. */
 const messagesRoom = () => import("../../src/sync/messages.ts");
@@ -38,7 +39,7 @@ const EVENT_TYP = "secevent+jwt";
 /** Signs what leaves, and verifies what comes, under the authority keys that the membership lists. */
 export class SyncMessages {
   readonly #self: string;
-  readonly #signing: SigningKey;
+  readonly #own: OwnKeys;
   readonly #membership: () => Membership | null;
   /** Ids of the federation secrets that this region holds: keys named under another cannot be looked up here. */
   readonly #secrets: ReadonlySet<string>;
@@ -46,19 +47,19 @@ export class SyncMessages {
 
   constructor(
     self: string,
-    signing: SigningKey,
+    own: OwnKeys,
     membership: () => Membership | null,
     secrets: readonly { readonly id: string }[],
   ) {
     this.#secrets = new Set(secrets.map(({ id }) => id));
     this.#self = self;
-    this.#signing = signing;
+    this.#own = own;
     this.#membership = membership;
   }
 
   async seal<K extends keyof Bodies>(kind: K, to: string, body: Omit<Bodies[K], "v" | "iss" | "aud">): Promise<string> {
     const { SYNC_TYP } = await messagesRoom();
-    return signJws(this.#signing, SYNC_TYP[kind], JSON.stringify({ ...body, v: 1, iss: this.#self, aud: to }));
+    return signJws(this.#own.current, SYNC_TYP[kind], JSON.stringify({ ...body, v: 1, iss: this.#self, aud: to }));
   }
 
   /**
@@ -83,9 +84,21 @@ export class SyncMessages {
     return body.success ? { from, kid: header.kid, jws: text, body: body.data as Bodies[K] } : null;
   }
 
+  /**
+   * The member in whose name a message comes under a key that is not listed. Nothing is verified: it is a reason to ask
+   * that member for its membership, which the roots have signed, and for nothing else.
+   */
+  stranger(text: string): string | null {
+    const kid = text.length > MAX_MESSAGE_CHARS ? undefined : headerOf(text)?.kid;
+    if (kid === undefined || !isAuthorityKey(kid)) return null;
+    const from = kid.slice(0, kid.indexOf("."));
+    const member = this.#membership()?.regions.find(({ region }) => region === from);
+    return from === this.#self || member === undefined || member.keys.some((key) => key.kid === kid) ? null : from;
+  }
+
   async sealManifest(manifest: SnapshotManifest): Promise<string> {
     const { SYNC_TYP } = await messagesRoom();
-    return signJws(this.#signing, SYNC_TYP.snapshot, JSON.stringify(manifest));
+    return signJws(this.#own.current, SYNC_TYP.snapshot, JSON.stringify(manifest));
   }
 
   /** `null`: not a snapshot's manifest that `origin` signed. */

@@ -15,6 +15,7 @@ import { step } from "../../src/sync/step.ts";
 import { timingOf, type Timing } from "../../src/sync/timing.ts";
 import type { MembershipView } from "../../src/sync/view.ts";
 import { nextWake } from "../../src/sync/wake.ts";
+import { validityOf } from "../../src/trust/key-validity.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import type { OriginEntry } from "../../src/trust/merge.ts";
 import { keyCheck } from "../../src/trust/pseudonym.ts";
@@ -94,6 +95,8 @@ export class RegionSync {
   #granted: Remaining | null = null;
   #restarted = true;
   #troubles: Troubles = {};
+  /** The newest membership that each peer said it holds, since the start. */
+  readonly #held = new Map<string, number>();
 
   constructor(
     region: Region,
@@ -206,6 +209,8 @@ export class RegionSync {
       this.#restarted = false;
       this.feed({ type: "membership", view: this.#state.view });
     }
+    if (input.type === "pull") this.#hears(input.pull.from, input.pull.body.membership);
+    if (input.type === "head") this.#hears(input.head.from, input.head.body.membership);
     try {
       const at = { now_ms: Date.now(), entropy: base64url(randomBytes(16)) };
       const { state, effects } = step(this.#core, this.#state, input, at);
@@ -222,6 +227,20 @@ export class RegionSync {
     // Own events may make a snapshot due, and what a peer confirms may let them go.
     if (input.type !== "tick" && input.type !== "shard_asks") this.#ports.snapshot.look();
     for (const look of this.#waiters) look();
+  }
+
+  #hears(from: string, membership: number): void {
+    this.#held.set(from, Math.max(membership, this.#held.get(from) ?? 0));
+  }
+
+  /** Regions that serve and have not said since the start that they hold this membership or a newer one. */
+  behind(version: number): readonly string[] {
+    return this.#others.filter((peer) => (this.#held.get(peer) ?? 0) < version).sort();
+  }
+
+  /** Asks every peer, as a decision that rests on all of them does. */
+  askAll(): void {
+    if (this.#others.length > 0) this.feed({ type: "request", origins: this.#others });
   }
 
   /** No lease and no poll survives, and the check is asked for again. */
@@ -466,17 +485,17 @@ function viewOf({ version, regions }: Membership): MembershipView {
   return {
     version,
     regions: Object.fromEntries(
-      regions.map(({ region, state, incarnation, final, keys, key_validity }) => [
-        region,
+      regions.map((member) => [
+        member.region,
         {
-          state,
-          incarnation: incarnation ?? 1,
-          final: final ?? null,
-          keys: keys
+          state: member.state,
+          incarnation: member.incarnation ?? 1,
+          final: member.final ?? null,
+          keys: member.keys
             .filter(({ kid }) => isAuthorityKey(kid))
             .map(({ kid }) => {
-              const validity = key_validity?.find((key) => key.kid === kid);
-              return { kid, from_seq: validity?.from_seq ?? 1, distrust_after: validity?.distrust_after ?? null };
+              const { from_seq, last_seq } = validityOf(member, kid);
+              return { kid, from_seq, distrust_after: last_seq };
             }),
         },
       ]),

@@ -10,8 +10,9 @@ import type { TrustEvent } from "../../src/trust/events.ts";
 import { firstGeneration } from "../../src/trust/merge.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
-import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import { nodeSha256, randomBytes, signJws } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
+import type { OwnKeys } from "./own-keys.ts";
 import { pause } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
 import type { PeerStore } from "./peer-store.ts";
@@ -60,7 +61,7 @@ const givesBack = ({ kind, level }: EventDraft): boolean =>
 export class EventWriter {
   readonly #region: Region;
   readonly #store: AuthorityStore;
-  readonly #signing: SigningKey;
+  readonly #own: OwnKeys;
   readonly #leaves: LeafSender;
   readonly #pseudonyms: Pseudonyms;
   readonly #standing: Standing;
@@ -76,7 +77,7 @@ export class EventWriter {
     env: Env,
     region: Region,
     store: AuthorityStore,
-    signing: SigningKey,
+    own: OwnKeys,
     rewind: Rewind,
     pseudonyms: Pseudonyms,
     standing: Standing,
@@ -89,7 +90,7 @@ export class EventWriter {
     this.#standing = standing;
     this.#pseudonyms = pseudonyms;
     this.#store = store;
-    this.#signing = signing;
+    this.#own = own;
     this.#rewind = rewind;
     this.#leaves = new LeafSender(
       {
@@ -166,6 +167,13 @@ export class EventWriter {
     return { revision: this.#store.revision(), result: "unchecked" };
   }
 
+  /** Runs when nothing is written, and nothing is written meanwhile. */
+  alone<T>(turn: () => Promise<T>): Promise<T> {
+    const done = this.#writing.then(turn);
+    this.#writing = done.catch(() => undefined);
+    return done;
+  }
+
   /** Whether every own write has its number; waits for a peer's word that none is missing. */
   numbered(): Promise<boolean> {
     const isDone = (): boolean => this.#sync.numbering && this.#sync.state.unnumbered === 0;
@@ -198,7 +206,11 @@ export class EventWriter {
       const { incarnation } = this.#standing;
       const head = this.#store.head(incarnation);
       const event = this.#number(draft, incarnation, head, waiting);
-      const set = await signJws(this.#signing, "secevent+jwt", JSON.stringify(eventClaims(event, this.#region.pdp)));
+      const set = await signJws(
+        this.#own.current,
+        "secevent+jwt",
+        JSON.stringify(eventClaims(event, this.#region.pdp)),
+      );
       // Own events came back from a peer while this one was signed: it belongs behind them.
       const now = this.#store.head(incarnation);
       if (now.seq !== head.seq || now.digest !== head.digest || !this.#sync.numbering) {

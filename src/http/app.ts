@@ -4,6 +4,7 @@ import { faultText, logLine } from "../observe/decision-log.ts";
 import { createMetrics } from "../observe/region-metrics.ts";
 import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
+import type { keyHandlers } from "./admin-keys.ts";
 import type { peerHandlers } from "./admin-peers.ts";
 import type { streamHandlers } from "./admin-signals.ts";
 import type { logHandlers } from "./log.ts";
@@ -39,6 +40,8 @@ const sync = (operation: "syncPull" | "syncPush") =>
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
 
+const keyRoom = (operation: keyof typeof keyHandlers) =>
+  later(async () => (await import("./admin-keys.ts")).keyHandlers[operation]);
 const watching = (operation: keyof typeof peerHandlers) =>
   later(async () => (await import("./admin-peers.ts")).peerHandlers[operation]);
 
@@ -106,6 +109,9 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   listStreams: streams("listStreams"),
   readStream: streams("readStream"),
   removeStream: streams("removeStream"),
+  ownKeys: keyRoom("ownKeys"),
+  nextKey: keyRoom("nextKey"),
+  switchKey: keyRoom("switchKey"),
   freeze: admin("freeze"),
   unfreeze: admin("unfreeze"),
 };

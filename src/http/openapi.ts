@@ -31,6 +31,7 @@ import {
   stopRunBody,
   unfreezeBody,
 } from "./schemas/admin.ts";
+import { keysAnswer, nextKeyBody, switchKeyBody } from "./schemas/keys.ts";
 import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
 import { streamBody } from "../ssf/stream.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
@@ -57,6 +58,8 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   freeze: freezeBody,
   unfreeze: unfreezeBody,
   resetClock: reasonBody,
+  nextKey: nextKeyBody,
+  switchKey: switchKeyBody,
   registerStream: streamBody,
 };
 
@@ -78,6 +81,9 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   peers: peersAnswer,
   peerProof: peerProofAnswer,
   resetClock: clockResetAnswer,
+  ownKeys: keysAnswer,
+  nextKey: keysAnswer,
+  switchKey: keysAnswer,
   listReads: readsAnswer,
   memberships: membershipsAnswer,
   findDecisions: findDecisionsAnswer,

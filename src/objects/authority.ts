@@ -1,4 +1,5 @@
 import type { FreezeRpc, FreezeStanding, UnfreezeRequest } from "./freeze.ts";
+import type { KeysRpc } from "./keys.ts";
 import type { PeersRpc } from "./peers.ts";
 import type { SignalsRpc } from "./signals.ts";
 import type { SyncOverview } from "../sync/overview.ts";
@@ -166,7 +167,15 @@ export type AdminResult<T> =
   | {
       readonly ok: false;
       readonly code:
-        "not_found" | "conflict" | "invalid" | "joining" | "foreign_key" | "unchecked" | "idempotency_conflict";
+        | "not_found"
+        | "conflict"
+        | "invalid"
+        | "joining"
+        | "foreign_key"
+        | "unchecked"
+        | "idempotency_conflict"
+        | "wrong_order"
+        | "peers_behind";
       readonly message: string;
     };
 
@@ -177,6 +186,8 @@ export type Enrolment = {
   readonly mode: RegionMode;
   /** The region's public halves that a membership must list. */
   readonly keys: readonly PublicJwk[];
+  /** From and up to which of its events the authority's keys sign, where there was more than one. */
+  readonly key_validity?: readonly { readonly kid: string; readonly from_seq?: number; readonly until_seq?: number }[];
   readonly membership_version: number | null;
   readonly root_threshold: number;
 };
@@ -258,7 +269,7 @@ export type EpochStatus = {
 /** What the Worker answers to a peer region: a compact JWS where the status is 200. */
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
-export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc {
+export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc, KeysRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;

@@ -51,6 +51,8 @@ export type Input =
   /** The poll or relay of that nonce had no answer that verifies. */
   | { readonly type: "failed"; readonly from: string; readonly nonce: string }
   | { readonly type: "bad_signature" }
+  /** A message in the name of a region, under a key that the membership here does not list: a newer one may. */
+  | { readonly type: "unknown_key"; readonly from: string }
   /** Own events up to `seq` are compacted away behind a snapshot. */
   | { readonly type: "compacted"; readonly seq: number }
   /** A snapshot of the own chain is signed and stored. */

@@ -4,6 +4,7 @@ import type { Effect } from "./effects.ts";
 import { grantShard, shardConfirms } from "./effective.ts";
 import type { At, Input } from "./inputs.ts";
 import { takeMembership } from "./membership.ts";
+import { suspectNewer } from "./newer.ts";
 import { failed } from "./poll.ts";
 import type { Core, SyncState } from "./state.ts";
 import { takeHead } from "./take-head.ts";
@@ -55,6 +56,8 @@ function take(turn: Turn, state: SyncState, input: Input): SyncState {
       return failed(turn, state, input.from, input.nonce);
     case "bad_signature":
       return count(state, "bad_signature");
+    case "unknown_key":
+      return suspectNewer(turn, count(state, "bad_signature"), input.from);
     case "unnumbered":
       return { ...state, unnumbered: input.count };
     case "compacted":

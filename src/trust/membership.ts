@@ -34,12 +34,16 @@ const membershipSchema = z.strictObject({
         keys: z.array(publicJwk).min(1).max(64),
         /** Rises when the region begins its events anew, after a fork or a loss that nobody could heal. */
         incarnation: z.int().min(1).optional(),
-        /** Events of the region count from `from_seq` on, or up to `distrust_after`, under the key named. */
+        /**
+         * Events of the region count from `from_seq` on, or up to `until_seq`, under the key named. `distrust_after`:
+         * up to there, and no credential that it signed (`trust/key-validity`).
+         */
         key_validity: z
           .array(
             z.strictObject({
               kid: z.string().min(1),
               from_seq: z.int().min(1).optional(),
+              until_seq: z.int().min(0).optional(),
               distrust_after: z.int().min(0).optional(),
             }),
           )

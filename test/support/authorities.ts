@@ -83,6 +83,10 @@ export class TestFederation {
       region.asked.push(`${pathname} ${answer.status}`);
       return new Response(answer.status === 202 ? null : answer.body, { status: answer.status });
     }
+    if (pathname === "/.well-known/interlock/membership") {
+      const memberships = region.authority.store.memberships(0, 100);
+      return Response.json({ region: name, memberships, next: null });
+    }
     return new Response(null, { status: 404 });
   }
 

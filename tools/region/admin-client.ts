@@ -2,6 +2,7 @@ import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/
 import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
+import type { KeysView } from "../../src/objects/keys.ts";
 import type { EquivocationProof, PeersView } from "../../src/objects/peers.ts";
 import { messageOf, Problem } from "../problem.ts";
 
@@ -50,6 +51,10 @@ export class AdminClient {
   peers = (): Promise<PeersView> => this.#call("GET", "peers");
   peerProof = (region: string): Promise<EquivocationProof> =>
     this.#call("GET", `peers/${encodeURIComponent(region)}/proof`);
+  keys = (): Promise<KeysView> => this.#call("GET", "keys");
+  nextKey = (body: { reason: string; idempotency_key?: string }): Promise<KeysView> =>
+    this.#call("POST", "keys/next", body);
+  switchKey = (body: { reason: string; force?: true }): Promise<KeysView> => this.#call("POST", "keys/switch", body);
   resetClock = (reason: string): Promise<PeersView> => this.#call("POST", "clock/reset", { reason });
   revocations = (query: string): Promise<unknown> => this.#call("GET", `revocations${query}`);
   reads = (query: string): Promise<unknown> => this.#call("GET", `reads${query}`);

@@ -19,6 +19,7 @@ const ADMIN_SCOPES = [
   "ssf:write",
   "peers:read",
   "clock:write",
+  "keys:write",
   "reads:read",
   "lineage:read",
   "log:read",

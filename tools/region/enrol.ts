@@ -10,6 +10,7 @@ import {
   memberOf,
   sameMembers,
   signMembership,
+  withValidity,
   type KeyRules,
   type MemberRegion,
 } from "./membership.ts";
@@ -33,10 +34,11 @@ export async function enrolWithDevRoots(
   const kept = readSecretJson(path) as GeneralJWS | null;
   const before = kept === null ? null : payloadOf(kept);
   const enrolments = await Promise.all(running.map(({ client }) => client.enrolment()));
-  const shown = enrolments.map((enrolment, i) => ({
-    ...memberOf(enrolment, running[i]!.endpoint),
-    ...decided(before?.regions.find(({ region }) => region === enrolment.region)),
-  }));
+  const shown = enrolments.map((enrolment, i) => {
+    const known = before?.regions.find(({ region }) => region === enrolment.region);
+    const member = { ...memberOf(enrolment, running[i]!.endpoint), ...decided(known) };
+    return withValidity(member, known?.key_validity);
+  });
   const others = (before?.regions ?? []).filter(({ region }) => shown.every((member) => member.region !== region));
   const now_ms = Date.now();
   const highest = Math.max(before?.version ?? 0, ...enrolments.map((enrolment) => enrolment.membership_version ?? 0));
@@ -75,12 +77,8 @@ function keyRules(base: string, regions: readonly MemberRegion[]): KeyRules {
 /** What the roots decided about a member, and no start of a region undoes. */
 function decided(member: MemberRegion | undefined): Partial<MemberRegion> {
   if (member === undefined) return {};
-  const { state, incarnation, key_validity } = member;
-  return {
-    state,
-    ...(incarnation === undefined ? {} : { incarnation }),
-    ...(key_validity === undefined ? {} : { key_validity }),
-  };
+  const { state, incarnation } = member;
+  return { state, ...(incarnation === undefined ? {} : { incarnation }) };
 }
 
 const holds = (enrolment: Enrolment, membership: Membership): boolean =>

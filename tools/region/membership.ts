@@ -18,7 +18,21 @@ export const memberOf = (enrolment: Enrolment, endpoint: string): MemberRegion =
   log_epoch: enrolment.log_epoch,
   state: "active",
   keys: enrolment.keys.map((key) => ({ ...key })) as MemberRegion["keys"],
+  ...(enrolment.key_validity === undefined ? {} : { key_validity: enrolment.key_validity.map((key) => ({ ...key })) }),
 });
+
+/**
+ * What the region shows of its keys, under what the roots have said: their word stays, and what they said of a key that
+ * is not listed any more goes.
+ */
+export function withValidity(member: MemberRegion, said: MemberRegion["key_validity"] = []): MemberRegion {
+  const { key_validity: shown = [], ...rest } = member;
+  const kids = new Set(member.keys.map(({ kid }) => kid));
+  const names = [...new Set([...said, ...shown].map(({ kid }) => kid))].filter((kid) => kids.has(kid)).sort();
+  const of = (list: typeof shown, name: string) => list.find(({ kid }) => kid === name) ?? { kid: name };
+  const merged = names.map((name) => ({ ...of(shown, name), ...of(said, name) }));
+  return merged.length === 0 ? rest : { ...rest, key_validity: merged };
+}
 
 /** What a membership says about keys: whose home they are, and who else may revoke them (docs/sync.md). */
 export type KeyRules = Partial<Pick<Membership, "domains" | "issuers" | "may_revoke" | "delta_ms">>;

@@ -1,6 +1,6 @@
 import type { Membership } from "../../src/trust/membership.ts";
 import { Problem } from "../problem.ts";
-import type { MemberRegion } from "./membership.ts";
+import { withValidity, type MemberRegion } from "./membership.ts";
 
 /** The regions of the membership before, those that are shown anew in their place or beside them. */
 export function mergeMembers(before: readonly MemberRegion[], shown: readonly MemberRegion[]): readonly MemberRegion[] {
@@ -8,7 +8,8 @@ export function mergeMembers(before: readonly MemberRegion[], shown: readonly Me
   const again = shown.map((member) => {
     const known = before.find(({ region }) => region === member.region);
     // What the roots said of the region stays: only its keys and addresses are its own to show.
-    return known === undefined ? member : { ...known, ...member, state: known.state };
+    if (known === undefined) return withValidity(member);
+    return withValidity({ ...known, ...member, state: known.state }, known.key_validity);
   });
   return [...kept, ...again];
 }

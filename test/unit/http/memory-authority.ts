@@ -21,11 +21,11 @@ import type {
   Wait,
 } from "../../../src/objects/authority.ts";
 import type { FreezeView, UnfreezeMessage, UnfreezeRequest } from "../../../src/objects/freeze.ts";
-import { MemoryPeers } from "./memory-peers.ts";
+import { MemoryKeys } from "./memory-keys.ts";
 import type { Signer } from "./region.ts";
 
 /** A TrustAuthority in memory: keys, PEPs, revocations and freeze as the contract has them, no storage, no leases. */
-export class MemoryAuthority extends MemoryPeers implements AuthorityRpc {
+export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   keys: readonly MaterialKey[];
   mode: AuthorityStatus["mode"] = "active";
   policy_problem: string | null = null;
