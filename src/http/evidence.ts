@@ -9,6 +9,7 @@ import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { sourceOf } from "./epochs.ts";
 import { ANCHOR_MS, ASK_AGAIN_MS, coveringCheckpoint, erasuresOf } from "./evidence-erasures.ts";
+import { laterHead } from "./evidence-later-head.ts";
 import { evidenceStream, MAX_RECORDS, surveyRun } from "./evidence-stream.ts";
 import { readerDoor } from "./lineage.ts";
 import { recordRead, unread } from "./reading.ts";
@@ -57,8 +58,10 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
     seq: survey.run.seq,
   };
   const appended = await at.regionLog().appendOwn("run.head", stated);
-  // A log that has ended says no more; what it said when it was sealed, or at an earlier export, holds for ever.
+  // A log that has ended says no more; what it said when it was sealed, or at an earlier export, holds for ever. Where it
+  // said nothing, the log that runs now does.
   const head = appended.ok ? appended : await at.regionLog().findHead(stated);
+  const later_head = head.ok ? null : await laterHead(room, at, source, stated);
   const checkpoint = head.ok ? await coveringCheckpoint(at, head.index) : await at.regionLog().bestCheckpoint();
   const indexes = await indexesOf(at, source, sseqs);
   const [headLeaf] = head.ok ? await at.regionLog().ownLeaves(head.sseq, 1) : [];
@@ -78,6 +81,7 @@ export const evidence: Handler = readerDoor(async (room, _arrival, _request, par
       last_seq: survey.last_seq,
       erasures: erasures.own,
       later: erasures.later,
+      later_head,
       head: headLeaf === undefined ? null : { index: head.index, leaf: headLeaf },
       checkpoint: checkpoint?.note ?? null,
       policy: await at.regionLog().tlogPolicy(),
@@ -107,12 +111,16 @@ async function indexesOf(room: Room, source: string, sseqs: readonly number[]): 
   return indexes;
 }
 
-/** Whether the log has the record; waits for it, since a shard sends within a quarter of a second. */
+/**
+ * Whether the log has the record; waits for it, since a shard sends within a quarter of a second. A halted log will not
+ * have it ever: then the bundle shows it without a place, and the verifier calls it unanchored.
+ */
 async function integrated(room: Room, source: string, sseq: number): Promise<boolean> {
   const until = room.now() + ANCHOR_MS;
   for (;;) {
     const [index] = await room.regionLog().indexes(source, [sseq]);
     if (index !== null && index !== undefined) return true;
+    if ((await room.regionLog().status()).halted !== null) return true;
     if (room.now() >= until) return false;
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }

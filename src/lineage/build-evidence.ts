@@ -12,6 +12,7 @@ import {
   type EvidenceLeaf,
   type EvidenceRecord,
   type LaterErasures,
+  type LaterHeadProof,
   type OpenedText,
   type PayloadAbsence,
 } from "./evidence.ts";
@@ -42,6 +43,8 @@ export type EvidenceInput = {
   readonly erasures: readonly LeafInput[];
   /** Those that are in the log of a later epoch (`frameLater`), oldest first. */
   readonly later?: readonly LaterErasures[];
+  /** Where the log had ended without a head: what a later one says (`frameLaterHead`). */
+  readonly later_head?: LaterHeadProof | null;
   /** The `run.head` leaf; append it, wait for a checkpoint with a quorum that covers it, then build. */
   readonly head: LeafInput | null;
   /** Note of that checkpoint, cosignatures included; `null` where the log has none. */
@@ -112,6 +115,7 @@ export async function frameEvidence(
     exported_at_ms: plan.exported_at_ms,
     head,
     ...(plan.later === undefined || plan.later.length === 0 ? {} : { later: plan.later }),
+    ...(plan.later_head === undefined || plan.later_head === null ? {} : { later_head: plan.later_head }),
     log_epoch: plan.log_epoch,
     origin: plan.origin,
     policy: plan.policy,
@@ -121,6 +125,16 @@ export async function frameEvidence(
     type: "interlock-evidence",
     v: 1,
   });
+}
+
+/** The `run.head` leaf of a later log with its proof; `tree` is that of the checkpoint. */
+export async function frameLaterHead(
+  { log_epoch, origin, checkpoint, head }: Omit<LaterInput, "erasures"> & { readonly head: LeafInput },
+  tree: TileTree,
+  sha: Sha256,
+): Promise<Result<LaterHeadProof, BuildProblem>> {
+  const framed = await frameLater({ log_epoch, origin, checkpoint, erasures: [head] }, tree, sha);
+  return framed.ok ? ok({ checkpoint, head: leafOf(head, sha), log_epoch, origin, proof: framed.value.proof }) : framed;
 }
 
 export type LaterInput = Pick<EvidenceInput, "log_epoch" | "origin" | "erasures"> & { readonly checkpoint: string };

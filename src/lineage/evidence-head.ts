@@ -26,7 +26,7 @@ export function openHead(evidence: Evidence, problems: Problems, sha: Sha256): O
   return { ...opened, body };
 }
 
-function readRunHead(body: JsonObject): RunHeadBody | null {
+export function readRunHead(body: JsonObject): RunHeadBody | null {
   if (memberProblem(body, ["head", "run", "seq"], "body") !== null) return null;
   const { head, run, seq } = body;
   return isHashText(head) && isHashText(run) && isOrdinal(seq) ? { head, run, seq } : null;

@@ -1,5 +1,5 @@
 import type { Sha256 } from "../base/digest.ts";
-import { parseCheckpoint } from "./checkpoint.ts";
+import { parseCheckpoint, type ParsedCheckpoint } from "./checkpoint.ts";
 import type { Evidence, LaterErasures } from "./evidence.ts";
 import { includedIndexes, statedLeaves } from "./evidence-inclusion.ts";
 import type { Problems } from "./evidence-report.ts";
@@ -35,7 +35,7 @@ export async function anchoredLater(
     const leaves = later.erasures.map((leaf, n) =>
       openState(`${where}.erasures[${n}]`, leaf, "erasure", { region: evidence.region, log_epoch }, problems, sha),
     );
-    const checkpoint = checkpointOf(later, originAt(evidence.origin, log_epoch), where, problems);
+    const checkpoint = laterCheckpoint(later, evidence.origin, where, problems);
     if (checkpoint === null) continue;
     const stated = statedLeaves([], null, leaves);
     const included = includedIndexes(stated, checkpoint, later.proof, problems, sha, `${where}.proof`);
@@ -51,8 +51,14 @@ export async function anchoredLater(
   return anchored;
 }
 
-/** `null` where it cannot be read or is of another log: then nothing here proves anything. */
-function checkpointOf(later: LaterErasures, origin: string, where: string, problems: Problems) {
+/** `null` where it cannot be read or is of another log than the region's in that epoch: then it proves nothing. */
+export function laterCheckpoint(
+  later: Pick<LaterErasures, "checkpoint" | "log_epoch" | "origin">,
+  bundle_origin: string,
+  where: string,
+  problems: Problems,
+): ParsedCheckpoint | null {
+  const origin = originAt(bundle_origin, later.log_epoch);
   const place = { where: `${where}.checkpoint` };
   const note = parseNote(later.checkpoint);
   const checkpoint = note.ok ? parseCheckpoint(note.value.text) : note;

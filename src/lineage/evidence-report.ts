@@ -55,6 +55,8 @@ export const EVIDENCE_CODES = {
   seq_missing: "gaps",
   head_missing: "gaps",
   head_not_covered: "gaps",
+  /** Under the given policy, the checkpoint of the later log that states the head. */
+  head_untrusted: "gaps",
   /** The head is older than the last record. */
   head_behind: "gaps",
   /** The head is older than the reader asked for. */
@@ -110,6 +112,8 @@ export type EvidenceReport = {
     /** When the log wrote the head that says how long the run was, Unix milliseconds by the region's clock. */
     readonly head_t_ms: number | null;
     readonly head_seq: number | null;
+    /** Epoch of the log that wrote it: the bundle's own, or a later one where that log had ended. */
+    readonly head_log_epoch: number | null;
   };
   readonly erased: {
     readonly records: number;
@@ -209,7 +213,7 @@ export function unreadable({ code, field, message }: EvidenceFormatProblem): Evi
       index: null,
     },
     unanchored: { records: 0, seq: [] },
-    gaps: { complete: false, missing: [], head_t_ms: null, head_seq: null },
+    gaps: { complete: false, missing: [], head_t_ms: null, head_seq: null, head_log_epoch: null },
     erased: { records: 0, seq: [], proven: 0, reappeared: 0 },
     info: null,
     problems: problems.list,

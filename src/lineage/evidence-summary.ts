@@ -47,6 +47,7 @@ export function summarize(findings: Findings): EvidenceReport {
       missing: [...chain.missing, ...behind],
       head_t_ms: head?.state?.t ?? null,
       head_seq: body?.seq ?? null,
+      head_log_epoch: head?.state?.log_epoch ?? null,
     },
     erased,
     info: infoOf(findings),

@@ -66,6 +66,15 @@ export type LaterErasures = {
   readonly proof: readonly string[];
 };
 
+/** A `run.head` leaf of a later log of the region, with what proves that it is in it (`evidence-later-head`). */
+export type LaterHeadProof = {
+  readonly checkpoint: string;
+  readonly head: EvidenceLeaf;
+  readonly log_epoch: number;
+  readonly origin: string;
+  readonly proof: readonly string[];
+};
+
 /** Members in sorted order, which is JCS order. */
 export type Evidence = {
   /** Signed note with the cosignatures that it had; `null` before the log's first checkpoint. */
@@ -78,6 +87,8 @@ export type Evidence = {
   readonly head: EvidenceLeaf | null;
   /** What was erased after this log had ended, by ascending `log_epoch`; absent where nothing was. */
   readonly later?: readonly LaterErasures[];
+  /** How long the run was, where this log had ended before it could say so (`head` is `null`); else absent. */
+  readonly later_head?: LaterHeadProof;
   readonly log_epoch: number;
   readonly origin: string;
   /** tlog-policy text of the region. */
@@ -134,6 +145,7 @@ export function evidenceFrame(evidence: Omit<Evidence, "records">): {
     exported_at_ms: evidence.exported_at_ms,
     head: evidence.head === null ? null : sortedLeaf(evidence.head),
     ...(evidence.later === undefined ? {} : { later: evidence.later.map(sortedLater) }),
+    ...(evidence.later_head === undefined ? {} : { later_head: sortedLaterHead(evidence.later_head) }),
     log_epoch: evidence.log_epoch,
     origin: evidence.origin,
     policy: evidence.policy,
@@ -156,6 +168,14 @@ export const evidenceRecordText = ({ hash, index, leaf, payload }: EvidenceRecor
 const sortedLater = ({ checkpoint, erasures, log_epoch, origin, proof }: LaterErasures): LaterErasures => ({
   checkpoint,
   erasures: erasures.map(sortedLeaf),
+  log_epoch,
+  origin,
+  proof,
+});
+
+const sortedLaterHead = ({ checkpoint, head, log_epoch, origin, proof }: LaterHeadProof): LaterHeadProof => ({
+  checkpoint,
+  head: sortedLeaf(head),
   log_epoch,
   origin,
   proof,

@@ -76,7 +76,7 @@ const BUNDLE = shape(
     type: form((value) => value === "interlock-evidence", "interlock-evidence"),
     v: form((value) => value === 1, "1"),
   },
-  { later: some(laterShape()) },
+  { later: some(laterShape()), later_head: laterHeadShape() },
 );
 
 const bundleProblem = (value: JsonValue): Wrong => BUNDLE(value, "");
@@ -95,6 +95,16 @@ function laterShape(): Check {
   return shape({
     checkpoint: isText,
     erasures: some(leafShape(form(isCount, "an index"))),
+    log_epoch: form(isOrdinal, "a whole number from 1"),
+    origin: isText,
+    proof: listOf(form(isHashText, "a hash")),
+  });
+}
+
+function laterHeadShape(): Check {
+  return shape({
+    checkpoint: isText,
+    head: leafShape(form(isCount, "an index")),
     log_epoch: form(isOrdinal, "a whole number from 1"),
     origin: isText,
     proof: listOf(form(isHashText, "a hash")),

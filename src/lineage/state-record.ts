@@ -21,7 +21,10 @@ export const STATE_KINDS = [
   "log.drop",
   /** `{marks}`: the high-water mark of every source at this point of the log; a truncated source shows. */
   "log.heartbeat",
-  /** `{run, seq, head}`: the newest record of a run when it was exported; run is its salted hash. */
+  /**
+   * `{run, seq, head}`: the newest record of a run when it was exported; run is its salted hash. Of a run of an earlier
+   * log, which had ended, also `{log_epoch, source}`.
+   */
   "run.head",
   /** `{event, commit}`: kind of a trust event and the salted commitment to its text. */
   "trust.event",

@@ -4,6 +4,7 @@ import { coverageOf, type Evidence, type EvidenceCoverage } from "./evidence.ts"
 import { followRun, openRecords, type ChainSummary } from "./evidence-chain.ts";
 import { checkErasures } from "./evidence-erasure.ts";
 import { anchoredLater } from "./evidence-later.ts";
+import { openLaterHead } from "./evidence-later-head.ts";
 import { includedIndexes, statedLeaves } from "./evidence-inclusion.ts";
 import { checkPayloads } from "./evidence-payload.ts";
 import { Problems, unreadable, type EvidenceReport } from "./evidence-report.ts";
@@ -75,7 +76,10 @@ export async function verifyEvidence(
 
   checkRunName(evidence, chain, options.run ?? null, problems, sha);
   checkPayloads(records, problems, sha);
-  checkHead(head, chain, records, checkpoint?.size ?? 0, options.head_since_ms ?? 0, problems);
+  const laterHead = await openLaterHead(evidence, chain, policy, { sha, verify: careful(verify) }, problems);
+  const [how_long, size] =
+    head === null && laterHead !== null ? [laterHead.opened, laterHead.size] : [head, checkpoint?.size ?? 0];
+  checkHead(how_long, chain, records, size, options.head_since_ms ?? 0, problems);
   const { unanchored } = checkCoverage(evidence, chain, checkpoint?.size ?? 0, problems);
   const later = await anchoredLater(evidence, policy, { sha, verify: careful(verify) }, problems);
   const erased = checkErasures(evidence.log_epoch, records, erasures.filter(anchors), later, problems);
@@ -83,7 +87,7 @@ export async function verifyEvidence(
   if (trusted?.ok === true && unanchored > 0)
     problems.add("unanchored", { where: "records" }, "index", `${unanchored} records are beyond the checkpoint`);
 
-  return summarize({ evidence, records, anchored, chain, head, erased, checkpoint, trusted, problems });
+  return summarize({ evidence, records, anchored, chain, head: how_long, erased, checkpoint, trusted, problems });
 }
 
 const NO_TREE: Checkpoint = { origin: "", size: 0, root: new Uint8Array(32) };

@@ -9,6 +9,7 @@ import { leafHash } from "../../src/lineage/record.ts";
 import { decodeStateRecord } from "../../src/lineage/state-record.ts";
 import { decodeBundle } from "../../src/lineage/tiles.ts";
 import { parsePolicy } from "../../src/lineage/tlog-policy.ts";
+import { verifyEvidence } from "../../src/lineage/verify-evidence.ts";
 import { parseTlogProof, verifyTlogProof } from "../../src/lineage/tlog-proof.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { rootsDirOf } from "../../tools/workerd/data-dir.ts";
@@ -263,10 +264,15 @@ describe("ended by an incident", () => {
   test("the log was put back: the next one begins with what ended it, and with what proves it", async () => {
     await start(["eu", "us"]);
     await ask("alice");
+    const subject = { type: "user", id: "alice" };
+    const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: subject, members: [subject] });
+    const { run } = JSON.parse(await opened.text()) as { run: string };
+    await ask("alice", { run });
+    await until(async () => (await proofOf(eu, "eu.1.s0.3", 0)) !== null, "in the log");
     await until(cosigned, "cosigned");
     await rewind("region-log", async () => {
-      for (let i = 0; i < 30; i++) await ask("alice");
-      await until(async () => (await proofOf(eu, "eu.1.s0.31", 0)) !== null, "in the log");
+      for (let i = 0; i < 30; i++) await ask("alice", i < 3 ? { run } : {});
+      await until(async () => (await proofOf(eu, "eu.1.s0.33", 0)) !== null, "in the log");
     });
     await until(async () => (await ask("alice")).reason === "lineage_halted", "lineage_halted");
     expect(await seal()).toMatchObject({ code: 1, err: expect.stringContaining("go on with interlock epoch next") });
@@ -300,6 +306,20 @@ describe("ended by an incident", () => {
     expect(ids).toContain("eu.1.s0.1");
     expect(ids[0]).toMatch(/^eu\.2\./);
     expect(found.err).toContain("log epoch 1: searched");
+    const exported = await fetch(`${eu.url}/lineage/v1/runs/${run}/evidence`, { headers: bearer(eu.admin) });
+    const [own, later] = await Promise.all([1, 2].map(async (n) => (await fetch(`${eu.url}/logs/${n}/policy`)).text()));
+    const policy = parsePolicy(`${own!.slice(0, own!.indexOf("\n"))}\n${later!}`, sha256);
+    if (!policy.ok) throw new Error(policy.error.message);
+    const report = await verifyEvidence(await exported.text(), policy.value, { sha: sha256, verify: verifyEd25519 });
+    // Two records were cosigned before the log was put back; the three after that are nobody's word but the region's.
+    expect(report).toMatchObject({
+      status: "failed",
+      integrity: { ok: true },
+      anchored: { trusted: true, seq: [{ first: 1, last: 2 }] },
+      unanchored: { records: 3, seq: [{ first: 3, last: 5 }] },
+      gaps: { complete: true, head_seq: 5, head_log_epoch: 2 },
+    });
+    expect(report.problems.map(({ code }) => code)).toEqual(["unanchored"]);
     await eu.stop();
     expect(ownLeavesOf(eu.dataDir, 2)[dark!.sseq! - 1]).toMatchObject({
       kind: "read",

@@ -67,3 +67,47 @@ test("runs that were open or closed when their log was sealed are exported with 
     expect(headless.problems.map(({ code }) => code)).toContain("head_missing");
   }
 });
+
+test("a batch, and a question under a key, that nobody exported before: the log of the next epoch says how long they were", async () => {
+  const evaluations = [READ, READ, READ].map(({ subject, action, resource }) => ({ subject, action, resource }));
+  const batch = await post(`${eu.url}/access/v1/evaluations`, eu.pep, { evaluations });
+  expect(batch.status).toBe(200);
+  const keyed = { ...READ, context: { interlock: { idempotency_key: "once" } } };
+  const asked = await post(`${eu.url}/access/v1/evaluation`, eu.pep, keyed);
+  expect(asked.status).toBe(200);
+  await command("epoch", "seal", "--reason", "monthly");
+  await command("epoch", "next", "--reason", "monthly");
+  await eu.restart();
+  await until(async () => (await evaluate(eu, READ)).decision, "an allow in epoch 2");
+  const policyText = async (epochs: readonly number[]): Promise<string> => {
+    const texts = await Promise.all(epochs.map(async (n) => (await fetch(`${eu.url}/logs/${n}/policy`)).text()));
+    const logs = texts.map((text) => text.split("\n").find((line) => line.startsWith("log "))!);
+    return [...logs, ...texts[0]!.split("\n").filter((line) => line !== "" && !line.startsWith("log ")), ""].join("\n");
+  };
+  const policyOf = async (epochs: readonly number[]) => {
+    const policy = parsePolicy(await policyText(epochs), sha256);
+    if (!policy.ok) throw new Error(policy.error.message);
+    return policy.value;
+  };
+  const id = (answer: Response): string => /^eu\.1\.s\d+\.\d+/.exec(answer.headers.get("interlock-decision-id")!)![0];
+  for (const [answer, records] of [
+    [batch, 3],
+    [asked, 1],
+  ] as const) {
+    const read = await fetch(`${eu.url}/lineage/v1/decisions/${id(answer)}`, { headers: bearer(eu.admin) });
+    const { payload } = JSON.parse(await read.text()) as { payload: { run: string } };
+    const exported = await fetch(`${eu.url}/lineage/v1/runs/${payload.run}/evidence`, { headers: bearer(eu.admin) });
+    const text = await exported.text();
+    const verdict = async (epochs: readonly number[]) =>
+      verifyEvidence(text, await policyOf(epochs), { sha: sha256, verify: verifyEd25519 });
+    expect(await verdict([1, 2])).toMatchObject({
+      status: "verified",
+      gaps: { complete: true, head_seq: records, head_log_epoch: 2 },
+      info: { records, log_epoch: 1 },
+    });
+    // Who trusts the run's own log only has a run that nobody counts.
+    const alone = await verdict([1]);
+    expect(alone.problems.map(({ code }) => code)).toEqual(["head_untrusted"]);
+    expect(alone).toMatchObject({ integrity: { ok: true }, anchored: { records }, gaps: { complete: false } });
+  }
+});

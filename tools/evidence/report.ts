@@ -10,7 +10,7 @@ export function reportText(report: EvidenceReport): string {
     `  integrity   ${integrity.ok ? "ok: every leaf, hash and chain edge" : `FAILED: ${count(problems, "integrity")}`}`,
     `  anchored    ${anchoredText(anchored)}`,
     `  unanchored  ${unanchored.records === 0 ? "none" : `${unanchored.records} records (${ranges(unanchored.seq)})`}`,
-    `  gaps        ${gapsText(gaps)}`,
+    `  gaps        ${gapsText(gaps, headBy(report))}`,
     `  erased      ${erasedText(erased)}`,
     ...(info === null
       ? []
@@ -43,10 +43,14 @@ function anchoredText({
   return `${records} records${records === 0 ? "" : ` (${ranges(seq)})`}: ${signed}`;
 }
 
-function gapsText({ complete, missing, head_t_ms, head_seq }: EvidenceReport["gaps"]): string {
-  if (complete) return `none: the run had ${head_seq} records at ${timeText(head_t_ms ?? 0)}`;
+function gapsText({ complete, missing, head_t_ms, head_seq }: EvidenceReport["gaps"], by: string): string {
+  if (complete) return `none: the run had ${head_seq} records at ${timeText(head_t_ms ?? 0)}${by}`;
   return missing.length > 0 ? `INCOMPLETE: ${ranges(missing)} missing` : "INCOMPLETE";
 }
+
+/** Who says it, where that is not the run's own log. */
+const headBy = ({ info, gaps: { head_log_epoch } }: EvidenceReport): string =>
+  info === null || head_log_epoch === info.log_epoch ? "" : `, as the log of epoch ${head_log_epoch} says`;
 
 function erasedText({ records, seq, proven, reappeared }: EvidenceReport["erased"]): string {
   const back = reappeared === 0 ? "" : `; ${reappeared} payloads are here although they were erased`;

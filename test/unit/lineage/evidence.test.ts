@@ -50,7 +50,7 @@ describe("a whole bundle", () => {
         index: { first: 1, last: 8 },
       },
       unanchored: { records: 0, seq: [] },
-      gaps: { complete: true, missing: [], head_t_ms: NOW_S * 1000 + 7, head_seq: 5 },
+      gaps: { complete: true, missing: [], head_t_ms: NOW_S * 1000 + 7, head_seq: 5, head_log_epoch: 1 },
       erased: { records: 0, seq: [], proven: 0, reappeared: 0 },
       info: {
         region: "eu",
