@@ -2,6 +2,7 @@ import type { ConsistencyToken } from "../trust/consistency.ts";
 import { credentialKey, issuerKey, keyKey, pepKey, regionKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
 import { anchoringLimit } from "../policy/anchoring.ts";
 import { admitsDegraded } from "../policy/degraded.ts";
+import { NOTHING_KNOWN } from "../policy/cedar-request.ts";
 import { evaluateAs, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
 import { anchoredWithin, logReached } from "./anchoring.ts";
 import {
@@ -85,7 +86,7 @@ export function decide(input: DecideInput): Outcome {
       t_ms: input.t_ms,
       pep: input.facts.pep.id,
       run: { id: input.run.kind === "opened" ? input.run.id : "", kind: input.run.kind, version: input.run.version },
-      labels: [],
+      ...NOTHING_KNOWN,
       trust: degraded ? "degraded" : "trusted",
     },
     input.searched ?? null,

@@ -12,7 +12,11 @@ export type Annotated = {
   readonly step_up: "approval" | null;
   /** `@obligation`, on a permit: attached to an allow that rests on it. */
   readonly obligations: readonly Obligation[];
+  /** `@permit_ttl_s`, on a permit: how long a permit minted for such an allow may live, instead of the usual minute. */
+  readonly permit_ttl_ms: number | null;
 };
+
+const MAX_PERMIT_TTL_S = 900;
 
 const NO_OBLIGATIONS: readonly Obligation[] = [];
 
@@ -27,11 +31,18 @@ export function readAnnotations(effect: Effect, annotations: ReadonlyMap<string,
     if (step_up !== "approval") return err('@step_up: only "approval" is known');
     if (effect !== "forbid") return err("@step_up: only a forbid can be lifted by an approval");
   }
+  const ttl = annotations.get("permit_ttl_s") ?? null;
+  if (ttl !== null) {
+    const known = /^[1-9][0-9]{0,2}$/.test(ttl) && Number(ttl) <= MAX_PERMIT_TTL_S;
+    if (!known) return err(`@permit_ttl_s: whole seconds from 1 to ${MAX_PERMIT_TTL_S}`);
+    if (effect !== "permit") return err("@permit_ttl_s: only a permit gives one");
+  }
+  const permit_ttl_ms = ttl === null ? null : Number(ttl) * 1_000;
   const written = annotations.get("obligation");
-  if (written === undefined) return ok({ reason, step_up, obligations: NO_OBLIGATIONS });
+  if (written === undefined) return ok({ reason, step_up, obligations: NO_OBLIGATIONS, permit_ttl_ms });
   if (effect !== "permit") return err("@obligation: only a permit carries obligations");
   const obligations = readObligations(written);
-  return obligations.ok ? ok({ reason, step_up, obligations: obligations.value }) : obligations;
+  return obligations.ok ? ok({ reason, step_up, obligations: obligations.value, permit_ttl_ms }) : obligations;
 }
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;

@@ -1,7 +1,17 @@
 import type { JsonObject } from "../base/json.ts";
-import { CedarRecord, CedarSet, EntityRef, type EntityStore, type Request, type Value } from "../cedar/index.ts";
+import {
+  CedarRecord,
+  CedarSet,
+  EntityRef,
+  type EntityStore,
+  parseDecimal,
+  type Request,
+  type Value,
+} from "../cedar/index.ts";
 import { Datetime } from "../cedar/extensions/datetime.ts";
+import type { Approval, AttestationFacts, HistoryFact, IdentityFacts } from "../vocabulary/run.ts";
 import type { CanonicalRequest, Subject } from "../vocabulary/types.ts";
+import { validApprovals } from "./approval.ts";
 import { SOVEREIGN } from "./contract.ts";
 import { withDescribed, type Described } from "./described.ts";
 import { Misfit, readRecord } from "./json-value.ts";
@@ -19,7 +29,27 @@ export type PolicyEnv = {
   readonly labels: readonly string[];
   /** The worst level of what the request rests on. A pack that does not admit `degraded` is never asked about it. */
   readonly trust: "trusted" | "degraded";
+  /** What the packs' history entries found in the run, by `<pack>/<name>`; what is not there found nothing. */
+  readonly history: readonly HistoryFact[];
+  /** `null`: nothing was proven about who acts. */
+  readonly identity: IdentityFacts | null;
+  readonly attestation: AttestationFacts | null;
+  /** Links between the run's principal and the subject; 0: none. */
+  readonly delegation_depth: number;
+  /** Given in this run; only those whose scope is this very request, and which are not over, count. */
+  readonly approvals: readonly Approval[];
 };
+
+/** The rest, where nothing more is known than who asks, where and when. */
+export const NOTHING_KNOWN = {
+  labels: [],
+  trust: "trusted",
+  history: [],
+  identity: null,
+  attestation: null,
+  delegation_depth: 0,
+  approvals: [],
+} as const satisfies Partial<PolicyEnv>;
 
 type TypeRule = {
   readonly type: string;
@@ -34,6 +64,8 @@ type ActionRule = {
   /** Declared type of `context.action` and `context.request`; `null` where the schema does not declare it. */
   readonly action: RecordShape | null;
   readonly request: RecordShape | null;
+  /** History entries that it declares, as `context.interlock.history` names them and as facts do. */
+  readonly history: readonly (readonly [name: string, fact: string])[];
 };
 
 /** How one application pack reads requests. Maps, so that a type named `__proto__` is a type that no pack lists. */
@@ -63,6 +95,7 @@ export function packTypes(manifest: ApplicationManifest, schema: SchemaShapes): 
         resources: shape.resources,
         action: recordIn(shape.context, "action"),
         request: recordIn(shape.context, "request"),
+        history: historyIn(shape.context).map((name) => [name, `${manifest.name}/${name}`]),
       },
     ];
   });
@@ -76,6 +109,12 @@ export function packTypes(manifest: ApplicationManifest, schema: SchemaShapes): 
 function recordIn(shape: RecordShape, name: string): RecordShape | null {
   const declared = shape.attributes.get(name)?.shape;
   return declared?.kind === "record" ? declared : null;
+}
+
+function historyIn(context: RecordShape): readonly string[] {
+  const interlock = recordIn(context, "interlock");
+  const history = interlock === null ? null : recordIn(interlock, "history");
+  return history === null ? [] : [...history.attributes.keys()].sort();
 }
 
 /** A pack covers a request when it lists its subject type, action name and resource type. */
@@ -104,7 +143,7 @@ export function mapRequest(
   types: PackTypes,
   directory: EntityStore,
   request: CanonicalRequest,
-  context: CedarRecord,
+  context: InterlockContext,
   searched: Searched,
 ): CedarCall | Unmapped {
   const subject = types.subjects.get(request.subject.type)!;
@@ -137,7 +176,7 @@ export function mapRequest(
       context: new CedarRecord(
         new Map<string, Value>([
           ["action", action_properties],
-          ["interlock", context],
+          ["interlock", interlockRecord(context, action.history)],
           ["request", request_context],
         ]),
       ),
@@ -176,28 +215,110 @@ const misfit = (where: string, found: Misfit): Unmapped => ({
   reason: `${where}.${found.message}`,
 });
 
-/** `context.interlock`: what the region itself says about the request. */
-export function interlockContext(env: PolicyEnv): CedarRecord {
-  return new CedarRecord(
-    new Map<string, Value>([
-      ["labels", new CedarSet(env.labels)],
-      ["now", new Datetime(env.t_ms)],
-      ["pep", env.pep],
-      ["region", env.region],
-      [
-        "run",
-        new CedarRecord(
-          new Map<string, Value>([
-            ["id", env.run.id],
-            ["kind", env.run.kind],
-            ["version", env.run.version],
-          ]),
-        ),
-      ],
-      ["t_ms", env.t_ms],
-      ["trust", env.trust],
-    ]),
-  );
+/** `context.interlock` of one request, before a pack's own history entries are put in. */
+export type InterlockContext = { readonly members: ReadonlyMap<string, Value>; readonly env: PolicyEnv };
+
+/** What the region itself says about the request, for whichever packs are asked. */
+export function interlockContext(env: PolicyEnv, request: CanonicalRequest): InterlockContext {
+  const members = new Map<string, Value>([
+    ["approvals", approvalsRecord(env, request)],
+    ["attestation", env.attestation === null ? NOT_ATTESTED : attestationRecord(env.attestation, env.t_ms)],
+    ["delegation", recordOf([["depth", env.delegation_depth]])],
+    ["identity", env.identity === null ? NOT_IDENTIFIED : identityRecord(env.identity)],
+    ["labels", new CedarSet(env.labels)],
+    ["now", new Datetime(env.t_ms)],
+    ["pep", env.pep],
+    ["region", env.region],
+    [
+      "run",
+      recordOf([
+        ["id", env.run.id],
+        ["kind", env.run.kind],
+        ["version", env.run.version],
+      ]),
+    ],
+    ["t_ms", env.t_ms],
+    ["trust", env.trust],
+  ]);
+  return { members, env };
+}
+
+const recordOf = (entries: readonly (readonly [string, Value])[]): CedarRecord => new CedarRecord(new Map(entries));
+
+/** The weakest that there is: whoever asks is what the PEP says, and could be anybody who holds its credential. */
+const NOT_IDENTIFIED = recordOf([
+  ["bearer", true],
+  ["issuer", ""],
+  ["kind", "pep-asserted"],
+  ["workload", ""],
+]);
+
+function identityRecord(identity: IdentityFacts): CedarRecord {
+  const members: [string, Value][] = [
+    ["bearer", identity.bearer],
+    ["issuer", identity.issuer],
+    ["kind", identity.kind],
+    ["workload", identity.workload],
+  ];
+  if (identity.on_behalf_of !== null) members.push(["on_behalf_of", identity.on_behalf_of]);
+  if (identity.trust_domain !== null) members.push(["trust_domain", identity.trust_domain]);
+  return recordOf(members);
+}
+
+const NOT_ATTESTED = recordOf([
+  ["bound", false],
+  ["tier", "none"],
+]);
+
+const attestationRecord = ({ bound, iat_ms, tier }: AttestationFacts, t_ms: number): CedarRecord =>
+  recordOf([
+    ["age_ms", t_ms - iat_ms],
+    ["bound", bound],
+    ["tier", tier],
+  ]);
+
+const NOT_APPROVED = recordOf([
+  ["approvers", new CedarSet([])],
+  ["count", 0],
+]);
+
+function approvalsRecord({ approvals, t_ms }: PolicyEnv, request: CanonicalRequest): CedarRecord {
+  const valid = validApprovals(approvals, request, t_ms);
+  if (valid.length === 0) return NOT_APPROVED;
+  const approvers = new CedarSet(valid.map(({ approver }) => approver));
+  return recordOf([
+    ["approvers", approvers],
+    ["count", approvers.members.length],
+  ]);
+}
+
+/** The whole of `context.interlock`, with the history entries that the action of one pack declares. */
+export function interlockRecord({ members, env }: InterlockContext, declared: ActionRule["history"]): CedarRecord {
+  if (declared.length === 0) return new CedarRecord(members);
+  const entries = declared.map(([name, fact]): [string, Value] => [
+    name,
+    historyRecord(
+      env.history.find((one) => one.name === fact),
+      env.t_ms,
+    ),
+  ]);
+  return new CedarRecord(new Map([...members, ["history", recordOf(entries)]]));
+}
+
+const ZERO = parseDecimal("0.0") as Value;
+/** Sums that no decimal holds are beyond every limit that a policy could name. */
+const BEYOND = parseDecimal("922337203685477.5807") as Value;
+
+function historyRecord(fact: HistoryFact | undefined, t_ms: number): CedarRecord {
+  const sum = fact === undefined ? ZERO : parseDecimal(fact.sum.includes(".") ? fact.sum : `${fact.sum}.0`);
+  const members: [string, Value][] = [
+    ["any", fact !== undefined && fact.count > 0],
+    ["count", fact?.count ?? 0],
+    ["sum", typeof sum === "string" ? BEYOND : sum],
+  ];
+  if (fact !== undefined && fact.last_ms !== null)
+    members.push(["age_ms", t_ms - fact.last_ms], ["last_ms", fact.last_ms]);
+  return recordOf(members);
 }
 
 const SOVEREIGN_ACTION = new EntityRef(SOVEREIGN.action.type, SOVEREIGN.action.id);
@@ -219,6 +340,10 @@ export function mapSovereign({ subject, action, resource }: CanonicalRequest, en
   const target = sovereignEntity(SOVEREIGN.resource, resource);
   const context = new Map<string, Value>([
     ["action_name", action.name],
+    ["attestation_tier", env.attestation?.tier ?? "none"],
+    ["delegation_depth", env.delegation_depth],
+    ["identity_bearer", env.identity?.bearer ?? true],
+    ["identity_kind", env.identity?.kind ?? "pep-asserted"],
     ["label_regions", new CedarSet(labelRegions(env.labels))],
     ["labels", new CedarSet(env.labels)],
     ["now", new Datetime(env.t_ms)],

@@ -16,16 +16,31 @@ function record(required: Record<string, Shape>, optional: Record<string, Shape>
   return { kind: "record", attributes };
 }
 
-/** `context.interlock` of application packs. */
-export const INTERLOCK_CONTEXT: RecordShape = record({
-  labels: STRINGS,
-  now: { kind: "datetime" },
-  pep: STRING,
-  region: STRING,
-  run: record({ id: STRING, kind: STRING, version: LONG }),
-  t_ms: LONG,
-  trust: STRING,
-});
+/** What a history entry of a pack tells of the run so far. */
+const HISTORY: RecordShape = record(
+  { any: { kind: "bool" }, count: LONG, sum: { kind: "decimal" } },
+  { last_ms: LONG, age_ms: LONG },
+);
+
+/** `context.interlock` of an application pack with these history entries. */
+export const interlockShape = (history: readonly string[]): RecordShape =>
+  record({
+    approvals: record({ approvers: STRINGS, count: LONG }),
+    attestation: record({ bound: { kind: "bool" }, tier: STRING }, { age_ms: LONG }),
+    delegation: record({ depth: LONG }),
+    history: record(Object.fromEntries(history.map((name) => [name, HISTORY]))),
+    identity: record(
+      { bearer: { kind: "bool" }, issuer: STRING, kind: STRING, workload: STRING },
+      { on_behalf_of: STRING, trust_domain: STRING },
+    ),
+    labels: STRINGS,
+    now: { kind: "datetime" },
+    pep: STRING,
+    region: STRING,
+    run: record({ id: STRING, kind: STRING, version: LONG }),
+    t_ms: LONG,
+    trust: STRING,
+  });
 
 /** Members of an application pack's `context`; `action` and `request` hold what the pack declares. */
 export const CONTEXT_MEMBERS: ReadonlySet<string> = new Set(["action", "interlock", "request"]);
@@ -38,6 +53,10 @@ export const SOVEREIGN = {
   entity: record({ id: STRING, type: STRING }, { home: STRING }),
   context: record({
     action_name: STRING,
+    attestation_tier: STRING,
+    delegation_depth: LONG,
+    identity_bearer: { kind: "bool" },
+    identity_kind: STRING,
     label_regions: STRINGS,
     labels: STRINGS,
     now: { kind: "datetime" },

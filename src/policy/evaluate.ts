@@ -2,7 +2,16 @@ import { REASON_ORDER, type ReasonCode } from "../vocabulary/reasons.ts";
 import type { CanonicalRequest, Determining, Obligation } from "../vocabulary/types.ts";
 import { authorizeStrict, type StrictDecision } from "../cedar/index.ts";
 import { sortObligations } from "./annotations.ts";
-import { covers, interlockContext, mapRequest, mapSovereign, type PolicyEnv, type Searched } from "./cedar-request.ts";
+import { validApprovals } from "./approval.ts";
+import {
+  covers,
+  interlockContext,
+  type InterlockContext,
+  mapRequest,
+  mapSovereign,
+  type PolicyEnv,
+  type Searched,
+} from "./cedar-request.ts";
 import { withDescribed } from "./described.ts";
 import type { ApplicationPack, LoadedPack, LoadedPolicy } from "./load.ts";
 
@@ -24,6 +33,8 @@ export type PolicyOutcome = {
   readonly determining: readonly Determining[];
   /** Of an allow: the sorted union over the determining permits. */
   readonly obligations: readonly Obligation[];
+  /** Of an allow: how long a permit for it may live, the shortest `@permit_ttl_s`; `null`: none of them says. */
+  readonly permit_ttl_ms: number | null;
   /** Evaluation errors by `pack/policy`, and departures from the schema by `pack`. */
   readonly errors: readonly { readonly policy: string; readonly message: string }[];
 };
@@ -52,7 +63,7 @@ export function evaluateAs(
   const sovereign = sovereignLayer(policy.sovereign, request, env);
   if (sovereign !== null) return sovereign;
 
-  const context = interlockContext(env);
+  const context = interlockContext(env, request);
   let outcome: PolicyOutcome | null = null;
   for (const pack of policy.application) {
     if (!covers(pack.types, request)) continue;
@@ -83,7 +94,7 @@ function sovereignLayer(packs: readonly LoadedPack[], request: CanonicalRequest,
 function applicationPack(
   pack: ApplicationPack,
   request: CanonicalRequest,
-  context: ReturnType<typeof interlockContext>,
+  context: InterlockContext,
   searched: Searched,
 ): PolicyOutcome {
   const call = mapRequest(pack.types, pack.directory, request, context, searched);
@@ -108,9 +119,14 @@ function applicationPack(
   }
   // Only an approval is in the way, if some permit would otherwise let the step through.
   if (decision.errors.length > 0) return errored(pack, decision, "application");
-  const permitted = authorizeStrict(pack.permits!, call.store, call.request).cause === "permit";
-  const outcome = forbidden(pack, decision, "application", permitted ? "approval_required" : "policy_denied");
-  return permitted ? outcome : { ...outcome, policy_reason: null };
+  const permits = authorizeStrict(pack.permits!, call.store, call.request);
+  if (permits.cause !== "permit") {
+    return { ...forbidden(pack, decision, "application", "policy_denied"), policy_reason: null };
+  }
+  const liftable = pack.demands.actions.get(request.action.name)!.approval !== null;
+  return liftable && validApprovals(context.env.approvals, request, context.env.t_ms).length > 0
+    ? allowed(pack, permits)
+    : forbidden(pack, decision, "application", "approval_required");
 }
 
 const NONE: readonly never[] = [];
@@ -119,7 +135,15 @@ const deny = (
   layer_failed: "sovereign" | "application",
   reason: ReasonCode,
   policy_reason: string | null,
-): PolicyOutcome => ({ layer_failed, reason, policy_reason, determining: NONE, obligations: NONE, errors: NONE });
+): PolicyOutcome => ({
+  layer_failed,
+  reason,
+  policy_reason,
+  determining: NONE,
+  obligations: NONE,
+  permit_ttl_ms: null,
+  errors: NONE,
+});
 
 function allowed(pack: LoadedPack, { reasons }: StrictDecision): PolicyOutcome {
   const facts = reasons.map((id) => pack.facts.get(id)!);
@@ -130,9 +154,13 @@ function allowed(pack: LoadedPack, { reasons }: StrictDecision): PolicyOutcome {
     policy_reason: null,
     determining: facts.map(({ determining }) => determining),
     obligations: obligations.length > 1 ? sortObligations(obligations) : obligations,
+    permit_ttl_ms: facts.reduce<number | null>((ttl, policy) => shorter(ttl, policy.permit_ttl_ms), null),
     errors: NONE,
   };
 }
+
+const shorter = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.min(a, b);
 
 /** A forbid that is lifted by an approval gives no reason while another one stands. */
 function forbidden(
@@ -173,6 +201,7 @@ function conjoin(a: PolicyOutcome, b: PolicyOutcome): PolicyOutcome {
       ...a,
       determining: [...a.determining, ...b.determining],
       obligations: sortObligations([...a.obligations, ...b.obligations]),
+      permit_ttl_ms: shorter(a.permit_ttl_ms, b.permit_ttl_ms),
     };
   }
   if (b.reason === null) return { ...a, errors };

@@ -5,6 +5,8 @@ import type { Determining, Obligation } from "../vocabulary/types.ts";
 import { readAnnotations } from "./annotations.ts";
 import { describeProblem, packDigest, type Bundle, type ValidPack } from "./bundle.ts";
 import { packTypes, type PackTypes } from "./cedar-request.ts";
+import { demandsOf, flowsOf, type Demands } from "./demands.ts";
+import type { Flow } from "./manifest-rules.ts";
 import { readSchema, type SchemaShapes } from "./schema.ts";
 
 /** What a determining policy contributes, made once. */
@@ -12,6 +14,7 @@ export type PolicyFacts = {
   readonly determining: Determining;
   readonly step_up: "approval" | null;
   readonly obligations: readonly Obligation[];
+  readonly permit_ttl_ms: number | null;
 };
 
 export type LoadedPack = {
@@ -26,6 +29,7 @@ export type LoadedPack = {
 
 export type ApplicationPack = LoadedPack & {
   readonly types: PackTypes;
+  readonly demands: Demands;
   /** AuthZEN names of the actions that may rest on a degraded key. */
   readonly degraded: ReadonlySet<string>;
   /** The permits alone, for a pack with `@step_up`: whether one matches beside the forbid. */
@@ -51,6 +55,8 @@ export type LoadedPolicy = {
   readonly problem: string | null;
   /** Whether an action needs a run, by AuthZEN name, over all packs that list it: one that requires it wins. */
   readonly actions: ReadonlyMap<string, "optional" | "required">;
+  /** Where data of a class of labels may go: what every pack says that knows it. One label means the same in all. */
+  readonly flows: ReadonlyMap<string, readonly Flow[]>;
   readonly sovereign: readonly LoadedPack[];
   /** In name order, which is the order of evaluation. */
   readonly application: readonly ApplicationPack[];
@@ -77,15 +83,14 @@ export function loadPolicy(bundle: Bundle, packs: readonly string[]): LoadedPoli
   const application = layers.filter(isApplication);
   const sovereign = layers.filter((pack) => !isApplication(pack));
   const actions = new Map<string, "optional" | "required">();
-  if (problem === null) {
-    for (const { manifest } of loaded.flatMap(({ source }) => source ?? [])) {
-      if (manifest.layer !== "application") continue;
-      for (const [name, { run }] of Object.entries(manifest.actions)) {
-        if (actions.get(name) !== "required") actions.set(name, run ?? "optional");
-      }
+  const sources = problem === null ? loaded.flatMap(({ source }) => source ?? []) : [];
+  const manifests = sources.flatMap(({ manifest }) => (manifest.layer === "application" ? manifest : []));
+  for (const manifest of manifests) {
+    for (const [name, { run }] of Object.entries(manifest.actions)) {
+      if (actions.get(name) !== "required") actions.set(name, run ?? "optional");
     }
   }
-  return { digest, packs: statuses, problem, actions, sovereign, application };
+  return { digest, packs: statuses, problem, actions, flows: flowsOf(manifests), sovereign, application };
 }
 
 const isApplication = (pack: LoadedPack | ApplicationPack): pack is ApplicationPack => "types" in pack;
@@ -141,6 +146,7 @@ function compilePack(pack: ValidPack): LoadedPack | ApplicationPack {
   return {
     ...loaded,
     types: packTypes(manifest, schema),
+    demands: demandsOf(manifest, schema),
     degraded: new Set(manifest.degraded),
     permits: steps_up ? compile(pack.policies.filter(({ json }) => json.effect === "permit")) : null,
     ids: manifest.searchable === false ? new Map() : idsByType(pack, schema),
@@ -157,8 +163,8 @@ function compile(policies: ValidPack["policies"]): PolicySet {
 function policyFacts(pack: string, { id, effect, annotations }: Policy): PolicyFacts {
   const read = readAnnotations(effect, annotations);
   if (!read.ok) throw new TypeError(`policy ${id}: ${read.error}`);
-  const { reason, step_up, obligations } = read.value;
-  return { determining: { policy: `${pack}/${id}`, reason }, step_up, obligations };
+  const { reason, ...rest } = read.value;
+  return { determining: { policy: `${pack}/${id}`, reason }, ...rest };
 }
 
 /** Entities of the directory, and the members of enumerated types, which exist without being listed there. */

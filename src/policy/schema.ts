@@ -37,6 +37,12 @@ export type SchemaShapes = {
   readonly actions: readonly { readonly type: string; readonly id: string; readonly shape: ActionShape }[];
 };
 
+/** The only action of that id; `undefined`: there is none, or several. */
+export function actionNamed({ actions }: SchemaShapes, id: string): SchemaShapes["actions"][number] | undefined {
+  const found = actions.filter((action) => action.id === id);
+  return found.length === 1 ? found[0] : undefined;
+}
+
 export const ANY: Shape = { kind: "any" };
 const EMPTY_RECORD: RecordShape = { kind: "record", attributes: new Map() };
 

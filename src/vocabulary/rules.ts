@@ -15,8 +15,8 @@ export type StepRules = {
   readonly history: readonly HistoryRule[];
   /** Whether an approval can lift its step-up forbids, and by whom; `null`: none can. */
   readonly approval: ApprovalRule | null;
-  /** The resource's pinned digest (attribute), and where the request states the present one. */
-  readonly pinned: { readonly expected: string | null; readonly context: string } | null;
+  /** A pinned digest (`null`: the resource has none), and the member of the request's `context` that states today's. */
+  readonly pinned: readonly { readonly expected: string | null; readonly context: string }[];
 };
 
 export type AttestationRule = {
@@ -29,6 +29,7 @@ export type AttestationRule = {
 
 /** `context.interlock.history.<name>`: allowed steps of this run that match. */
 export type HistoryRule = {
+  /** `<pack>/<name>`: two packs may mean different things by one name. */
   readonly name: string;
   readonly action: string;
   /** Property of the action that is summed; `null`: not summed. */

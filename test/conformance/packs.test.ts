@@ -82,7 +82,7 @@ function mapped(pack: ValidPack, policy: LoadedPolicy, request: CanonicalRequest
   }
   const { types, directory } = policy.application[0]!;
   if (!covers(types, request)) return null;
-  const call = mapRequest(types, directory, request, interlockContext(env), null);
+  const call = mapRequest(types, directory, request, interlockContext(env, request), null);
   return "kind" in call ? null : call;
 }
 
@@ -92,7 +92,9 @@ describe("golden decisions equal those of cedar-wasm on the same mapped request"
   test.each(built.map((one) => [one.pack.name, one] as const))("%s", (name, { pack, golden }) => {
     if (pack.status === "invalid") throw new Error("invalid");
     const policy = loadPolicy({ v: 1, packs: [pack] }, [name]);
-    const compared = golden!.cases.map((one) => compare(pack, policy, goldenRequest(one), goldenEnv(one), one.name));
+    const compared = golden!.cases.map((one) =>
+      compare(pack, policy, goldenRequest(one), goldenEnv(name, one), one.name),
+    );
     expect(compared.map(({ ours }) => ours)).toEqual(compared.map(({ reference }) => reference));
     expect(compared.filter(({ reference }) => reference.mapped).length).toBeGreaterThanOrEqual(
       name === "authzen-search" ? 8 : 15,
@@ -139,7 +141,10 @@ test("treasury's golden decisions hold under the sovereign layer of its regions 
   const bundle = { v: 1, packs: built.map(({ pack }) => pack) } as const;
   const outcomes = (packs: readonly string[]) => {
     const policy = loadPolicy(bundle, packs);
-    return built[1]!.golden!.cases.map((one) => [one.name, evaluatePolicy(policy, goldenRequest(one), goldenEnv(one))]);
+    return built[1]!.golden!.cases.map((one) => [
+      one.name,
+      evaluatePolicy(policy, goldenRequest(one), goldenEnv("treasury", one)),
+    ]);
   };
   expect(outcomes(["sovereign", "treasury"])).toEqual(outcomes(["treasury"]));
 });

@@ -4,15 +4,10 @@ import { isObject, type JsonValue } from "../../src/base/json.ts";
 import type { EntityJson, PolicyJson } from "../../src/cedar/index.ts";
 import { readAnnotations } from "../../src/policy/annotations.ts";
 import type { BundledPolicy } from "../../src/policy/bundle.ts";
-import {
-  CONTEXT_MEMBERS,
-  entityInside,
-  INTERLOCK_CONTEXT,
-  SOVEREIGN,
-  undeclarable,
-} from "../../src/policy/contract.ts";
+import { CONTEXT_MEMBERS, entityInside, interlockShape, SOVEREIGN, undeclarable } from "../../src/policy/contract.ts";
 import type { ApplicationManifest, Manifest } from "../../src/policy/manifest.ts";
 import type { SchemaShapes, Shape } from "../../src/policy/schema.ts";
+import { checkRules } from "./check-rules.ts";
 import { locate, problemAt, problemOf, splitPolicies, type LocatedProblem, type Source } from "./source.ts";
 
 /** Small checks over the parts of one pack; each gives the problems it found. */
@@ -93,7 +88,7 @@ export function validate(
 export function checkManifest(manifest: Manifest, schema: SchemaShapes, policies: readonly ReadPolicy[], file: string) {
   return manifest.layer === "sovereign"
     ? checkSovereign(schema, policies, file)
-    : checkApplication(manifest, schema, file);
+    : checkApplication(manifest, schema, policies, file);
 }
 
 function checkSovereign(schema: SchemaShapes, policies: readonly ReadPolicy[], file: string): LocatedProblem[] {
@@ -122,9 +117,20 @@ function checkSovereign(schema: SchemaShapes, policies: readonly ReadPolicy[], f
   return problems;
 }
 
-function checkApplication(manifest: ApplicationManifest, schema: SchemaShapes, file: string): LocatedProblem[] {
-  const problems: LocatedProblem[] = [];
+function checkApplication(
+  manifest: ApplicationManifest,
+  schema: SchemaShapes,
+  policies: readonly ReadPolicy[],
+  file: string,
+): LocatedProblem[] {
+  const problems: LocatedProblem[] = checkRules(manifest, schema).map((message) => problemOf(file, message));
   const refuse = (message: string) => problems.push(problemOf(file, message));
+  const liftable = Object.values(manifest.actions).some(({ approval }) => approval !== undefined);
+  const step_up = policies.find(({ json }) => json.annotations?.step_up !== undefined);
+  if (step_up !== undefined && !liftable) {
+    const message = "@step_up: no action of the manifest has an approval that could lift it";
+    problems.push(problemAt(step_up.source, step_up.start, 1, message));
+  }
   const modes = new Map<string, string>();
   for (const section of ["subjects", "resources"] as const) {
     const entries = Object.entries(manifest[section]);
@@ -162,7 +168,7 @@ function checkApplication(manifest: ApplicationManifest, schema: SchemaShapes, f
     const { principals, resources: targets, context } = found[0]!.shape;
     if (!meet(subjects, principals)) refuse(`actions.${name}: applies to none of the pack's subject types`);
     if (!meet(resources, targets)) refuse(`actions.${name}: applies to none of the pack's resource types`);
-    const wrong = undeclarableContext(context);
+    const wrong = undeclarableContext(context, Object.keys(manifest.history ?? {}));
     if (wrong !== null) refuse(`actions.${name}: ${wrong}`);
   }
   return problems;
@@ -170,14 +176,14 @@ function checkApplication(manifest: ApplicationManifest, schema: SchemaShapes, f
 
 const meet = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean => [...a].some((one) => b.has(one));
 
-function undeclarableContext(context: Extract<Shape, { kind: "record" }>): string | null {
+function undeclarableContext(context: Extract<Shape, { kind: "record" }>, history: readonly string[]): string | null {
   for (const [name, { shape }] of context.attributes) {
     if (!CONTEXT_MEMBERS.has(name))
       return `context.${name} does not exist; a context has action, interlock and request`;
     if (shape.kind !== "record") return `context.${name} is a record`;
     const wrong =
       name === "interlock"
-        ? undeclarable(shape, INTERLOCK_CONTEXT, "context.interlock")
+        ? undeclarable(shape, interlockShape(history), "context.interlock")
         : entityInside(shape, `context.${name}`);
     if (wrong !== null) return name === "interlock" ? wrong : `${wrong} is an entity, which a request cannot carry`;
   }

@@ -10,27 +10,77 @@ import {
   type PolicyEnv,
   type PolicyOutcome,
 } from "../../src/policy/evaluate.ts";
+import { approvalScope } from "../../src/policy/approval.ts";
 import { admitsDegraded } from "../../src/policy/degraded.ts";
 import { anchoringLimit } from "../../src/policy/anchoring.ts";
-import type { GoldenCase, GoldenSearch } from "../../src/policy/manifest.ts";
+import type { GoldenCase, GoldenSearch } from "../../src/policy/golden-format.ts";
 import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src/policy/search.ts";
 import { jcs } from "../../src/base/jcs.ts";
 
 /** Circumstances of a golden case that does not say otherwise. */
 const GOLDEN_DEFAULTS = { region: "eu", pep: "golden", t_ms: Date.UTC(2026, 0, 15, 12) } as const;
 
-type Circumstances = Pick<GoldenCase, "run" | "region" | "pep" | "labels" | "t_ms" | "trust">;
+type Circumstances = Omit<GoldenCase, "name" | "request" | "expect">;
 
-export function goldenEnv({ run = "implicit", region, pep, labels, t_ms, trust }: Circumstances): PolicyEnv {
+/** `pack`: whose history entries the case speaks of. */
+export function goldenEnv(pack: string, golden: GoldenCase | GoldenSearch): PolicyEnv {
+  const { run = "implicit", region, pep, labels, trust, history = {}, delegation_depth }: Circumstances = golden;
+  const t_ms = golden.t_ms ?? GOLDEN_DEFAULTS.t_ms;
   return {
     region: region ?? GOLDEN_DEFAULTS.region,
     pep: pep ?? GOLDEN_DEFAULTS.pep,
-    t_ms: t_ms ?? GOLDEN_DEFAULTS.t_ms,
+    t_ms,
     run: { id: run === "opened" ? "eu.1.AAAAAAAAAAAAAAAAAAAAAA" : "", kind: run, version: 0 },
     labels: labels ?? [],
     trust: trust ?? "trusted",
+    history: Object.entries(history).map(([name, { count, sum, age_ms }]) => ({
+      name: `${pack}/${name}`,
+      count,
+      sum: sum ?? "0",
+      last_ms: age_ms === undefined ? null : t_ms - age_ms,
+    })),
+    identity: identityOf(golden),
+    attestation: attestationOf(golden, t_ms),
+    delegation_depth: delegation_depth ?? 0,
+    approvals: (golden.approvals ?? []).map((approver, i) => ({
+      id: `eu.1.${i}`,
+      approver,
+      scope: approvalScope(goldenRequest(golden)),
+      expires_ms: t_ms + 60_000,
+    })),
   };
 }
+
+const identityOf = ({ identity }: Circumstances): PolicyEnv["identity"] =>
+  identity === undefined
+    ? null
+    : {
+        kind: identity.kind,
+        workload: identity.workload,
+        issuer: identity.issuer ?? "https://issuer.example",
+        bearer: identity.bearer ?? false,
+        trust_domain: identity.trust_domain ?? null,
+        on_behalf_of: identity.on_behalf_of ?? null,
+        prior_actors: [],
+        proof: null,
+        keys: [],
+        valid_until_ms: Number.MAX_SAFE_INTEGER,
+      };
+
+const attestationOf = ({ attestation }: Circumstances, t_ms: number): PolicyEnv["attestation"] =>
+  attestation === undefined
+    ? null
+    : {
+        tier: attestation.tier,
+        bound: attestation.bound ?? false,
+        iat_ms: t_ms - (attestation.age_ms ?? 0),
+        verifier: "verifier",
+        policies: [],
+        freshness: "timestamp",
+        digest: "",
+        keys: [],
+        valid_until_ms: Number.MAX_SAFE_INTEGER,
+      };
 
 /** The golden request as the door would hand it on; the searched entity has an empty id or name. */
 export function goldenRequest(golden: GoldenCase | GoldenSearch): CanonicalRequest {
@@ -54,8 +104,8 @@ function withoutNulls(json: JsonValue): JsonValue {
 }
 
 /** What the kernel would say as far as packs go: `run_required` before any policy is asked, their limit after all. */
-function decideGolden(policy: LoadedPolicy, golden: GoldenCase): PolicyOutcome {
-  const [request, env] = [goldenRequest(golden), goldenEnv(golden)];
+function decideGolden(policy: LoadedPolicy, pack: string, golden: GoldenCase): PolicyOutcome {
+  const [request, env] = [goldenRequest(golden), goldenEnv(pack, golden)];
   if (env.trust === "degraded" && !admitsDegraded(policy, request)) return TRUST_DEGRADED;
   if (needsRun(policy, request.action.name, env)) return RUN_REQUIRED;
   const outcome = evaluatePolicy(policy, request, env);
@@ -79,6 +129,7 @@ const refused = (reason: ReasonCode): PolicyOutcome => ({
   policy_reason: null,
   determining: [],
   obligations: [],
+  permit_ttl_ms: null,
   errors: [],
 });
 const RUN_REQUIRED = refused("run_required");
@@ -92,8 +143,8 @@ export type GoldenResult = {
   readonly determining: readonly string[];
 };
 
-export function runCase(policy: LoadedPolicy, golden: GoldenCase): GoldenResult {
-  const outcome = decideGolden(policy, golden);
+export function runCase(policy: LoadedPolicy, pack: string, golden: GoldenCase): GoldenResult {
+  const outcome = decideGolden(policy, pack, golden);
   const determining = outcome.determining.map((one) => one.policy);
   const { expect } = golden;
   const differences: string[] = [];
@@ -123,8 +174,8 @@ export function runCase(policy: LoadedPolicy, golden: GoldenCase): GoldenResult 
 }
 
 /** Every candidate that is allowed, in the order of the answer. */
-export function runSearch(policy: LoadedPolicy, golden: GoldenSearch): GoldenResult {
-  const env = goldenEnv(golden);
+export function runSearch(policy: LoadedPolicy, pack: string, golden: GoldenSearch): GoldenResult {
+  const env = goldenEnv(pack, golden);
   const request = goldenRequest(golden);
   const determining: string[] = [];
   const found = searchCandidates(policy, golden.kind, request).filter((candidate) => {

@@ -33,8 +33,8 @@ function testPack(built: BuiltPack): PackResult {
   }
   const policy = loadPolicy({ v: 1, packs: [pack] }, [pack.name]);
   const results = [
-    ...golden.cases.map((one) => runCase(policy, one)),
-    ...(golden.searches ?? []).map((one) => runSearch(policy, one)),
+    ...golden.cases.map((one) => runCase(policy, pack.name, one)),
+    ...(golden.searches ?? []).map((one) => runSearch(policy, pack.name, one)),
   ];
   const covered = new Set(results.flatMap(({ determining }) => determining));
   const ids = pack.policies.map(({ id }) => id);

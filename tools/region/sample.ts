@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Golden, GoldenCase } from "../../src/policy/manifest.ts";
+import type { Golden, GoldenCase } from "../../src/policy/golden-format.ts";
 import { ROOT } from "../workerd/bundle.ts";
 
 /**

@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { CedarRecord, type Value } from "../../../src/cedar/index.ts";
-import { interlockContext, mapSovereign } from "../../../src/policy/cedar-request.ts";
-import { INTERLOCK_CONTEXT, SOVEREIGN } from "../../../src/policy/contract.ts";
+import { CedarRecord, CedarSet, type Value } from "../../../src/cedar/index.ts";
+import { approvalScope } from "../../../src/policy/approval.ts";
+import { interlockContext, interlockRecord, mapSovereign, type PolicyEnv } from "../../../src/policy/cedar-request.ts";
+import { interlockShape, SOVEREIGN } from "../../../src/policy/contract.ts";
 import type { Shape } from "../../../src/policy/schema.ts";
+import type { Approval } from "../../../src/vocabulary/run.ts";
 import { ENV, request } from "./pack-fixture.ts";
 import { runVector, type Vector, type VectorPack } from "./request-vectors.ts";
 
@@ -17,6 +19,49 @@ describe("docs/vectors/request-to-cedar.json", () => {
     expect(JSON.stringify(runVector(pack, vector))).toBe(JSON.stringify(vector.cedar));
   });
 });
+
+const approval = (approver: string, scope: string, expires_ms: number): Approval => ({
+  id: `eu.1.${approver}`,
+  approver,
+  scope,
+  expires_ms,
+});
+
+const KNOWN: PolicyEnv = {
+  ...ENV,
+  labels: ["pii:eu"],
+  history: [{ name: "p/quotes", count: 2, sum: "123.45", last_ms: ENV.t_ms - 5_000 }],
+  identity: {
+    kind: "wit",
+    workload: "spiffe://x/w",
+    issuer: "spiffe://x",
+    trust_domain: "x",
+    on_behalf_of: "user/ann",
+    prior_actors: [],
+    bearer: false,
+    proof: null,
+    keys: [],
+    valid_until_ms: ENV.t_ms,
+  },
+  attestation: {
+    tier: "warning",
+    verifier: "v",
+    policies: [],
+    bound: true,
+    freshness: "epoch",
+    iat_ms: ENV.t_ms - 60_000,
+    digest: "",
+    keys: [],
+    valid_until_ms: ENV.t_ms,
+  },
+  delegation_depth: 2,
+  approvals: [
+    approval("user/bob", approvalScope(request()), ENV.t_ms + 1),
+    approval("user/bob", approvalScope(request({ run: "eu.1.x", step: "pay", state_version: 3 })), ENV.t_ms + 9),
+    approval("user/carol", approvalScope(request()), ENV.t_ms),
+    approval("user/dave", approvalScope(request({ action: { name: "read", properties: { n: 1 } } })), ENV.t_ms + 9),
+  ],
+};
 
 /** The shape that a value has, as a contract would declare it. */
 function shapeOf(value: Value): Shape["kind"] {
@@ -40,8 +85,47 @@ function departures(value: CedarRecord, shape: Extract<Shape, { kind: "record" }
 }
 
 describe("what every evaluation is given is what packs may declare", () => {
-  test("context.interlock", () => {
-    expect(departures(interlockContext({ ...ENV, labels: ["pii:eu"] }), INTERLOCK_CONTEXT)).toEqual([]);
+  test("context.interlock, of which nothing or everything is known", () => {
+    const shape = interlockShape(["never", "quotes"]);
+    const declared = ["never", "quotes"].map((name) => [name, `p/${name}`] as const);
+    const of = (env: PolicyEnv) => interlockRecord(interlockContext(env, request()), declared);
+    expect(departures(of({ ...ENV, labels: ["pii:eu"] }), shape)).toEqual([]);
+    const full = of(KNOWN);
+    expect(departures(full, shape)).toEqual([]);
+    const members = (record: CedarRecord, declares: Extract<Shape, { kind: "record" }>): string[] =>
+      [...declares.attributes].flatMap(([name, { shape: inner }]) => {
+        const value = record.attributes.get(name);
+        if (value === undefined) return [`no ${name}`];
+        return value instanceof CedarRecord && inner.kind === "record" ? members(value, inner) : [];
+      });
+    // The run has never seen a `never`, so that one has no last time.
+    expect(members(full, shape)).toEqual(["no last_ms", "no age_ms"]);
+  });
+
+  test("history, approvals, identity and attestation as policies see them", () => {
+    const { attributes } = interlockRecord(interlockContext(KNOWN, request()), [["quotes", "p/quotes"]]);
+    const plain = (value: Value | undefined): unknown =>
+      value instanceof CedarRecord
+        ? Object.fromEntries([...value.attributes].map(([name, member]) => [name, plain(member)]))
+        : value instanceof CedarSet
+          ? value.members.map(plain)
+          : typeof value === "object"
+            ? (value as { ten_thousandths?: unknown }).ten_thousandths
+            : value;
+    expect(plain(attributes.get("history"))).toEqual({
+      quotes: { any: true, count: 2, sum: 1_234_500, last_ms: ENV.t_ms - 5_000, age_ms: 5_000 },
+    });
+    // One was for another request, one is over at this very millisecond, and who approves twice is one approver.
+    expect(plain(attributes.get("approvals"))).toEqual({ count: 1, approvers: ["user/bob"] });
+    expect(plain(attributes.get("attestation"))).toEqual({ tier: "warning", bound: true, age_ms: 60_000 });
+    expect(plain(attributes.get("delegation"))).toEqual({ depth: 2 });
+    expect(plain(attributes.get("identity"))).toMatchObject({ kind: "wit", bearer: false, workload: "spiffe://x/w" });
+  });
+
+  test("who is only asserted is the weakest there is", () => {
+    const { members } = interlockContext(ENV, request());
+    expect((members.get("identity") as CedarRecord).attributes.get("bearer")).toBe(true);
+    expect((members.get("attestation") as CedarRecord).attributes.get("tier")).toBe("none");
   });
 
   test("the sovereign form", () => {

@@ -1,8 +1,19 @@
 import { describe, expect, test } from "vitest";
 import type { Bundle, ValidPack } from "../../../src/policy/bundle.ts";
 import { evaluatePolicy, loadPolicy, runRequirement } from "../../../src/policy/evaluate.ts";
+import { approvalScope } from "../../../src/policy/approval.ts";
+import type { PolicyEnv } from "../../../src/policy/cedar-request.ts";
+import type { Approval } from "../../../src/vocabulary/run.ts";
 import { buildBundle } from "../../../tools/policy/build.ts";
-import { ENV, packsFolder, request, SOVEREIGN_MANIFEST, SOVEREIGN_SCHEMA, type PackFiles } from "./pack-fixture.ts";
+import {
+  approvable,
+  ENV,
+  packsFolder,
+  request,
+  SOVEREIGN_MANIFEST,
+  SOVEREIGN_SCHEMA,
+  type PackFiles,
+} from "./pack-fixture.ts";
 
 const bundleOf = async (packs: Record<string, PackFiles>): Promise<Bundle> => buildBundle(await packsFolder(packs));
 
@@ -52,6 +63,7 @@ describe("default deny", () => {
       policy_reason: null,
       determining: [{ policy: "a/all", reason: "why not" }],
       obligations: [],
+      permit_ttl_ms: null,
       errors: [],
     });
   });
@@ -162,7 +174,7 @@ describe("several packs cover one request", () => {
   test("an approval is not offered where another pack denies outright", async () => {
     const step_up = '@id("ask") @step_up("approval") @reason("ask first") forbid (principal, action, resource);';
     const policy = await policyOf({
-      a: { policies: `${permit("p")}\n${step_up}` },
+      a: approvable(`${permit("p")}\n${step_up}`),
       b: { policies: '@id("no") @reason("never") forbid (principal, action, resource);' },
     });
     expect(evaluatePolicy(policy, request(), ENV)).toMatchObject({
@@ -179,7 +191,7 @@ describe("@step_up", () => {
   const never = '@id("never") @reason("never") forbid (principal, action, resource) when { principal has role };';
 
   test("alone in the way of a permit", async () => {
-    const policy = await policyOf({ a: { policies: ann + ask + never } });
+    const policy = await policyOf({ a: approvable(ann + ask + never) });
     expect(evaluatePolicy(policy, request(), ENV)).toMatchObject({
       reason: "approval_required",
       policy_reason: "ask first",
@@ -188,13 +200,13 @@ describe("@step_up", () => {
   });
 
   test("beside another forbid the other one speaks, also where it stands later", async () => {
-    const policy = await policyOf({ a: { policies: ann + ask + never } });
+    const policy = await policyOf({ a: approvable(ann + ask + never) });
     const admin = request({ subject: { type: "user", id: "ann", properties: { role: "admin" } } });
     expect(evaluatePolicy(policy, admin, ENV)).toMatchObject({ reason: "policy_denied", policy_reason: "never" });
   });
 
   test("where nothing permits, an approval would not help", async () => {
-    const policy = await policyOf({ a: { policies: ann + ask } });
+    const policy = await policyOf({ a: approvable(ann + ask) });
     const bob = request({ subject: { type: "user", id: "bob" } });
     expect(evaluatePolicy(policy, bob, ENV)).toMatchObject({ reason: "policy_denied", policy_reason: null });
   });
@@ -202,9 +214,92 @@ describe("@step_up", () => {
   test("where a policy errs, nothing is offered", async () => {
     const erring =
       "permit (principal, action, resource) when { principal has age && principal.age * 9007199254740991 * 4096 > 0 };";
-    const policy = await policyOf({ a: { policies: ann + ask + erring } });
+    const policy = await policyOf({ a: approvable(ann + ask + erring) });
     const old = request({ subject: { type: "user", id: "ann", properties: { age: 2 } } });
     expect(evaluatePolicy(policy, old, ENV).reason).toBe("policy_error");
+  });
+});
+
+describe("an approval", () => {
+  const ask = '@id("ask") @step_up("approval") forbid (principal, action == Action::"read", resource);';
+  const ann = '@id("ann") @obligation("audit:log") permit (principal == User::"ann", action, resource);';
+  const given = (over: Partial<Approval> = {}, by = request()): PolicyEnv => ({
+    ...ENV,
+    approvals: [
+      { id: "eu.1.a", approver: "user/bob", scope: approvalScope(by), expires_ms: ENV.t_ms + 1_000, ...over },
+    ],
+  });
+
+  test("lifts what it can lift, and the permit is the reason", async () => {
+    const policy = await policyOf({ a: approvable(ann + ask) });
+    expect(evaluatePolicy(policy, request(), given())).toMatchObject({
+      reason: null,
+      determining: [{ policy: "a/ann" }],
+      obligations: [{ id: "log", type: "audit" }],
+    });
+  });
+
+  test("wherever the request stands in its run", async () => {
+    const policy = await policyOf({ a: approvable(ann + ask) });
+    const step = request({ run: "eu.1.r", step: "pay", parents: ["x"], state_version: 4 });
+    expect(evaluatePolicy(policy, step, given()).reason).toBeNull();
+    expect(evaluatePolicy(policy, request(), given({}, step)).reason).toBeNull();
+  });
+
+  test("for nothing but the very request, and not for longer", async () => {
+    const policy = await policyOf({ a: approvable(ann + ask) });
+    for (const other of [
+      request({ resource: { type: "doc", id: "d-2" } }),
+      request({ subject: { type: "user", id: "ann", properties: { age: 3 } } }),
+      request({ action: { name: "read", properties: { pages: 2 } } }),
+      request({ context: { purpose: "x" } }),
+    ]) {
+      expect(evaluatePolicy(policy, request(), given({}, other)).reason).toBe("approval_required");
+      expect(evaluatePolicy(policy, other, given()).reason).toBe("approval_required");
+    }
+    expect(evaluatePolicy(policy, request(), given({ expires_ms: ENV.t_ms })).reason).toBe("approval_required");
+    expect(evaluatePolicy(policy, request(), given({ expires_ms: ENV.t_ms + 1 })).reason).toBeNull();
+  });
+
+  test("lifts no other forbid, and permits nobody", async () => {
+    const never = '@id("never") forbid (principal, action, resource) when { principal has role };';
+    const policy = await policyOf({ a: approvable(ann + ask + never) });
+    const admin = request({ subject: { type: "user", id: "ann", properties: { role: "admin" } } });
+    expect(evaluatePolicy(policy, admin, given({}, admin)).reason).toBe("policy_denied");
+    const bob = request({ subject: { type: "user", id: "bob" } });
+    expect(evaluatePolicy(policy, bob, given({}, bob)).reason).toBe("policy_denied");
+  });
+
+  test("lifts nothing of a pack that does not say who approves this action", async () => {
+    const pack = approvable(ann + ask);
+    const actions = { read: {}, approve: { approval: { action: "read", ttl_s: 60 } } };
+    const policy = await policyOf({ a: { ...pack, manifest: { actions } } });
+    expect(evaluatePolicy(policy, request(), given()).reason).toBe("approval_required");
+    const both = await policyOf({ a: approvable(ann + ask), b: { ...pack, manifest: { actions } } });
+    expect(evaluatePolicy(both, request(), given()).reason).toBe("approval_required");
+  });
+});
+
+describe("@permit_ttl_s", () => {
+  const policies = (ttl: string) => `@permit_ttl_s("${ttl}") permit (principal, action, resource);`;
+
+  test("the shortest of those that determine the allow", async () => {
+    const plain = "permit (principal, action, resource);";
+    const never = '@permit_ttl_s("5") permit (principal == User::"bob", action, resource);';
+    for (const [packs, expected] of [
+      [{ a: { policies: policies("900") + plain } }, 900_000],
+      [{ a: { policies: policies("900") + policies("120") + never } }, 120_000],
+      [{ a: { policies: policies("900") }, b: { policies: policies("30") } }, 30_000],
+      [{ a: { policies: policies("900") }, b: {} }, 900_000],
+      [{ a: {} }, null],
+    ] as const) {
+      expect(evaluatePolicy(await policyOf(packs), request(), ENV).permit_ttl_ms).toBe(expected);
+    }
+  });
+
+  test.each(["0", "901", "1.5", "-1", "", "15m"])("%s is refused", async (ttl) => {
+    const { problem } = loadPolicy(await bundleOf({ a: { policies: policies(ttl) } }), ["a"]);
+    expect(problem).toMatch(/@permit_ttl_s/);
   });
 });
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
-import type { PolicyEnv } from "../../../src/policy/evaluate.ts";
+import { NOTHING_KNOWN, type PolicyEnv } from "../../../src/policy/cedar-request.ts";
 
 /** Files of one pack; what is left out is written with a default that validates. */
 export type PackFiles = {
@@ -64,8 +64,7 @@ export const ENV: PolicyEnv = {
   t_ms: 1_768_478_400_000,
   pep: "gateway",
   run: { id: "", kind: "implicit", version: 0 },
-  labels: [],
-  trust: "trusted",
+  ...NOTHING_KNOWN,
 };
 
 export const request = (over: Partial<CanonicalRequest> = {}): CanonicalRequest => ({
@@ -74,4 +73,11 @@ export const request = (over: Partial<CanonicalRequest> = {}): CanonicalRequest 
   action: { name: "read" },
   resource: { type: "doc", id: "d-1" },
   ...over,
+});
+
+/** A pack whose action `read` can be approved by `approve`. */
+export const approvable = (policies: string): PackFiles => ({
+  manifest: { actions: { read: { approval: { action: "approve", ttl_s: 60 } }, approve: {} } },
+  schema: SCHEMA.replace("action read", "action read, approve"),
+  policies,
 });

@@ -6,6 +6,7 @@ import {
   covers,
   interlockContext,
   mapRequest,
+  NOTHING_KNOWN,
   packTypes,
   type PolicyEnv,
   type Searched,
@@ -16,7 +17,7 @@ import { requestJson, storedJson } from "../../support/cedar-json.ts";
 
 /** The pack under which the vectors of `docs/vectors/request-to-cedar.json` are mapped. */
 export type VectorPack = {
-  readonly manifest: Pick<ApplicationManifest, "subjects" | "resources" | "actions">;
+  readonly manifest: Pick<ApplicationManifest, "name" | "subjects" | "resources" | "actions">;
   readonly schema: readonly string[];
   readonly entities: readonly EntityJson[];
 };
@@ -33,8 +34,7 @@ const VECTOR_ENV: PolicyEnv = {
   t_ms: 1_768_478_400_000,
   pep: "gateway",
   run: { id: "", kind: "implicit", version: 0 },
-  labels: [],
-  trust: "trusted",
+  ...NOTHING_KNOWN,
 };
 
 /** What a vector's request becomes: the Cedar request and both entities, or why it becomes nothing. */
@@ -46,7 +46,7 @@ export function runVector(pack: VectorPack, { request, env, searched }: Vector):
   if (!directory.ok) throw new Error(directory.error);
   const canonical: CanonicalRequest = { v: 1, ...request };
   if (!covers(types, canonical)) return { denied: "not_covered" };
-  const context = interlockContext({ ...VECTOR_ENV, ...env });
+  const context = interlockContext({ ...VECTOR_ENV, ...env }, canonical);
   const call = mapRequest(types, directory.value, canonical, context, searched ?? null);
   if ("kind" in call) return { [call.kind]: call.reason };
   const { principal, resource } = call.request;
