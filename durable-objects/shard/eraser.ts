@@ -17,9 +17,12 @@ const ANSWERS = 1_000;
 const INDEX = 500;
 /** Payloads younger than this many records beside one that is reclaimed may be moved by it (`ErasureRows`). */
 const BETWEEN = 64;
-/** 9 MB in ten commits: twice what SQLite lets its write-ahead log grow to before it begins again at its start. */
+/**
+ * 9 MB in ten commits: twice what SQLite lets its write-ahead log grow to before it begins again at its start. Where
+ * tables were written anew, that commit was as long as what it copied, and waste follows it (`EraserState.copied`).
+ */
 const WASTE_SLICES = 10;
-const WASTE_SCRAPS = 14;
+const WASTE_BYTES = 910_000;
 
 /** How far an entry is. Everything is stored with what was done, so a crash repeats nothing and skips nothing. */
 export type EraserState = {
@@ -32,6 +35,8 @@ export type EraserState = {
   /** Last key, or tag, looked at. */
   key: string;
   wasted: number;
+  /** Bytes that writing tables anew has copied; absent in what an older release began. */
+  copied?: number;
   /** Whether anything was overwritten: if not, nothing needs cleaning. */
   touched: boolean;
 };
@@ -164,13 +169,14 @@ export class Eraser {
       }
       case "rewrite":
         if (state.touched) {
-          rows.rewrite("record", "sseq");
-          rows.rewrite("run", "id");
+          state.copied = rows.rewrite("record") + rows.rewrite("run");
         }
         state.phase = state.touched ? "waste" : "done";
         return [];
       case "waste":
-        if (state.wasted++ < WASTE_SLICES) rows.waste(WASTE_SCRAPS);
+        // First as much in one commit as writing anew has put into one: the old pages and the new.
+        if (state.wasted === 0 && (state.copied ?? 0) > 0) rows.waste(2 * state.copied!);
+        if (state.wasted++ < WASTE_SLICES) rows.waste(WASTE_BYTES);
         else {
           rows.dropWaste();
           state.phase = "done";

@@ -1,10 +1,30 @@
 import type { EraserState } from "./eraser.ts";
 import type { ShardStore } from "./store.ts";
 
-/** Bytes of one scrap of waste; with its table row it fills sixteen pages. */
-const WASTE_BYTES = 65_000;
+/**
+ * Bytes of one scrap of waste: the most that a table's page of 4,096 bytes holds of a row that goes on elsewhere (4,061,
+ * four of them the row's header), and fifteen overflow pages of 4,092. So sixteen pages are filled to their last bytes.
+ */
+const WASTE_BYTES = 4_061 - 4 + 15 * 4_092;
 /** Tables of at most this many rows are written anew (see `rewrite`). */
 const SMALL = 1_000;
+const PAGE = 4_096;
+/** Text of the same length without what it said. */
+const crossedOut = (column: string): string =>
+  `${column} = replace(hex(zeroblob(length(CAST(${column} AS BLOB)))), '00', 'x')`;
+/** Of a table that is written anew: its order, about how long a row is, and what of a row is overwritten in its place. */
+const COPIED = {
+  record: {
+    order: "sseq",
+    size: "200 + length(leaf) + coalesce(length(sealed), 0)",
+    blank: "sealed = zeroblob(length(sealed))",
+  },
+  run: {
+    order: "id",
+    size: "300 + length(members)",
+    blank: `${crossedOut("principal")}, ${crossedOut("members")}`,
+  },
+} as const;
 /** What an erased answer is kept as (`Kept` in `decide-call`). */
 const NO_ANSWER = JSON.stringify({ items: [], records: 0, t_ms: 0 });
 
@@ -141,11 +161,7 @@ export class ErasureRows {
 
   /** Takes names out of a run's row: overwrites them in place, then stores what stays. */
   redactRun(run: string, principal: string | null, members: readonly string[]): void {
-    this.#sql.exec(
-      `UPDATE run SET principal = replace(hex(zeroblob(length(CAST(principal AS BLOB)))), '00', 'x'),
-         members = replace(hex(zeroblob(length(CAST(members AS BLOB)))), '00', 'x') WHERE id = ?`,
-      run,
-    );
+    this.#sql.exec(`UPDATE run SET ${COPIED.run.blank} WHERE id = ?`, run);
     this.#sql.exec("UPDATE run SET principal = ?, members = ? WHERE id = ?", principal, JSON.stringify(members), run);
   }
 
@@ -228,24 +244,36 @@ export class ErasureRows {
 
   /**
    * Writes a small table anew, row by row in order. A table's first page was a leaf before it became the root: copies of
-   * its first rows lie there until some six hundred pages below have overwritten them.
+   * its first rows lie there until some six hundred pages below have overwritten them. Tells the most that its pages
+   * took: they lie in free pages, and with the new ones in the write-ahead log, until waste takes their place.
    */
-  rewrite(table: "record" | "run", order: "sseq" | "id"): void {
-    const { n } = this.#sql
-      .exec<{ n: number }>(`SELECT count(*) AS n FROM (SELECT 1 FROM ${table} LIMIT ${SMALL + 1})`)
+  rewrite(table: "record" | "run"): number {
+    const { order, size, blank } = COPIED[table];
+    const { n, bytes } = this.#sql
+      .exec<{ n: number; bytes: number }>(
+        `SELECT count(*) AS n, coalesce(sum(${PAGE} * (1 + size / ${PAGE - 4})), 0) AS bytes
+         FROM (SELECT ${size} AS size FROM ${table} LIMIT ${SMALL + 1})`,
+      )
       .one();
-    if (n > SMALL) return;
+    if (n > SMALL) return 0;
+    // The old pages are used again and not cleared: where a row leaves room, what lay there before would stay for good.
     this.#sql.exec(
       `CREATE TABLE ${table}_anew AS SELECT * FROM ${table};
+       UPDATE ${table} SET ${blank};
        DELETE FROM ${table};
        INSERT INTO ${table} SELECT * FROM ${table}_anew ORDER BY ${order};
        DROP TABLE ${table}_anew;`,
     );
+    return bytes;
   }
 
-  /** Pages of waste: they take the place of free pages, and of older pages in the write-ahead log. */
-  waste(scraps: number): void {
-    for (let n = 0; n < scraps; n++) this.#sql.exec("INSERT INTO waste(b) VALUES (zeroblob(?))", WASTE_BYTES);
+  /**
+   * Pages of waste: they take the place of free pages, and of older pages in the write-ahead log. That begins again at
+   * its start after a long commit, so only a commit as long reaches the end of what is in it.
+   */
+  waste(bytes: number): void {
+    for (let left = bytes; left > 0; left -= WASTE_BYTES)
+      this.#sql.exec("INSERT INTO waste(b) VALUES (zeroblob(?))", WASTE_BYTES);
   }
 
   dropWaste(): void {

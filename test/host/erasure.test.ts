@@ -69,8 +69,11 @@ function found(bytes: Buffer, needles: ReadonlyMap<string, Buffer>): ReadonlySet
   return names;
 }
 
-/** Of each sealed payload two pieces, the wrapped key and some of the text: `<sseq> key`, `<sseq> text`. */
-function pieces(): ReadonlyMap<string, Buffer> {
+/**
+ * Of each sealed payload two pieces, the wrapped key and some of the text: `<sseq> key`, `<sseq> text`; `along`: one more
+ * for every 16 KiB of text.
+ */
+function pieces(along = false): ReadonlyMap<string, Buffer> {
   const all = new Map<string, Buffer>();
   for (const file of shardFiles(region.dataDir)) {
     const folder = join(region.base, "open");
@@ -81,6 +84,9 @@ function pieces(): ReadonlyMap<string, Buffer> {
       const sealed = Buffer.from(row["sealed"]);
       all.set(`${String(row["sseq"])} key`, sealed.subarray(17, 49));
       all.set(`${String(row["sseq"])} text`, sealed.subarray(200, 232));
+      const end = along ? sealed.length : 0;
+      for (let at = 16_384; at + 32 <= end; at += 16_384)
+        all.set(`${String(row["sseq"])} at ${at}`, sealed.subarray(at, at + 32));
     }
     db.close();
     rmSync(folder, { recursive: true });
@@ -116,6 +122,25 @@ test.each([
   await region.stop();
   expect(found(disk(), before)).toEqual(kept);
   expect(await checkLineage(region.dataDir)).toMatchObject({ ok: true, records: kept_before + count + 23 });
+});
+
+test("large payloads that an erasure of others has moved are gone from every file when they are erased", async () => {
+  const large = { ...canary, context: { text: "x".repeat(900_000) } };
+  await decide(2, READ);
+  for (let at = 0; at < 20; at++) await decide(1, large);
+  // Takes the first two, and writes the small table anew with everything else in it: 18 MB.
+  const { subject } = READ;
+  const first = { subject: { type: subject.type, id: subject.id }, ground: "legal", reason: "order 1" };
+  await finished((await admin.erase(first)).id);
+  await decide(1_100, { ...READ, subject: { ...subject, id: "somebody" } });
+  await region.kill("SIGKILL");
+  const before = new Map([...pieces(true)].filter(([name]) => sseqOf(name) > 2 && sseqOf(name) <= 22));
+  expect(before.size).toBeGreaterThan(20 * 50);
+  await region.restart();
+  expect((await finished((await admin.erase(wanted)).id)).payloads).toBe(20);
+  expect(found(disk(), before).size).toBe(0);
+  await region.stop();
+  expect(found(disk(), before).size).toBe(0);
 });
 
 test("a run's evidence verifies after its payloads were erased, and says which", async () => {
