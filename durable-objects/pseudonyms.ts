@@ -35,6 +35,11 @@ export class Pseudonyms {
     return pseudonym(this.#secrets[0], key, nodeHmac);
   }
 
+  /** Under every secret that is configured, in use or not: what may be named under one later. */
+  every(key: string): readonly string[] {
+    return this.#secrets.map((secret) => pseudonym(secret, key, nodeHmac));
+  }
+
   of(key: string): readonly Pseudonym[] {
     let known = this.#cache.get(key);
     if (known === undefined) {

@@ -20,6 +20,7 @@ import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { subjectKey } from "../../src/trust/keys.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { Call, Flush } from "./group-commit.ts";
+import { keepStep, stateForStep, type OpenedStep } from "./run/steps.ts";
 import { describeRunState } from "./run-state.ts";
 import type { RunRow } from "./store.ts";
 import type { Turn } from "./turn.ts";
@@ -34,17 +35,27 @@ type Decided = {
   readonly subjects: readonly string[];
   readonly input: string;
   readonly run_state: string;
+  /** Keys of the runs that its run is part of. */
+  readonly above: readonly string[];
 };
+
+/** The run as the decision sees it; `bug`: it could not be read, and the step is denied. */
+type Known = { readonly state: RunState | null; readonly step: OpenedStep | null; readonly bug: boolean };
 
 export type ParsedFacts = { readonly facts: Facts; readonly text: string; readonly digest: string };
 
-/** What is kept with an idempotency key. What it rests on follows from the question, which comes again with the key. */
+/**
+ * What is kept with an idempotency key. What a plain question rests on follows from it, and it comes again with the key;
+ * of a step of an opened run it is kept.
+ */
 type Kept = {
   readonly items: readonly ItemAnswer[];
   readonly records: number;
   readonly t_ms: number;
   /** Items that were decided in the knowledge that a dependency is degraded. */
   readonly degraded?: readonly number[];
+  /** Of allowed steps of opened runs: their record, and the keys that they rest on, by item. */
+  readonly steps?: Readonly<Record<number, { readonly sseq: number; readonly keys: readonly string[] }>>;
 };
 
 /** One `decide` message on its way through a flush. */
@@ -122,6 +133,7 @@ export class DecideCall implements Call {
         records: this.#decided.length,
         t_ms: this.#turn.t_ms,
         ...this.#degraded(),
+        ...this.#steps(),
       };
       this.#turn.writer.putAnswer(key, {
         input: asked,
@@ -135,6 +147,15 @@ export class DecideCall implements Call {
   #degraded(): Pick<Kept, "degraded"> {
     const degraded = this.#decided.flatMap(({ outcome }, at) => (outcome.degraded ? at : []));
     return degraded.length === 0 ? {} : { degraded };
+  }
+
+  #steps(): Pick<Kept, "steps"> {
+    const steps = this.#decided.flatMap(({ outcome, run, appended, above }, at) =>
+      run?.kind === "opened" && appended !== null && outcome.core.decision === "allow"
+        ? [[at, { sseq: appended.sseq, keys: [...outcome.dependencies, ...above] }] as const]
+        : [],
+    );
+    return steps.length === 0 ? {} : { steps: Object.fromEntries(steps) };
   }
 
   /** Same key and same question: the stored answer. Same key, other question: a conflict. */
@@ -157,8 +178,7 @@ export class DecideCall implements Call {
     // Only a run derived from an idempotency key can have been seen before.
     let run = turn.writer.run(runId, implicit && message.idempotency_key === null);
     if (run === null && implicit) run = turn.writer.implicitRun(runId, turn.t_ms, message.idempotency_key !== null);
-    const state: RunState | null =
-      run === null ? null : { id: run.id, kind: run.kind, status: run.status, members: run.members, version: run.seq };
+    const { state, step, bug } = this.#stateOf(run, request);
     const described = describeRunState(state);
     const input: DecideInput = {
       request,
@@ -175,17 +195,10 @@ export class DecideCall implements Call {
       t_ms: turn.t_ms,
       trust_digest: turn.trustDigest,
     };
-    let outcome: Outcome;
-    try {
-      outcome = decide(input);
-    } catch (cause) {
-      // An exception in the kernel is a bug; the caller gets a deny and the log gets the cause (G1).
-      turn.bug("decide", cause);
-      outcome = denyInternal(input);
-    }
+    const outcome = this.#outcomeOf(input, bug);
     const subjects = [subjectKey(request.subject.type, request.subject.id)];
-    if (message.dry_run)
-      return { outcome, run, appended: null, subjects, input: requestText, run_state: described.text };
+    const decided = { outcome, run, subjects, input: requestText, run_state: described.text, above: step?.keys ?? [] };
+    if (message.dry_run) return { ...decided, appended: null };
     // A step of a run that is not known here is recorded in a run of its own: nothing is answered without a record.
     run ??= turn.writer.implicitRun(turn.mintRun(), turn.t_ms, false);
     const appended = turn.writer.append(
@@ -197,6 +210,7 @@ export class DecideCall implements Call {
         decision: outcome.core.decision,
         reason: outcome.core.reason,
         refers: null,
+        parents: step?.parents.map(({ leaf }) => leaf) ?? [],
         input: requestText,
         facts: facts.text,
         run_state: described.text,
@@ -210,7 +224,32 @@ export class DecideCall implements Call {
       this.#first,
       alone(outcome),
     );
-    return { outcome, run, appended, subjects, input: requestText, run_state: described.text };
+    if (step !== null) keepStep(turn, step, request, outcome, appended, { first: this.#first, alone: alone(outcome) });
+    return { ...decided, run, appended };
+  }
+
+  #stateOf(run: RunRow | null, request: CanonicalRequest): Known {
+    if (run === null) return { state: null, step: null, bug: false };
+    const { id, kind, status, members, seq: version } = run;
+    const plain: RunState = { id, kind, status, members, version };
+    if (kind === "implicit") return { state: plain, step: null, bug: false };
+    try {
+      return { ...stateForStep(this.#turn, run, request, this.#facts.facts), bug: false };
+    } catch (cause) {
+      this.#turn.bug("run state", cause);
+      return { state: plain, step: null, bug: true };
+    }
+  }
+
+  /** An exception in the kernel is a bug; the caller gets a deny and the log gets the cause (G1). */
+  #outcomeOf(input: DecideInput, bug: boolean): Outcome {
+    if (bug) return denyInternal(input);
+    try {
+      return decide(input);
+    } catch (cause) {
+      this.#turn.bug("decide", cause);
+      return denyInternal(input);
+    }
   }
 
   release(flush: Flush | null, index: number): void {
@@ -233,10 +272,7 @@ export class DecideCall implements Call {
       else if (unsettled === 0) this.#resolve(answer);
     };
     const items = this.#decided.map((item, at) => {
-      if (
-        item.outcome.core.decision === "allow" &&
-        (region || now >= this.#deadline || this.#turned(item.outcome, now))
-      ) {
+      if (item.outcome.core.decision === "allow" && (region || now >= this.#deadline || this.#turned(item, now))) {
         if (item.appended !== null && item.run !== null) {
           unsettled++;
           this.#turn.owe({
@@ -276,10 +312,12 @@ export class DecideCall implements Call {
   }
 
   /** What the item rests on is revoked, or a home of it has gone unheard, since it was decided. */
-  #turned({ dependencies, degraded }: Outcome, now: number): boolean {
+  #turned({ outcome: { dependencies, degraded }, run, appended, above }: Decided, now: number): boolean {
     const trust = this.#turn.liveTrust();
     return (
-      this.#turn.revokedSince(dependencies, degraded) || homesHeard(trust, trust.homes(dependencies), now) !== null
+      this.#turn.revokedSince(above.length === 0 ? dependencies : [...dependencies, ...above], degraded) ||
+      (run?.kind === "opened" && appended !== null && this.#turn.markedSince(appended.sseq)) ||
+      homesHeard(trust, trust.homes(dependencies), now) !== null
     );
   }
 
@@ -328,8 +366,10 @@ export class DecideCall implements Call {
       const region = this.#regionProblem(now, readAtLeast(this.#message)) || now >= this.#facts.facts.pep.exp_ms;
       const live = this.#turn.liveTrust();
       const stands = (at: number): boolean => {
-        const keys = this.#dependenciesAt(at);
+        const step = kept.steps?.[at];
+        const keys = [...this.#dependenciesAt(at), ...(step?.keys ?? [])];
         return (
+          (step === undefined || !this.#turn.marked(step.sseq)) &&
           !this.#turn.revoked(keys, kept.degraded?.includes(at) === true) &&
           homesHeard(live, live.homes(keys), now) === null
         );

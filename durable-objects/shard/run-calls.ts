@@ -80,6 +80,7 @@ abstract class RunCall implements Call {
         decision: null,
         reason: null,
         refers: null,
+        parents: [],
         input: JSON.stringify({ kind, members: run.members, principal: run.principal, run: run.id, v: 1 }),
         facts: asker,
         run_state: state.text,

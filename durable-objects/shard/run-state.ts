@@ -1,4 +1,5 @@
 import { digestOf } from "../../src/base/digest.ts";
+import { jcs } from "../../src/base/jcs.ts";
 import type { RunState } from "../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../platform.ts";
 
@@ -23,7 +24,8 @@ export function describeRunState(state: RunState | null): DescribedRun {
   return described;
 }
 
-function describe({ id, kind, members, status, version }: RunState): DescribedRun {
-  const text = JSON.stringify({ ...(kind === "opened" ? { id } : {}), kind, members, status, version });
+function describe({ id, kind, members, status, step, version }: RunState): DescribedRun {
+  const state = { ...(kind === "opened" ? { id } : {}), kind, members, status };
+  const text = step === undefined ? JSON.stringify({ ...state, version }) : jcs({ ...state, step, version });
   return { text, digest: digestOf(text, nodeSha256) };
 }

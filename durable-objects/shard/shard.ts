@@ -51,6 +51,7 @@ import { nothingFound, search } from "./search.ts";
 import { RecordFinder } from "./finder.ts";
 import { LeaseKeeper, type LeasePorts } from "./lease-keeper.ts";
 import { LineageReader } from "./reader.ts";
+import { RunBook } from "./run/book.ts";
 import { ShardStore } from "./store.ts";
 import { SubjectTags } from "./subject-tags.ts";
 import { ShardTrust } from "./trust.ts";
@@ -152,7 +153,13 @@ export class Shard implements Turn {
       aead: this.#aead,
       tags: new SubjectTags(this.#regionKey.bytes),
     };
-    this.writer = new SourceWriter(this.store, identity);
+    const book = new RunBook(storage.sql, identity, {
+      ...this.#trust.markPorts,
+      run: (id) => this.writer.run(id, false),
+      transaction: (turn) => this.store.transaction(turn),
+    });
+    this.#trust.watch(book.marks);
+    this.writer = new SourceWriter(this.store, identity, book);
     this.#eraser = new Eraser(new ErasureRows(storage, this.store, past), this.store, identity);
     this.lineage = new LineageReader(this.store, identity, () => this.#allErased());
     this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
@@ -208,7 +215,7 @@ export class Shard implements Turn {
         if (!answer.ok && answer.code === "ended") this.halt(answer.reason);
         return answer;
       },
-      settled: () => this.#commit.settled(),
+      settled: () => this.#settled(),
       failed: (message) => {
         console.warn(JSON.stringify({ level: "warn", event: "lease_refresh_failed", shard: this.shard, message }));
       },
@@ -393,6 +400,7 @@ export class Shard implements Turn {
     // the records alone keep the time of the newest one until it has passed (`SourceWriter.append`).
     this.t_ms = this.#clockReset.covers(this.writer.lastT) ? now : Math.max(now, this.writer.lastT);
     this.trust = this.#trust.view();
+    this.writer.runs.begin();
     if (now >= this.#nextSweep) {
       this.#nextSweep = now + 60_000;
       this.store.dropExpiredAnswers(now);
@@ -420,6 +428,7 @@ export class Shard implements Turn {
   }
 
   #appendWithheld(owed: Owed): void {
+    if (owed.run.kind === "opened") this.writer.runs.withhold(owed.refers.sseq);
     // A run of one step has no row of its own until this second record.
     const run = this.writer.run(owed.run.id, false) ?? { ...owed.run };
     const core = JSON.stringify({
@@ -440,6 +449,7 @@ export class Shard implements Turn {
           decision: "deny",
           reason: "withheld",
           refers: owed.refers.leaf_hash,
+          parents: [],
           input: owed.input,
           facts: owed.facts,
           run_state: owed.run_state,
@@ -531,6 +541,13 @@ export class Shard implements Turn {
     this.#trust.match(dependencies, this.#clock()).some(({ state }) => !degraded || state !== "degraded");
   revokedSince = (dependencies: readonly string[], degraded: boolean): boolean =>
     this.#trust.applied !== this.trust.revision && this.revoked(dependencies, degraded);
+  marked = (sseq: number): boolean => {
+    const { runs } = this.writer;
+    // Where entries wait for their marks nobody can say that it is not marked.
+    return !runs.settleMarks() || runs.marks.of(sseq) !== null;
+  };
+  markedSince = (sseq: number): boolean =>
+    (this.#trust.applied !== this.trust.revision || this.writer.runs.marks.unsettled) && this.marked(sseq);
   owe = (owed: Owed): void => {
     this.#owed.push(owed);
   };
@@ -578,9 +595,15 @@ export class Shard implements Turn {
     const answer = this.#trust.apply(message);
     if (!answer.ok) return answer;
     // What was decided under the older state is released or withheld before the revision counts as effective.
-    await this.#commit.settled();
+    await this.#settled();
     this.#trust.markEffective(answer.revision);
     return answer;
+  }
+
+  /** What was decided before is released or withheld, and what rests on the entries that came is marked. */
+  async #settled(): Promise<void> {
+    do await this.#commit.settled();
+    while (!this.writer.runs.settleMarks());
   }
 
   // ── erasure ─────────────────────────────────────────────────────────────────────────────────────────────────────

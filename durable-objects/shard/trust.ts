@@ -13,6 +13,7 @@ import { FROZEN } from "../../src/vocabulary/types.ts";
 import type { OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
+import type { MarkPorts, Marks } from "./run/marks.ts";
 import type { ShardStore } from "./store.ts";
 
 type GrantedLease = Extract<LeaseAnswer, { readonly ok: true }>;
@@ -49,6 +50,7 @@ export class ShardTrust {
   #own = { incarnation: 1, seq: 0 };
   #origins: ReadonlyMap<string, OriginTrust> = new Map();
   #consistency: string | null = null;
+  #marks: Pick<Marks, "noteEntries" | "noteMembership"> | null = null;
 
   constructor(region: string, store: ShardStore, pseudonyms: Pseudonyms) {
     this.#region = region;
@@ -59,6 +61,20 @@ export class ShardTrust {
     this.#applied = Number(store.meta("trust_revision") ?? "0");
     this.#effective = this.#applied;
   }
+
+  /** Entries and memberships are noted here in the transaction that stores them. */
+  watch(marks: Pick<Marks, "noteEntries" | "noteMembership">): void {
+    this.#marks = marks;
+  }
+
+  /** What marks rest on (`run/marks`). */
+  readonly markPorts: MarkPorts = {
+    namesOf: (key) => this.#pseudonyms.every(key),
+    homeOf: (key) => this.#federation?.homeOf(key) ?? null,
+    binds: (origin, kind, home) =>
+      origin === this.#region || this.#federation === null || this.#federation.bindsAt(origin, kind, home),
+    entriesOf: (name) => this.#store.entriesOf(name),
+  };
 
   get applied(): number {
     return this.#applied;
@@ -257,7 +273,10 @@ export class ShardTrust {
     // The newest poll wins, also where it says less: of an older one only the entries count.
     if (sent.clock_steps === this.#clockSteps && sent.ms < this.#lease.sent_ms) return answer.more;
     if (answer.material !== null) this.#material = answer.material;
-    if (answer.federation !== null) this.#federation = new Federation(answer.federation);
+    if (answer.federation !== null) {
+      this.#federation = new Federation(answer.federation);
+      this.#marks?.noteMembership();
+    }
     if (answer.certificate !== null) this.#certificate = answer.certificate;
     this.#policy = answer.policy;
     if (!answer.more && sent.clock_steps === this.#clockSteps) {
@@ -312,6 +331,7 @@ export class ShardTrust {
     if (revision > this.#applied || entries.length > 0) {
       this.#store.transaction(() => {
         for (const entry of entries) this.#store.mergeEntry(entry);
+        this.#marks?.noteEntries(entries);
         this.#store.setMeta("trust_revision", String(revision));
       });
       for (const entry of entries) this.#note(entry.key);

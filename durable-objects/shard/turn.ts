@@ -53,6 +53,10 @@ export interface Turn {
   revoked(dependencies: readonly string[], degraded: boolean): boolean;
   /** The same for a decision of this turn, which has looked already: nothing to do unless the revision has moved. */
   revokedSince(dependencies: readonly string[], degraded: boolean): boolean;
+  /** Whether a stored step of an opened run rests on what was revoked from the beginning. */
+  marked(sseq: number): boolean;
+  /** The same for a step of this turn: nothing to do unless the revision has moved. */
+  markedSince(sseq: number): boolean;
   owe(owed: Owed): void;
   /** Whether an allow of the stored answer under this key was withdrawn, and its record is not written yet. */
   owes(idempotency: string): boolean;

@@ -13,6 +13,7 @@ import {
 } from "../../src/lineage/record.ts";
 import { SEAL_RANDOM_BYTES, saltsOf, sealPayload, type Aead, type RegionKey } from "../../src/lineage/seal.ts";
 import { nodeSha256 } from "../platform.ts";
+import type { RunBook } from "./run/book.ts";
 import type { SubjectTags } from "./subject-tags.ts";
 import type { FlushRow, RecordRow, RunRow, ShardStore, StoredAnswer } from "./store.ts";
 
@@ -27,6 +28,8 @@ export type RecordDraft = {
   readonly decision: "allow" | "deny" | null;
   readonly reason: string | null;
   readonly refers: Uint8Array | null;
+  /** Leaf hashes, base64url, of the steps whose results it uses. */
+  readonly parents: readonly string[];
   /** JCS texts that the record commits to. */
   readonly input: string;
   readonly facts: string;
@@ -64,6 +67,8 @@ export type Appended = { readonly sseq: number; readonly leaf: Uint8Array; reado
 export class SourceWriter {
   readonly #store: ShardStore;
   readonly #id: SourceIdentity;
+  /** What opened runs keep; stored and rolled back with the records. */
+  readonly runs: RunBook;
   readonly #random = new RandomPool();
   #sseq = 0;
   #lastT = 0;
@@ -75,9 +80,10 @@ export class SourceWriter {
   /** Records by the tag of a data subject. */
   #subjects = new Map<string, number[]>();
 
-  constructor(store: ShardStore, id: SourceIdentity) {
+  constructor(store: ShardStore, id: SourceIdentity, runs: RunBook) {
     this.#store = store;
     this.#id = id;
+    this.runs = runs;
     this.reload();
   }
 
@@ -90,10 +96,12 @@ export class SourceWriter {
   }
 
   reload(): void {
+    this.runs.marks.abandon();
     const head = this.#store.head();
     this.#sseq = head.sseq;
     this.#lastT = head.t_ms;
     this.#clear();
+    this.runs.clear();
   }
 
   /** The run as this turn sees it, or `null`. `fresh`: the id was minted for this call, so storage cannot know it. */
@@ -150,7 +158,7 @@ export class SourceWriter {
       engine: ENGINE,
       kind: draft.kind,
       log_epoch,
-      parents: [],
+      parents: draft.parents,
       policy: draft.policy,
       prev: run.head === null ? null : base64url(run.head),
       reason: draft.reason,
@@ -217,8 +225,10 @@ export class SourceWriter {
       for (const run of this.#runs.values()) if (run.keep || run.seq > 1) this.#store.putRun(run);
       for (const [key, answer] of this.#answers) this.#store.putAnswer(key, answer);
       if (this.#flush !== null) this.#store.addFlush(this.#flush);
+      this.runs.write();
     });
     this.#clear();
+    this.runs.written();
   }
 
   #clear(): void {

@@ -37,7 +37,7 @@ export function readStepOption(draft: Draft, name: keyof StepOptions, value: Jso
       return null;
     case "parents":
       return readParents(draft, value);
-    case "state_version":
+    default:
       if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1)
         return "a whole number from 1 on is required, the run's version";
       draft.state_version = value;

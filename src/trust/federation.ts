@@ -70,6 +70,19 @@ export class Federation {
     return homes === this.#everybody ? null : homes[0]!;
   }
 
+  /** The region that membership or the key itself names; `null`: everybody is home. */
+  homeOf(text: string): string | null {
+    const homes = this.homes(text);
+    return homes === this.#everybody ? null : homes[0]!;
+  }
+
+  /** `binds` of a key of which only kind and home (`homeOf`) are known. */
+  bindsAt(origin: string, kind: string, home: string | null): boolean {
+    if (origin === this.view.self || home === null || home === origin) return true;
+    const kinds = Object.hasOwn(this.view.may_revoke, origin) ? this.view.may_revoke[origin]! : [];
+    return kinds.includes("*") || kinds.includes(kind);
+  }
+
   /** Whether an entry of `origin` about the key counts here: its own, its home's, or that of one that may. */
   binds(origin: string, key: string): boolean {
     if (origin === this.view.self) return true;

@@ -1,0 +1,307 @@
+import { base64url } from "../../../src/base/bytes.ts";
+import { parseDecisionId } from "../../../src/base/ids.ts";
+import type { Approval, Delegation, ParentStep, Plan, PlanNode, StepOutcome } from "../../../src/vocabulary/run.ts";
+import type { SubjectTags } from "../subject-tags.ts";
+import type { RunRow } from "../store.ts";
+import { Marks, type MarkPorts } from "./marks.ts";
+import { DENIED, FAILED, GOOD, RunRows, type PlanRow, type Standing, type StepRow } from "./rows.ts";
+import { OpenedRun } from "./opened-run.ts";
+import { Sums } from "./sums.ts";
+
+/** How deep runs may lie within runs. */
+export const MAX_DEPTH = 8;
+const PLANS = 64;
+
+export type BookIdentity = {
+  readonly region: string;
+  readonly log_epoch: number;
+  readonly shard: number;
+  readonly tags: SubjectTags;
+};
+
+export type BookPorts = MarkPorts & {
+  readonly run: (id: string) => RunRow | null;
+  readonly transaction: (turn: () => void) => void;
+};
+
+/** A step as it stands in this turn, and as it stood before (`null`: it is new). */
+type Touched = { readonly row: StepRow; readonly was: Standing | null };
+
+/**
+ * State of opened runs: the rows, and over them what the current turn has changed, so that each call of a turn sees
+ * what those before it did. `write` stores it in the transaction of the records; `clear` forgets it.
+ */
+export class RunBook {
+  readonly #id: BookIdentity;
+  readonly #ports: BookPorts;
+  readonly rows: RunRows;
+  readonly sums: Sums;
+  readonly marks: Marks;
+  readonly #plans = new Map<string, ReadonlyMap<string, PlanNode>>();
+  #planRows = new Map<string, PlanRow>();
+  #steps = new Map<number, Touched>();
+  #leaves = new Map<number, Uint8Array>();
+  /** Of new steps. */
+  #parents = new Map<number, readonly number[]>();
+  #delegations: { readonly run: string; readonly delegation: Delegation }[] = [];
+  #approvals: { readonly run: string; readonly approval: Approval }[] = [];
+  #dirty = false;
+
+  constructor(sql: SqlStorage, id: BookIdentity, ports: BookPorts) {
+    this.#id = id;
+    this.#ports = ports;
+    this.rows = new RunRows(sql);
+    this.sums = new Sums(sql);
+    this.marks = new Marks(sql, ports);
+  }
+
+  // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  begin(): void {
+    this.settleMarks();
+    this.marks.begin();
+  }
+
+  /** Whether every entry that came has its marks; `false` while a turn is on its way to storage. */
+  settleMarks(): boolean {
+    if (!this.marks.unsettled) return true;
+    let settled = false;
+    this.#ports.transaction(() => {
+      settled = this.marks.settle();
+    });
+    return settled;
+  }
+
+  /** In the transaction of the turn's records. */
+  write(): void {
+    if (!this.#dirty) return;
+    for (const row of this.#planRows.values()) this.rows.putPlan(row);
+    for (const { row } of this.#steps.values()) this.rows.putStep(row);
+    for (const [child, parents] of this.#parents) for (const parent of parents) this.rows.addEdge(parent, child);
+    for (const { run, delegation } of this.#delegations) this.rows.putDelegation(run, delegation);
+    for (const { run, approval } of this.#approvals) this.rows.putApproval(run, approval);
+    this.sums.write();
+    this.marks.write();
+  }
+
+  /** The turn is in storage. */
+  written(): void {
+    this.marks.written();
+    if (this.#dirty) this.#forget();
+  }
+
+  /** The turn was rolled back. */
+  clear(): void {
+    this.#forget();
+    this.marks.clear();
+  }
+
+  #forget(): void {
+    this.#planRows = new Map();
+    this.#steps = new Map();
+    this.#leaves = new Map();
+    this.#parents = new Map();
+    this.#delegations = [];
+    this.#approvals = [];
+    this.sums.clear();
+    this.#dirty = false;
+  }
+
+  // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The run as one step asks for it. */
+  opened(run: RunRow): OpenedRun {
+    return new OpenedRun(this, run, this.line(run.id));
+  }
+
+  /** The run's row, and those of the runs that it is part of, from it up. One without a row declared nothing. */
+  line(run: string): readonly [PlanRow, ...PlanRow[]] {
+    const own = this.plan(run) ?? nothingDeclared(run);
+    const line: [PlanRow, ...PlanRow[]] = [own];
+    for (let above = own.above; above !== null && line.length < MAX_DEPTH + 1; above = line.at(-1)!.above)
+      line.push(this.plan(above.run) ?? nothingDeclared(above.run));
+    return line;
+  }
+
+  run(id: string): RunRow | null {
+    return this.#ports.run(id);
+  }
+
+  plan(run: string): PlanRow | null {
+    return this.#planRows.get(run) ?? this.rows.plan(run);
+  }
+
+  /** Nodes of a plan by id; parsed once for each plan. */
+  nodes({ plan, digest }: PlanRow): ReadonlyMap<string, PlanNode> {
+    if (plan === null || digest === null) return NO_NODES;
+    let nodes = this.#plans.get(digest);
+    if (nodes === undefined) {
+      nodes = new Map((JSON.parse(plan) as Plan).nodes.map((node) => [node.id, node]));
+      if (this.#plans.size >= PLANS) this.#plans.clear();
+      this.#plans.set(digest, nodes);
+    }
+    return nodes;
+  }
+
+  tag(subject: string): string {
+    return this.#id.tags.of(`subject:${subject}`);
+  }
+
+  /** `sseq` that a decision id names in this shard; `null`: it names a record elsewhere, or none. */
+  sseqOf(id: string): number | null {
+    const parts = parseDecisionId(id);
+    const { region, log_epoch, shard } = this.#id;
+    return parts !== null && parts.region === region && parts.log_epoch === log_epoch && parts.shard === shard
+      ? parts.sseq
+      : null;
+  }
+
+  step(sseq: number): StepRow | null {
+    return this.#steps.get(sseq)?.row ?? this.rows.step(sseq);
+  }
+
+  /** The run's step of this id, or of the same one with `/0`. */
+  stepNamed(run: string, id: string): StepRow | null {
+    const sseq = this.sseqOf(id);
+    const row = sseq === null ? null : this.step(sseq);
+    const plain = (name: string): string => (name.endsWith("/0") ? name.slice(0, -2) : name);
+    return row !== null && row.run === run && plain(row.id) === plain(id) ? row : null;
+  }
+
+  leaf(sseq: number): Uint8Array {
+    const leaf = this.#leaves.get(sseq) ?? this.rows.leafHash(sseq);
+    if (leaf === null) throw new Error(`step ${sseq} has no record`);
+    return leaf;
+  }
+
+  /** A step as what rests on it sees it. */
+  parentStep(row: StepRow): ParentStep {
+    const mark = this.marks.of(row.sseq);
+    return {
+      decision: row.standing === DENIED ? "deny" : "allow",
+      guest: null,
+      homes: row.homes,
+      id: row.id,
+      leaf: base64url(this.leaf(row.sseq)),
+      node: row.node,
+      outcome: row.outcome,
+      revoked: mark === null ? null : { key: mark.key, step: this.step(mark.step)?.id ?? row.id },
+    };
+  }
+
+  /** Of the steps at a node: how many stand how, and the newest good one. */
+  tried(run: string, node: string): { taken: number; failed: number; denied: boolean; newest: StepRow | null } {
+    const stored = this.rows.taken(run, node);
+    const touched = [...this.#steps.values()].filter(({ row }) => row.run === run && row.node === node);
+    const known = touched.filter(({ was }) => was !== null).length;
+    let { good, failed } = stored;
+    let denied = false;
+    let newest = this.rows.stepsAt(run, node, GOOD, 1 + known).find(({ sseq }) => !this.#steps.has(sseq)) ?? null;
+    for (const { row, was } of touched) {
+      good += Number(row.standing === GOOD) - Number(was === GOOD);
+      failed += Number(row.standing === FAILED) - Number(was === FAILED);
+      denied ||= row.standing === DENIED;
+      if (row.standing === GOOD && (newest === null || row.sseq > newest.sseq)) newest = row;
+    }
+    return { taken: good + failed, failed, denied: denied || this.rows.wasDenied(run, node), newest };
+  }
+
+  /** These steps and what they rest on. More than `limit`: an error, since a sum over some of them is no sum. */
+  restOn(from: readonly number[], limit: number): readonly StepRow[] {
+    const found = new Set<number>();
+    const stored: number[] = [];
+    const waiting = [...from];
+    for (let sseq = waiting.pop(); sseq !== undefined; sseq = waiting.pop()) {
+      if (found.has(sseq)) continue;
+      found.add(sseq);
+      const parents = this.#parents.get(sseq);
+      if (parents === undefined) stored.push(sseq);
+      else waiting.push(...parents);
+    }
+    if (stored.length > 0) for (const sseq of this.rows.restOn(stored, limit + 1)) found.add(sseq);
+    if (found.size > limit) throw new Error(`a step rests on more than ${limit} others`);
+    return [...found].flatMap((sseq) => this.step(sseq) ?? []);
+  }
+
+  delegation(run: string, id: string): Delegation | null {
+    return (
+      this.#delegations.find((made) => made.run === run && made.delegation.id === id)?.delegation ??
+      this.rows.delegation(run, id)
+    );
+  }
+
+  delegationsTo(run: string, delegate: string): readonly Delegation[] {
+    const made = this.#delegations.filter((one) => one.run === run && one.delegation.delegate === delegate);
+    return [...this.rows.delegationsTo(run, delegate), ...made.map(({ delegation }) => delegation)];
+  }
+
+  delegationCount(run: string): number {
+    return this.rows.delegationCount(run) + this.#delegations.filter((one) => one.run === run).length;
+  }
+
+  approvals(run: string, scope: string, t_ms: number, limit: number): readonly Approval[] {
+    const made = this.#approvals.flatMap((one) =>
+      one.run === run && one.approval.scope === scope && one.approval.expires_ms > t_ms ? one.approval : [],
+    );
+    return [...this.rows.approvals(run, scope, t_ms, limit), ...made]
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .slice(0, limit);
+  }
+
+  // ── changing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  putPlan(row: PlanRow): void {
+    this.#dirty = true;
+    this.#planRows.set(row.run, row);
+  }
+
+  addDelegation(run: string, delegation: Delegation): void {
+    this.#dirty = true;
+    this.#delegations.push({ run, delegation });
+  }
+
+  addApproval(run: string, approval: Approval): void {
+    this.#dirty = true;
+    this.#approvals.push({ run, approval });
+  }
+
+  /** `keys`: what an allowed step rests on; empty for a denied one, on which nothing can rest. */
+  addStep(row: StepRow, leaf: Uint8Array, parents: readonly number[], keys: readonly string[]): void {
+    this.#dirty = true;
+    this.#steps.set(row.sseq, { row, was: null });
+    this.#leaves.set(row.sseq, leaf);
+    this.#parents.set(row.sseq, parents);
+    for (const [key, units] of row.sums) this.sums.add(key, row.t_ms, row.sseq, BigInt(units));
+    if (keys.length > 0) this.marks.addDependencies(row.sseq, keys);
+  }
+
+  /** An allow that was withdrawn before it left: the step counts as denied, and what it was charged is free again. */
+  withhold(sseq: number): void {
+    const row = this.step(sseq);
+    if (row === null || row.standing === DENIED) return;
+    for (const [key, units] of row.sums) this.sums.takeBack(key, row.t_ms, row.sseq, BigInt(units));
+    this.#touch({ ...row, standing: DENIED, sums: [] });
+  }
+
+  report(row: StepRow, outcome: StepOutcome): void {
+    this.#touch({ ...row, outcome, standing: outcome === "failed" ? FAILED : GOOD });
+  }
+
+  #touch(row: StepRow): void {
+    this.#dirty = true;
+    const before = this.#steps.get(row.sseq);
+    const was = before === undefined ? (this.rows.step(row.sseq)?.standing ?? null) : before.was;
+    this.#steps.set(row.sseq, { row, was });
+  }
+}
+
+const NO_NODES: ReadonlyMap<string, PlanNode> = new Map();
+
+const nothingDeclared = (run: string): PlanRow => ({
+  run,
+  plan: null,
+  digest: null,
+  budgets: [],
+  labels: [],
+  above: null,
+});
