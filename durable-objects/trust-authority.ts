@@ -32,6 +32,7 @@ import type {
 import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
 import type { KeysView, NextKeyMessage, SwitchKeyMessage } from "../src/objects/keys.ts";
 import type { ClockResetView, EquivocationProof, PeersView } from "../src/objects/peers.ts";
+import type { AcceptRequestMessage, RequestView } from "../src/objects/requests.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";
 
@@ -116,6 +117,25 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   switchKey(message: SwitchKeyMessage): Promise<AdminResult<KeysView>> {
     return this.#authority.rotation.switch(message);
+  }
+  syncRequest(text: string): Promise<SyncAnswer> {
+    const { links, requests } = this.#authority;
+    return links.answerRequest(text, (from, body) => requests.take(from, body));
+  }
+  async listRequests(
+    after: number,
+    limit: number,
+    key: string | null,
+  ): Promise<{ readonly requests: readonly RequestView[]; readonly next: number | null }> {
+    return this.#authority.requests.list(after, limit, key);
+  }
+  acceptRequest(
+    message: AcceptRequestMessage,
+  ): Promise<AdminResult<{ readonly request: RequestView; readonly revocation: RevocationView }>> {
+    return this.#authority.requests.accept(message);
+  }
+  async refuseRequest(id: string, reason: string, actor: string): Promise<AdminResult<RequestView>> {
+    return this.#authority.requests.refuse(id, reason, actor);
   }
   async peers(): Promise<PeersView> {
     return this.#authority.watch.view();

@@ -11,6 +11,7 @@ import { logCommand } from "./cli/log.ts";
 import { clockCommand, membershipCommand, peersCommand } from "./cli/peers.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { receiptCommand } from "./cli/receipt.ts";
+import { requestsCommand } from "./cli/requests.ts";
 import { regionCommand } from "./cli/region.ts";
 import { ssfCommand } from "./cli/ssf.ts";
 import { fleetCommand, serveCommand } from "./cli/start.ts";
@@ -61,6 +62,7 @@ for (const command of [
   trustKeyCommand(),
   restoreCommand(),
   revocationsCommand(),
+  requestsCommand(),
   stopCommand(),
   freezeCommand(),
   unfreezeCommand(),

@@ -12,6 +12,7 @@ import { Erasures } from "./erasures.ts";
 import { EpochDrops } from "./drops.ts";
 import { ErasedCount } from "./erased-count.ts";
 import { Epochs } from "./epochs.ts";
+import { Forwards } from "./forwards.ts";
 import { Freeze } from "./freeze.ts";
 import { KeyRotation } from "./key-rotation.ts";
 import { CertifiedKeys } from "./keys.ts";
@@ -23,6 +24,8 @@ import { OwnKeys } from "./own-keys.ts";
 import { OwnSnapshot, type OwnSnapshotRoom } from "./own-snapshot.ts";
 import { PeerStore } from "./peer-store.ts";
 import { Peps } from "./peps.ts";
+import { RequestRows } from "./request-rows.ts";
+import { Requests } from "./requests.ts";
 import { requireSecrets } from "./require-secrets.ts";
 import { SnapshotStore } from "./snapshot-store.ts";
 import { SyncMessages } from "./sync-messages.ts";
@@ -52,6 +55,7 @@ export class Authority {
   readonly #peers: PeerStore;
   readonly #snapshot: OwnSnapshot;
   readonly #installs: Installs;
+  readonly #forwards: Forwards;
   readonly store: AuthorityStore;
   readonly epochs: Epochs;
   readonly drops: EpochDrops;
@@ -59,6 +63,7 @@ export class Authority {
   readonly rotation: KeyRotation;
   readonly shards: Shards;
   readonly revocations: Revocations;
+  readonly requests: Requests;
   readonly peps: Peps;
   readonly memberships: Memberships;
   readonly erasures: Erasures;
@@ -108,14 +113,26 @@ export class Authority {
       sync: this.sync,
     });
     const rows = new AdminRows(storage);
+    const requests = new RequestRows(storage);
+    this.#forwards = new Forwards({ rows: requests, pseudonyms, ask: (to, body) => this.links.request(to, body) });
     this.revocations = new Revocations(region, {
       rows,
+      forwards: this.#forwards,
       store,
       peers,
       writer: this.#writer,
       shards: this.shards,
       standing: this.#standing,
       sync: this.sync,
+      pseudonyms,
+    });
+    this.requests = new Requests(region, {
+      rows: requests,
+      acts: rows,
+      store,
+      writer: this.#writer,
+      standing: this.#standing,
+      revocations: this.revocations,
       pseudonyms,
     });
     this.peps = new Peps(region, store, this.#writer, this.keys, this.revocations);
@@ -215,6 +232,7 @@ export class Authority {
     authority.rotation.look();
     authority.erasures.start();
     authority.signals.start();
+    authority.#forwards.start();
     return authority;
   }
 

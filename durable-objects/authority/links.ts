@@ -1,6 +1,8 @@
 import type { SyncAnswer } from "../../src/objects/authority.ts";
 import { isObject, parseJson, type JsonValue } from "../../src/base/json.ts";
 import type { Effect } from "../../src/sync/effects.ts";
+import type { RequestBody, VerdictBody } from "../../src/sync/messages.ts";
+import { serves, speaksFor } from "../../src/sync/view.ts";
 import type { OriginEntry } from "../../src/trust/merge.ts";
 import type { Standing } from "./standing.ts";
 import { MAX_MESSAGE_CHARS, type SyncMessages } from "./sync-messages.ts";
@@ -97,9 +99,27 @@ export class Links {
       .catch(() => undefined);
   }
 
+  /** Asks the home of a key for the same; `null` where no answer comes that the home signed for this request. */
+  async request(to: string, body: Omit<RequestBody, "v" | "iss" | "aud">): Promise<VerdictBody["verdict"] | null> {
+    try {
+      const answer = await this.#post(to, "request", await this.#messages.seal("request", to, body));
+      const message = answer === null ? null : await this.#messages.open("verdict", answer);
+      if (message === null || message.from !== to || !this.#speaks(message)) return null;
+      return message.body.nonce === body.nonce && message.body.id === body.id ? message.body.verdict : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Who is a member, serves, and was not distrusted since. */
+  #speaks({ from, kid }: { readonly from: string; readonly kid: string }): boolean {
+    const region = this.#sync.state.view.regions[from];
+    return region !== undefined && serves(region) && speaksFor(region, kid);
+  }
+
   async #post(
     to: string,
-    kind: "pull" | "push",
+    kind: "pull" | "push" | "request",
     text: string,
     timeout_ms = this.#timeout_ms(),
   ): Promise<string | null> {
@@ -171,6 +191,21 @@ export class Links {
     if (events === null) return this.#refused(null);
     this.#sync.feed({ type: "push", from: push.from, events });
     return { status: 202, body: "" };
+  }
+
+  /** `take` says what this region makes of it; `null` where it takes no more. */
+  async answerRequest(
+    text: string,
+    take: (from: string, body: RequestBody) => VerdictBody["verdict"] | null,
+  ): Promise<SyncAnswer> {
+    const request = await this.#messages.open("request", text);
+    if (request === null) return this.#refused(text);
+    if (!this.#speaks(request)) return { status: 403, body: "not_served" };
+    if (!this.#messages.canLookUp(request.body.key)) return { status: 403, body: "unknown_secret" };
+    const verdict = take(request.from, request.body);
+    if (verdict === null) return { status: 403, body: "too_many_requests" };
+    const { id, nonce } = request.body;
+    return { status: 200, body: await this.#messages.seal("verdict", request.from, { id, nonce, verdict }) };
   }
 
   #refused(text: string | null): SyncAnswer {

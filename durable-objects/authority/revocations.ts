@@ -17,6 +17,7 @@ import { jcs } from "../../src/base/jcs.ts";
 import { digestOf } from "../../src/base/digest.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
+import type { Forwards } from "./forwards.ts";
 import type { AdminCallRow, AdminRows } from "./admin-rows.ts";
 import type { PeerStore } from "./peer-store.ts";
 import type { Shards } from "./shards.ts";
@@ -37,6 +38,7 @@ export type RevocationsRoom = {
   readonly standing: Standing;
   readonly sync: RegionSync;
   readonly pseudonyms: Pseudonyms;
+  readonly forwards: Forwards;
 };
 
 /** On whose behalf a revocation is made, and what else its transaction writes. */
@@ -73,9 +75,10 @@ export class Revocations {
       const { revoked_seq: row } = before;
       store.transaction(() => {
         this.#remember(call, row);
+        this.#forward(message.key, state, before.from, cause);
         cause.also?.();
       });
-      await this.#settle(before, message.wait);
+      await Promise.all([this.#settle(before, message.wait), this.#asked(message.key, message.wait)]);
       return { ok: true, value: this.#describe(before) };
     }
     if (before?.state === "revoked" && severity(state) < severity("revoked")) {
@@ -108,6 +111,7 @@ export class Revocations {
           revision,
         });
         this.#remember(call, row);
+        this.#forward(message.key, state, message.from, cause);
         cause.also?.();
         return true;
       },
@@ -115,7 +119,7 @@ export class Revocations {
     if (result === "unchecked") return UNCHECKED;
     if (!result) return this.revoke(message, cause);
     const entry = store.entry(pseudonym, origin)!;
-    await this.#settle(entry, message.wait);
+    await Promise.all([this.#settle(entry, message.wait), this.#asked(message.key, message.wait)]);
     return { ok: true, value: this.#describe(store.entry(pseudonym, origin)!) };
   }
 
@@ -200,6 +204,7 @@ export class Revocations {
         // Revoked again meanwhile: this restoration cites an event that no longer stands.
         if (current?.revoked_seq !== entry.revoked_seq) return false;
         store.putEntry({ ...entry, generation, state: "restored", until_ms: null, revision });
+        this.#room.forwards.drop(entry.clear!);
         return true;
       },
     );
@@ -214,7 +219,8 @@ export class Revocations {
   async read(id: string, wait: Wait): Promise<AdminResult<RevocationView>> {
     const found = this.#find(id);
     if (!found.ok) return found;
-    await this.#settle(found.value, wait);
+    const { clear } = found.value;
+    await Promise.all([this.#settle(found.value, wait), clear === null ? null : this.#asked(clear, wait)]);
     return { ok: true, value: this.#describe(found.value) };
   }
 
@@ -250,6 +256,38 @@ export class Revocations {
         .entriesOn(pseudonyms.of(key).map(({ text }) => text))
         .some(({ origin, state }) => state === "revoked" && counts(origin, key)),
     );
+  }
+
+  /** The one other region that the key is at home in and that serves; `null` where there is none. */
+  #foreignHome(key: string): string | null {
+    const federation = this.#compiled();
+    const home = federation?.home(key) ?? null;
+    return home !== null && home !== this.#region.name && federation!.all.includes(home) ? home : null;
+  }
+
+  /**
+   * Asks the home for the same, where this region's event does not count there. In the entry's transaction. Only what
+   * an administrator did: what a source of signals says is about this region's own streams.
+   */
+  #forward(key: string, state: EntryState, from: EntryRow["from"], cause: Cause): void {
+    const { forwards } = this.#room;
+    const home = this.#foreignHome(key);
+    if (home === null || cause !== ADMIN) return;
+    if (state === "restored" || state === "trusted") return forwards.drop(key);
+    if (!this.#bindsIn(home, key)) forwards.note(key, home, state, from);
+  }
+
+  /** Whoever waits for an effect waits a little for the home's word too. */
+  async #asked(key: string, wait: Wait): Promise<void> {
+    const home = this.#foreignHome(key);
+    if (home !== null) await this.#room.forwards.send(key, home, wait === "accepted" ? 0 : this.#room.sync.timeout_ms);
+  }
+
+  #forwarded({ state, clear }: EntryRow): RevocationView["forwarded"] {
+    const home = clear === null ? null : this.#foreignHome(clear);
+    if (home === null || state === "restored" || state === "trusted") return {};
+    const said = this.#bindsIn(home, clear!) ? "accepted" : this.#room.forwards.said(clear!, home);
+    return said === null ? {} : { [home]: said };
   }
 
   /** Waits as far as it is asked to; what was reached is in the view, whatever was waited for. */
@@ -368,6 +406,7 @@ export class Revocations {
       home: key.ok && federation !== null ? federation.homes(clear) : [this.#region.name],
       binds: serving.filter((region) => this.#bindsIn(region, clear)),
       status: this.#status(entry, clear),
+      forwarded: this.#forwarded(entry),
       consistency: encodeConsistency({
         region: this.#region.name,
         revision: entry.revision,

@@ -7,6 +7,7 @@ import type { EntryState } from "../../src/trust/levels.ts";
 import { blob, Rows } from "../rows.ts";
 import { ADMIN_TABLES } from "./admin-rows.ts";
 import { PEER_TABLES } from "./peer-store.ts";
+import { REQUEST_TABLES } from "./request-rows.ts";
 import { SNAPSHOT_TABLES } from "./snapshot-store.ts";
 
 /** Rows of the trust authority (docs/storage.md). */
@@ -65,6 +66,7 @@ const STEPS = [
    UPDATE erased_range SET leaf_epoch = log_epoch;`,
   // The authority key that signed the credential; empty: the first.
   `ALTER TABLE pep ADD COLUMN kid TEXT NOT NULL DEFAULT '';`,
+  REQUEST_TABLES,
 ];
 
 export type EntryRow = {

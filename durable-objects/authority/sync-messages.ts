@@ -5,7 +5,16 @@ import { importEd25519, signatureHolds } from "../../src/credentials/access-toke
 import { digestOf } from "../../src/base/digest.ts";
 import type { VerifiedEvent } from "../../src/sync/events.ts";
 import type { Signed } from "../../src/sync/inputs.ts";
-import type { HeadBody, PageBody, PullBody, PushBody, RelayBody, SnapshotManifest } from "../../src/sync/messages.ts";
+import type {
+  HeadBody,
+  PageBody,
+  PullBody,
+  PushBody,
+  RelayBody,
+  RequestBody,
+  SnapshotManifest,
+  VerdictBody,
+} from "../../src/sync/messages.ts";
 import { readEvent } from "../../src/trust/event-read.ts";
 import { stateAfter, type TrustEvent } from "../../src/trust/events.ts";
 import type { Membership } from "../../src/trust/membership.ts";
@@ -22,6 +31,8 @@ export type Bodies = {
   readonly relay: RelayBody;
   readonly page: PageBody;
   readonly push: PushBody;
+  readonly request: RequestBody;
+  readonly verdict: VerdictBody;
 };
 
 /** Watermarks of 64 regions, and room. */
@@ -67,8 +78,9 @@ export class SyncMessages {
    * one, so nothing but its small header is read before the signature holds.
    */
   async open<K extends keyof Bodies>(kind: K, text: string): Promise<Signed<Bodies[K]> | null> {
-    const { SYNC_TYP, headSchema, pageSchema, pullSchema, pushSchema, relaySchema } = await messagesRoom();
-    const max_chars = kind === "pull" ? MAX_PULL_CHARS : MAX_MESSAGE_CHARS;
+    const room = await messagesRoom();
+    const { SYNC_TYP } = room;
+    const max_chars = kind === "pull" || kind === "request" || kind === "verdict" ? MAX_PULL_CHARS : MAX_MESSAGE_CHARS;
     if (text.length > max_chars) return null;
     const header = headerOf(text);
     const from = /^([a-z][a-z0-9-]*)\./.exec(header?.kid ?? "")?.[1];
@@ -79,7 +91,15 @@ export class SyncMessages {
     if (!token.ok) return null;
     const { iss, aud } = token.value.claims;
     if (iss !== from || aud !== this.#self) return null;
-    const schemas = { head: headSchema, page: pageSchema, pull: pullSchema, push: pushSchema, relay: relaySchema };
+    const schemas = {
+      head: room.headSchema,
+      page: room.pageSchema,
+      pull: room.pullSchema,
+      push: room.pushSchema,
+      relay: room.relaySchema,
+      request: room.requestSchema,
+      verdict: room.verdictSchema,
+    };
     const body = schemas[kind].safeParse(token.value.claims);
     return body.success ? { from, kid: header.kid, jws: text, body: body.data as Bodies[K] } : null;
   }

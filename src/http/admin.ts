@@ -134,7 +134,7 @@ function targetOf(
  * Why revoking the key would leave nobody who could lift it again; `null` where somebody stays. The issuer of all
  * administrators is no key that could be stolen, so revoking it helps in no case.
  */
-async function locksOut({ room, ask }: Call, key: string, force: boolean): Promise<Problem | null> {
+export async function locksOut({ room, ask }: Call, key: string, force: boolean): Promise<Problem | null> {
   const problem = (detail: string): Problem => ({ status: 409, code: "locks_out", detail });
   if (key === issuerKey(adminIssuer(room.region.pdp)))
     return problem(

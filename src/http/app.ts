@@ -6,6 +6,7 @@ import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
 import type { keyHandlers } from "./admin-keys.ts";
 import type { peerHandlers } from "./admin-peers.ts";
+import type { requestHandlers } from "./admin-requests.ts";
 import type { streamHandlers } from "./admin-signals.ts";
 import type { logHandlers } from "./log.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
@@ -35,7 +36,7 @@ const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
 const log = (operation: keyof typeof logHandlers) =>
   later(async () => (await import("./log.ts")).logHandlers[operation]);
-const sync = (operation: "syncPull" | "syncPush") =>
+const sync = (operation: "syncPull" | "syncPush" | "syncRequest") =>
   later(async () => (await import("./sync.ts")).syncHandlers[operation]);
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
@@ -44,6 +45,9 @@ const keyRoom = (operation: keyof typeof keyHandlers) =>
   later(async () => (await import("./admin-keys.ts")).keyHandlers[operation]);
 const watching = (operation: keyof typeof peerHandlers) =>
   later(async () => (await import("./admin-peers.ts")).peerHandlers[operation]);
+
+const requests = (operation: keyof typeof requestHandlers) =>
+  later(async () => (await import("./admin-requests.ts")).requestHandlers[operation]);
 
 const streams = (operation: keyof typeof streamHandlers) =>
   later(async () => (await import("./admin-signals.ts")).streamHandlers[operation]);
@@ -85,6 +89,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   witnessed: log("witnessed"),
   syncPull: sync("syncPull"),
   syncPush: sync("syncPush"),
+  syncRequest: sync("syncRequest"),
   proof: log("proof"),
   status: admin("status"),
   enrolment: admin("enrolment"),
@@ -95,6 +100,9 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   listRevocations: admin("listRevocations"),
   readRevocation: admin("readRevocation"),
   restore: admin("restore"),
+  listRequests: requests("listRequests"),
+  acceptRequest: requests("acceptRequest"),
+  refuseRequest: requests("refuseRequest"),
   stopRun: later(async () => (await import("./admin-runs.ts")).stopRun),
   peers: watching("peers"),
   peerProof: watching("peerProof"),

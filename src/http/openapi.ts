@@ -33,6 +33,13 @@ import {
 } from "./schemas/admin.ts";
 import { keysAnswer, nextKeyBody, switchKeyBody } from "./schemas/keys.ts";
 import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
+import {
+  acceptedRequestAnswer,
+  acceptRequestBody,
+  listRequestsQuery,
+  requestAnswer,
+  requestsAnswer,
+} from "./schemas/requests.ts";
 import { streamBody } from "../ssf/stream.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
@@ -55,6 +62,8 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   erase: eraseBody,
   reenterErasures: journalBody,
   dropEpoch: dropEpochBody,
+  acceptRequest: acceptRequestBody,
+  refuseRequest: reasonBody,
   freeze: freezeBody,
   unfreeze: unfreezeBody,
   resetClock: reasonBody,
@@ -74,6 +83,9 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   restore: revocationAnswer,
   stopRun: stopRunAnswer,
   listRevocations: revocationsAnswer,
+  listRequests: requestsAnswer,
+  acceptRequest: acceptedRequestAnswer,
+  refuseRequest: requestAnswer,
   registerStream: streamAnswer,
   readStream: streamAnswer,
   removeStream: streamAnswer,
@@ -95,6 +107,7 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
 
 const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
   listRevocations: listRevocationsQuery,
+  listRequests: listRequestsQuery,
   listReads: listReadsQuery,
   memberships: membershipsQuery,
   listErasures: listRevocationsQuery,

@@ -44,4 +44,5 @@ const door =
 export const syncHandlers = {
   syncPull: door((room, text) => room.authority().syncPull(text)),
   syncPush: door((room, text) => room.authority().syncPush(text)),
+  syncRequest: door((room, text) => room.authority().syncRequest(text)),
 } as const satisfies Readonly<Record<string, Handler>>;

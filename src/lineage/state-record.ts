@@ -34,7 +34,7 @@ export const STATE_KINDS = [
   "erasure",
   /** `{what, detail}`: a halt, a rewind met, a split view. */
   "incident",
-  /** `{what, commit}`: an administrator's act that is no trust event (a clock reset, an unfreeze asked for). */
+  /** `{what, commit}`: an administrator's act that is no trust event (a clock reset, an unfreeze asked for, a request refused). */
   "admin",
   /** Records were read by somebody entitled, who is committed to with a salt (`read-record`). */
   "read",

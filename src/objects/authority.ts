@@ -1,6 +1,7 @@
 import type { FreezeRpc, FreezeStanding, UnfreezeRequest } from "./freeze.ts";
 import type { KeysRpc } from "./keys.ts";
 import type { PeersRpc } from "./peers.ts";
+import type { Forwarded, RequestsRpc } from "./requests.ts";
 import type { SignalsRpc } from "./signals.ts";
 import type { SyncOverview } from "../sync/overview.ts";
 import type { TrustEntry } from "../trust/events.ts";
@@ -142,6 +143,8 @@ export type RevocationView = {
   /** Regions of the federation where this entry counts: everywhere at home, elsewhere where membership says so. */
   readonly binds: readonly string[];
   readonly status: Readonly<Record<string, RevocationStatus>>;
+  /** What the key's home, where that is one other region, made of being asked for the same; empty where nobody is. */
+  readonly forwarded: Readonly<Record<string, Forwarded>>;
   readonly consistency: string;
 };
 
@@ -269,7 +272,7 @@ export type EpochStatus = {
 /** What the Worker answers to a peer region: a compact JWS where the status is 200. */
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
-export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc, KeysRpc {
+export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc, KeysRpc, RequestsRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;

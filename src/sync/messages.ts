@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { KEY_KINDS } from "../trust/keys.ts";
 import { TRUST_LEVELS } from "../trust/levels.ts";
 
 /**
@@ -12,6 +13,8 @@ export const SYNC_TYP = {
   push: "interlock-sync-push+jws",
   page: "interlock-sync-page+jws",
   snapshot: "interlock-sync-snapshot+jws",
+  request: "interlock-sync-request+jws",
+  verdict: "interlock-sync-verdict+jws",
 } as const;
 
 /** Events in one message at most. */
@@ -116,6 +119,29 @@ export const pageSchema = z.strictObject({
 /** `POST /sync/v1/push`: for speed only; the answer is 202 and confirms nothing. */
 export const pushSchema = z.strictObject({ ...envelope, events: z.array(compactJws).min(1).max(MAX_EVENTS) });
 
+/**
+ * `POST /sync/v1/request`: this region took trust from a key that is at home in `aud`, and asks it to do the same. The
+ * same `id` is the same request.
+ */
+export const requestSchema = z.strictObject({
+  ...envelope,
+  id: nonce,
+  nonce,
+  key: z.string().min(1).max(128),
+  kind: z.enum(KEY_KINDS),
+  level: z.enum(["revoked", "quarantined", "degraded"]),
+  from: z.enum(["issue", "beginning"]),
+  asked_at_ms: z.int().min(0),
+});
+
+/** What the home says of it: now, and to this nonce. */
+export const verdictSchema = z.strictObject({
+  ...envelope,
+  id: nonce,
+  nonce,
+  verdict: z.enum(["accepted", "pending", "refused"]),
+});
+
 /** An origin's whole state at one seq. Page digests are over the pages' canonical texts. */
 export const snapshotSchema = z.strictObject({
   v: z.literal(1),
@@ -132,5 +158,7 @@ export type PullBody = z.infer<typeof pullSchema>;
 export type HeadBody = z.infer<typeof headSchema>;
 export type RelayBody = z.infer<typeof relaySchema>;
 export type PageBody = z.infer<typeof pageSchema>;
+export type RequestBody = z.infer<typeof requestSchema>;
+export type VerdictBody = z.infer<typeof verdictSchema>;
 export type PushBody = z.infer<typeof pushSchema>;
 export type SnapshotManifest = z.infer<typeof snapshotSchema>;

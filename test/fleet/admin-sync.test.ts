@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RevocationView } from "../../src/objects/authority.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
+import type { RequestView } from "../../src/objects/requests.ts";
 import type { ClockResetView, PeersView } from "../../src/objects/peers.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { interlock, type RunningCommand } from "../support/command.ts";
@@ -113,6 +114,54 @@ describe("while all is well", () => {
     expect(beside).toContain("HOMED ELSEWHERE: the key is at home in us. It does not count in ap, us.");
     expect(await askFor(eu, "us-7", "eu-1")).toBe("revoked");
     expect(await askFor(fleet.us, "us-7", "us-1")).toBe("allow");
+  });
+
+  test("its home is asked for the same, and an administrator there decides, by command", async () => {
+    const made = await done(command("revoke", subjectOf("us-9"), "--reason", "test", "--json"));
+    expect(made.answer).toMatchObject({ forwarded: { us: "pending" } });
+    expect(made.beside).toContain("us was asked for the same and has it, and one of its administrators decides");
+    const there = (...args: readonly string[]) => done(interlock(...args, "--region", "us", "--data", eu.base));
+    const { answer } = await there("requests", "--key", subjectOf("us-9"));
+    const [request, ...others] = (answer as { requests: readonly RequestView[] }).requests;
+    expect(others).toEqual([]);
+    expect(request).toMatchObject({ from_region: "eu", state: "pending", kind: "subject", matches: subjectOf("us-9") });
+    const wrong = interlock(
+      "requests",
+      "accept",
+      request!.id,
+      "--key",
+      subjectOf("us-10"),
+      "--reason",
+      "test",
+      "--region",
+      "us",
+      "--data",
+      eu.base,
+    );
+    expect(await wrong.ended).toBe(1);
+    expect(wrong.stderr()).toContain("is about another key");
+    expect(await askFor(fleet.us, "us-9", "us-1")).toBe("allow");
+    await there(
+      "requests",
+      "accept",
+      request!.id,
+      "--key",
+      subjectOf("us-9"),
+      "--reason",
+      "by phone",
+      "--wait",
+      "barrier",
+    );
+    for (const region of fleet.all) expect(await askFor(region, "us-9", "us-1")).toBe("revoked");
+    const { id } = made.answer as RevocationView;
+    await until(async () => (await admin.revocation(id)).forwarded["us"] === "accepted", "the home's last word");
+    const second = (await done(command("quarantine", subjectOf("us-11"), "--reason", "test"))).answer as RevocationView;
+    const refused = await admin.revocation(second.id, "local");
+    expect(refused.forwarded).toEqual({ us: "pending" });
+    const next = (await there("requests", "--key", subjectOf("us-11"))).answer as { requests: readonly RequestView[] };
+    await there("requests", "refuse", next.requests[0]!.id, "--reason", "is needed");
+    await until(async () => (await admin.revocation(second.id)).forwarded["us"] === "refused", "the refusal");
+    expect(await askFor(fleet.us, "us-11", "us-1")).toBe("allow");
   });
 });
 

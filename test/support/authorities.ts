@@ -34,6 +34,8 @@ export class TestFederation {
   readonly regions = new Map<string, TestAuthority>();
   /** Regions that are not reached. */
   readonly cut = new Set<string>();
+  /** Requests as they were sent. */
+  readonly requested: string[] = [];
   members: readonly MemberRegion[] = [];
   version = 0;
   readonly #root: Awaited<ReturnType<typeof key>>;
@@ -76,6 +78,12 @@ export class TestFederation {
     const name = hostname.split(".")[0]!;
     const region = this.regions.get(name);
     if (region === undefined || !region.running || this.cut.has(name)) throw new TypeError("fetch failed");
+    if (pathname === "/sync/v1/request") {
+      const { links, requests } = region.authority;
+      this.requested.push(init.body as string);
+      const answer = await links.answerRequest(init.body as string, (from, body) => requests.take(from, body));
+      return new Response(answer.body, { status: answer.status });
+    }
     if (pathname === "/sync/v1/pull" || pathname === "/sync/v1/push") {
       const { links } = region.authority;
       const text = init.body as string;

@@ -62,7 +62,7 @@ export function unlisted(crossing: Crossing, listed: Listed): readonly string[] 
   if (/^(POST \/witness\/v1\/add-checkpoint|GET \/witness\/v1\/[^/ ]+\/checkpoint)\n/.test(head) && isNote(text))
     return found;
   if (head.startsWith("GET /.well-known/interlock/membership\n") && text === "") return found;
-  if (kind === "request" && !/^POST \/sync\/v1\/(pull|push)\n/.test(head))
+  if (kind === "request" && !/^POST \/sync\/v1\/(pull|push|request)\n/.test(head))
     return [...found, `request: ${head.split("\n")[0]}`];
   const jws = opened(text);
   if (kind === "request" && jws === null) return [...found, "a request that is no signed message"];

@@ -129,11 +129,25 @@ function effectWarning({ effect, key }: Pick<RevocationView, "effect" | "key">):
 }
 
 /** The key is at home elsewhere: this region's entry binds this region, and others only where membership says so. */
-function foreignWarning({ home, origin, binds, status }: RevocationView): string | null {
+function foreignWarning({ home, origin, binds, status, forwarded }: RevocationView): string | null {
   if (home.includes(origin)) return null;
   const without = Object.keys(status).filter((region) => !binds.includes(region));
   const where = without.length === 0 ? "" : ` It does not count in ${without.join(", ")}.`;
-  return `HOMED ELSEWHERE: the key is at home in ${home.join(", ")}.${where} To stop it everywhere, revoke it there too.`;
+  return `HOMED ELSEWHERE: the key is at home in ${home.join(", ")}.${where}${asked(forwarded)}`;
+}
+
+const SAID = {
+  accepted: "has accepted it",
+  pending: "has it, and one of its administrators decides (interlock requests)",
+  refused: "has REFUSED it",
+  unreachable: "has NOT ANSWERED yet, and is asked on",
+} as const;
+
+/** What the home said; regions that nobody could ask are left to the operator. */
+function asked(forwarded: RevocationView["forwarded"]): string {
+  const said = Object.entries(forwarded);
+  if (said.length === 0) return " To stop it everywhere, revoke it there too.";
+  return said.map(([region, word]) => ` ${region} was asked for the same and ${SAID[word]}.`).join("");
 }
 
 const keyArgument = "canonical key, e.g. subject:agent/invoice-reader";

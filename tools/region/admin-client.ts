@@ -3,6 +3,7 @@ import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
 import type { KeysView } from "../../src/objects/keys.ts";
+import type { RequestView } from "../../src/objects/requests.ts";
 import type { EquivocationProof, PeersView } from "../../src/objects/peers.ts";
 import { messageOf, Problem } from "../problem.ts";
 
@@ -60,6 +61,12 @@ export class AdminClient {
   reads = (query: string): Promise<unknown> => this.#call("GET", `reads${query}`);
   restore = (id: string, reason: string, wait = "local"): Promise<RevocationView> =>
     this.#call("POST", `revocations/${encodeURIComponent(id)}/restore`, { reason, wait });
+  requests = (query: string): Promise<{ requests: readonly RequestView[]; next: number | null }> =>
+    this.#call("GET", `requests${query}`);
+  acceptRequest = (id: string, body: { key: string; reason: string; wait: string }): Promise<unknown> =>
+    this.#call("POST", `requests/${encodeURIComponent(id)}/accept`, body);
+  refuseRequest = (id: string, reason: string): Promise<unknown> =>
+    this.#call("POST", `requests/${encodeURIComponent(id)}/refuse`, { reason });
   erase = (body: object): Promise<ErasureView> => this.#call("POST", "erasures", body);
   erasure = (id: string): Promise<ErasureView> => this.#call("GET", `erasures/${encodeURIComponent(id)}`);
   erasures = (query: string): Promise<{ erasures: readonly ErasureView[]; next: number | null }> =>

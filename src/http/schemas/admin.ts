@@ -143,6 +143,11 @@ export const revocationAnswer = z
     status: z
       .record(z.string(), z.enum(["confirmed", "lease_expired", "unconfirmed"]))
       .describe("By region, whether every shard has it, or holds no lease any more"),
+    forwarded: z
+      .record(z.string(), z.enum(["accepted", "pending", "refused", "unreachable"]))
+      .describe(
+        "What the key's home, where that is one other region, made of being asked for the same; unreachable: no answer has come yet",
+      ),
     consistency: z.string(),
   })
   .meta({ id: "Revocation" });

@@ -20,6 +20,7 @@ import type {
   SyncAnswer,
   Wait,
 } from "../../../src/objects/authority.ts";
+import type { AcceptRequestMessage, RequestView } from "../../../src/objects/requests.ts";
 import type { FreezeView, UnfreezeMessage, UnfreezeRequest } from "../../../src/objects/freeze.ts";
 import { MemoryKeys } from "./memory-keys.ts";
 import type { Signer } from "./region.ts";
@@ -144,6 +145,28 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   async syncPush(): Promise<SyncAnswer> {
     return { status: 400, body: "not a message" };
   }
+  async syncRequest(): Promise<SyncAnswer> {
+    return { status: 400, body: "not a message" };
+  }
+  readonly requests: RequestView[] = [];
+  readonly decided: unknown[] = [];
+  async listRequests(after: number, limit: number, key: string | null) {
+    const requests = this.requests.filter(({ matches }) => key === null || matches === key);
+    return { requests: requests.slice(after, after + limit), next: null };
+  }
+  async acceptRequest(message: AcceptRequestMessage) {
+    this.decided.push(message);
+    const request = this.requests.find(({ id }) => id === message.id);
+    if (request === undefined) return { ok: false, code: "not_found", message: "no such request" } as const;
+    const made = await this.revoke({ ...message, from: request.from });
+    return made.ok ? ({ ok: true, value: { request, revocation: made.value } } as const) : made;
+  }
+  async refuseRequest(id: string, reason: string, actor: string) {
+    this.decided.push({ id, reason, actor });
+    const request = this.requests.find((one) => one.id === id);
+    if (request === undefined) return { ok: false, code: "not_found", message: "no such request" } as const;
+    return { ok: true, value: request } as const;
+  }
   readonly revokes: RevokeMessage[] = [];
   async revoke(message: RevokeMessage): Promise<AdminResult<RevocationView>> {
     this.revokes.push(message);
@@ -164,6 +187,7 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
       home: ["eu"],
       binds: ["eu"],
       status: { eu: "confirmed" },
+      forwarded: {},
       consistency: encodeConsistency({ region: "eu", revision, events: {} }),
     };
     this.#revocations.push(view);
