@@ -18,6 +18,8 @@ export type LeafSource = {
   readonly hashes: (first: number, last: number) => readonly Uint8Array[];
   /** A new stub at every call: one that threw is never used again. */
   readonly integrate: (message: IntegrateMessage) => Promise<IntegrateAnswer>;
+  /** `merge_by` of the oldest record that waits; a source that promises nothing has none. */
+  readonly promised?: () => number | null;
   /** Who wants to know how far the log is (`IntegrateAnswer`); then the log is asked on until a quorum has everything. */
   readonly answered?: (mark: number, anchored: number | null) => void;
   /**
@@ -152,12 +154,14 @@ export class LeafSender {
     const first = mark === null ? 1 : Math.max(1, this.#confirmed ? mark + 1 : mark);
     const until = mark === null ? 0 : Math.min(last, first + MAX_LEAVES - 1);
     if (mark !== null && until < first) return false;
+    const merge_by = until === 0 ? null : (this.#source.promised?.() ?? null);
     const answer = await withinTime(
       integrate({
         v: 1,
         source,
         from_sseq: first,
         hashes: until === 0 ? new Uint8Array(0) : concat(...hashes(first, until)),
+        ...(merge_by === null ? {} : { merge_by }),
       }),
     );
     if (!answer.ok && answer.code === "waiting") {

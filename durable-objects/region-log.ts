@@ -84,6 +84,9 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
   prove(source: string, sseq: number): Promise<ProofAnswer> {
     return this.#log.prove(source, sseq);
   }
+  proveLate(source: string, sseq: number): Promise<ProofAnswer> {
+    return this.#log.proveLate(source, sseq);
+  }
   async status(): Promise<LogStatus> {
     return this.#log.status();
   }

@@ -409,13 +409,14 @@ export class Log {
     if (this.#waiting !== null) return { ok: false, code: "waiting", reason: this.#waiting };
     if (this.#hearing !== null)
       return { ok: false, code: "waiting", reason: "no witness has said yet what it holds of the region's log" };
-    const { source, from_sseq, hashes } = message;
+    const { source, from_sseq, hashes, merge_by = null } = message;
     const count = hashes.length / HASH;
     if (
       !Number.isInteger(count) ||
       count > MAX_HASHES ||
       !Number.isSafeInteger(from_sseq) ||
       from_sseq < 1 ||
+      (merge_by !== null && !Number.isSafeInteger(merge_by)) ||
       source === "log"
     ) {
       return { ok: false, code: "malformed" };
@@ -437,6 +438,9 @@ export class Log {
       hashes.slice((known + at) * HASH, (known + at + 1) * HASH),
     );
     if (fresh.length > 0) {
+      // Before them: by the log's own clock they were not in the tree when that was promised.
+      if (merge_by !== null && Date.now() > merge_by)
+        this.#appendOwn("merge.late", { first: from_sseq + known, last: from_sseq + count - 1, merge_by, source });
       this.#grow(source, from_sseq + known, fresh, () => undefined);
       this.#checkpointSoon();
     }
@@ -582,7 +586,18 @@ export class Log {
     return this.#store.own(from, count);
   }
 
-  async prove(source: string, sseq: number): Promise<ProofAnswer> {
+  /** Of the newest leaf that says that the record was late. */
+  async proveLate(source: string, sseq: number): Promise<ProofAnswer> {
+    for (const own of this.#store.ownBack("merge.late")) {
+      const state = decodeStateRecord(own.leaf);
+      if (!state.ok || state.value.kind !== "merge.late") continue;
+      const { first, last, source: of } = state.value.body;
+      if (of === source && Number(first) <= sseq && sseq <= Number(last)) return this.prove("log", own.sseq, own.leaf);
+    }
+    return { ok: false, code: "none" };
+  }
+
+  async prove(source: string, sseq: number, extra: Uint8Array | null = null): Promise<ProofAnswer> {
     const halted = this.halted;
     if (halted !== null) return { ok: false, code: "halted", reason: halted };
     const index = this.indexOf(source, sseq);
@@ -600,7 +615,7 @@ export class Log {
     if (!path.ok) throw new Error(path.error.message);
     return {
       ok: true,
-      proof: formatTlogProof({ index, path: path.value, checkpoint: anchored.note, extra: null }),
+      proof: formatTlogProof({ index, path: path.value, checkpoint: anchored.note, extra }),
       index,
       anchored: true,
     };

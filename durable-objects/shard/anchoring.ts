@@ -57,6 +57,12 @@ export class ShardAnchoring {
     if (late > 0) this.#store.setMeta(LATE, String(this.#late));
   }
 
+  /** `merge_by` of the oldest record that waits for the log; `null` where none does, or nobody knows yet. */
+  promised(): number | null {
+    const { since } = this.#log;
+    return since === null ? null : since + MERGE_DELAY_MS;
+  }
+
   #say(event: string, records: number, mark: number): void {
     const line = { level: "warn", event, source: this.#source, records, last_sseq: mark, limit_ms: MERGE_DELAY_MS };
     console.warn(JSON.stringify(line));

@@ -182,6 +182,7 @@ export class Shard implements Turn {
           if (reason !== null && what !== null)
             void tellIncident(env, region, { what, source: `shard/${shard}`, detail: reason, evidence: null });
         },
+        promised: () => this.#anchoring.promised(),
         answered: (mark, anchored) => this.#anchoring.answered(mark, anchored, Date.now()),
       },
       this.writer.sseq,

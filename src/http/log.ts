@@ -10,6 +10,8 @@ import { now, ofEpoch, roomIn, sourceOf, type InEpoch } from "./epochs.ts";
 import { readerDoor } from "./lineage.ts";
 import { inTurn, recordRead, requireReader, unread } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
+import { proofQuery } from "./schemas/find.ts";
+import { readQuery } from "./schema-input.ts";
 import { twice } from "./with-deadline.ts";
 
 const READ_MS = 3_000;
@@ -100,8 +102,10 @@ export const logHandlers = {
     return note === null ? refuse(NEVER_COSIGNED, "problem") : text(note);
   },
 
-  /** `c2sp.org/tlog-proof@v1` of one record; 303 to the same place until a cosigned checkpoint covers it. */
+  /** `c2sp.org/tlog-proof@v1` of one record, or of the log's word that it came late; 303 to the same place until a cosigned checkpoint covers it. */
   proof: readerDoor(async (room, _arrival, request, params) => {
+    const query = readQuery(request, proofQuery);
+    if (!query.ok) return refuse(query.error, "problem");
     const id = parseDecisionId(params["id"] ?? "");
     if (id?.region !== room.region.name) return refuse(UNKNOWN, "problem");
     const at = await roomIn(room, id.log_epoch, UNKNOWN);
@@ -110,12 +114,19 @@ export const logHandlers = {
     const known = await ask(() => at.value.shard(id.shard).readDecision(params["id"]!));
     if (known === undefined) return refuse(SILENT, "problem");
     if (!known.ok) return refuse(unread(known.code, UNKNOWN), "problem");
-    const answer = await ask(() => at.value.regionLog().prove(`shard/${id.shard}`, id.sseq));
+    const source = `shard/${id.shard}`;
+    const answer = await ask(() =>
+      query.value.late === undefined
+        ? at.value.regionLog().prove(source, id.sseq)
+        : at.value.regionLog().proveLate(source, id.sseq),
+    );
     if (answer === undefined) return refuse(SILENT, "problem");
     if (answer.ok) return text(answer.proof);
+    if (answer.code === "none") return refuse(NOT_LATE, "problem");
     if (answer.code === "halted")
       return refuse({ status: 503, code: "lineage_halted", detail: `the log is halted: ${answer.reason}` }, "problem");
-    const here = new URL(request.url).pathname;
+    const { pathname, search } = new URL(request.url);
+    const here = pathname + search;
     return new Response(null, {
       status: 303,
       headers: { Location: here, "Retry-After": String(answer.retry_after_s), "Cache-Control": "no-store" },
@@ -127,6 +138,11 @@ const NEVER_COSIGNED: Problem = {
   status: 404,
   code: "not_found",
   detail: "this witness has cosigned no log with this origin hash",
+};
+const NOT_LATE: Problem = {
+  status: 404,
+  code: "not_found",
+  detail: "no leaf of the log says that this record came late",
 };
 const UNKNOWN: Problem = { status: 404, code: "not_found", detail: "this region has no such decision" };
 

@@ -43,7 +43,7 @@ import {
 import { streamBody } from "../ssf/stream.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
-import { findDecisionsAnswer, findDecisionsQuery } from "./schemas/find.ts";
+import { findDecisionsAnswer, findDecisionsQuery, proofQuery } from "./schemas/find.ts";
 import { openRunBody, readRunQuery } from "./schemas/runs.ts";
 
 /** The schemas in use, by route. */
@@ -113,6 +113,7 @@ const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
   listErasures: listRevocationsQuery,
   readRun: readRunQuery,
   findDecisions: findDecisionsQuery,
+  proof: proofQuery,
 };
 
 const MEANING: Readonly<Record<number, string>> = {

@@ -111,7 +111,7 @@ export const ROUTES = [
     path: "/lineage/v1/decisions/{id}/proof",
     scope: READ_LINEAGE,
     idempotent: "yes",
-    statuses: [200, 303, 401, 403, 404, 410, 503],
+    statuses: [200, 303, 400, 401, 403, 404, 410, 503],
     summary: "The record's proof of inclusion under a cosigned checkpoint (C2SP tlog-proof)",
   },
   {

@@ -5,6 +5,8 @@ import { treeHash } from "./merkle.ts";
 import { logOrigin } from "./names.ts";
 import type { Verify } from "./note.ts";
 import type { ReceiptPayload } from "./receipt.ts";
+import { leafHash as hashOfLeaf } from "./record.ts";
+import { decodeStateRecord } from "./state-record.ts";
 import { isQuorum, type TlogPolicy } from "./tlog-policy.ts";
 import { verifyTlogProof, type ProofProblem, type TlogProof } from "./tlog-proof.ts";
 import { trustCheckpoint, type Cosigner, type TrustedCheckpoint } from "./trusted-checkpoint.ts";
@@ -19,6 +21,8 @@ export type PromiseEvidence = {
   readonly leafHash: Uint8Array;
   /** The record's proof, under any later checkpoint. */
   readonly proof: TlogProof | null;
+  /** Proof of a leaf of the log's own that stands before the record; its extra data is the leaf. */
+  readonly late?: TlogProof | null;
   /** Notes of checkpoints that were cosigned after `merge_by`. */
   readonly checkpoints: readonly string[];
   /** All leaf hashes of the tree of one of those checkpoints (its tiles): needed where there is no proof. */
@@ -35,13 +39,13 @@ export type PromiseVerdict = {
   /** The checkpoint that decides: its size, and when a quorum of the policy had cosigned it. */
   readonly size: number | null;
   readonly cosigned_at_ms: number | null;
-  /** `broken`: the quorum's time after `merge_by`. */
+  /** `broken`: the quorum's time, or else that of the log's own leaf, after `merge_by`. */
   readonly late_ms: number | null;
   readonly message: string;
 };
 
 export type PromiseProblem = {
-  readonly code: ProofProblem["code"] | "wrong_origin" | "wrong_leaves";
+  readonly code: ProofProblem["code"] | "wrong_origin" | "wrong_leaves" | "wrong_leaf";
   readonly message: string;
 };
 
@@ -51,7 +55,13 @@ export type PromiseProblem = {
  */
 const COSIGNING_ALLOWANCE_MS = 5_000;
 
-/** `payload` is that of a verified receipt (`verifyReceipt`); everything else is verified here, under `policy`. */
+/**
+ * `payload` is that of a verified receipt (`verifyReceipt`); everything else is verified here, under `policy`.
+ *
+ * `late` knows no allowance: a leaf in which the log itself states a time (`merge.late`, or any other of its
+ * own), before the record in the tree. Then the log had not the record at that time, by the clock of the same region
+ * whose clock set `merge_by`: two of its own statements, whatever the witnesses' clocks say.
+ */
 export async function checkPromise(
   payload: Pick<ReceiptPayload, "iss" | "region" | "log_epoch" | "merge_by">,
   evidence: PromiseEvidence,
@@ -60,7 +70,7 @@ export async function checkPromise(
   allowance_ms = COSIGNING_ALLOWANCE_MS,
 ): Promise<Result<PromiseVerdict, PromiseProblem>> {
   const { merge_by } = payload;
-  const { leafHash, proof, leaves } = evidence;
+  const { leafHash, proof, leaves, late = null } = evidence;
   const origin = logOrigin(payload.iss, payload.region, payload.log_epoch);
   const trusted: TrustedCheckpoint[] = [];
   if (proof !== null) {
@@ -68,6 +78,9 @@ export async function checkPromise(
     if (!included.ok) return included;
     trusted.push(included.value);
   }
+  const stated = late === null ? null : await statedTime(late, payload, policy, { sha, verify });
+  if (stated?.ok === false) return stated;
+  if (stated !== null) trusted.push(stated.value.by);
   for (const note of evidence.checkpoints) {
     const checkpoint = await trustCheckpoint(note, policy, verify);
     if (!checkpoint.ok) return checkpoint;
@@ -117,12 +130,34 @@ export async function checkPromise(
     if (index !== null && index < by.checkpoint.size && until !== null && until <= merge_by)
       return verdict("kept", "a quorum had cosigned a tree with the record by merge_by", by, until);
   }
+  if (stated !== null && index !== null && index > stated.value.index && stated.value.t > merge_by) {
+    const { t } = stated.value;
+    const message = `the log's own leaf ${stated.value.index} was written after merge_by, and the record came later, at index ${index}`;
+    return ok({ verdict: "broken", merge_by, index, size: null, cosigned_at_ms: null, late_ms: t - merge_by, message });
+  }
   return verdict(
     "undecided",
     index === null
       ? "no proof of the record, and no complete tree without it that was cosigned late enough"
       : "the record is in the log; nothing here shows whether it was by merge_by",
   );
+}
+
+/** When the log says that it wrote a leaf of its own, and where that stands. */
+async function statedTime(
+  proof: TlogProof,
+  { region, log_epoch }: Pick<ReceiptPayload, "region" | "log_epoch">,
+  policy: TlogPolicy,
+  { sha, verify }: { readonly sha: Sha256; readonly verify: Verify },
+): Promise<Result<{ readonly by: TrustedCheckpoint; readonly index: number; readonly t: number }, PromiseProblem>> {
+  const leaf = proof.extra === null ? null : decodeStateRecord(proof.extra);
+  if (proof.extra === null || leaf?.ok !== true)
+    return err({ code: "wrong_leaf", message: "the proof of lateness has no leaf of the log as its extra data" });
+  const { source, t } = leaf.value;
+  if (source !== "log" || leaf.value.region !== region || leaf.value.log_epoch !== log_epoch)
+    return err({ code: "wrong_leaf", message: "the leaf is not the own word of the receipt's log" });
+  const by = await verifyTlogProof(hashOfLeaf(proof.extra, sha), proof, policy, verify, sha);
+  return by.ok ? ok({ by: by.value, index: proof.index, t }) : by;
 }
 
 const isTreeOf = (

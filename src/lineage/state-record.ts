@@ -26,6 +26,11 @@ export const STATE_KINDS = [
    * log, which had ended, also `{log_epoch, source}`.
    */
   "run.head",
+  /**
+   * `{first, last, merge_by, source}`: these records, the oldest promised for `merge_by`, came to the log after that; the
+   * leaf stands before them, and its `t` is the log's clock then. What proves a broken promise (`promise`).
+   */
+  "merge.late",
   /** `{event, commit}`: kind of a trust event and the salted commitment to its text. */
   "trust.event",
   /** `{commit, ground, seq}`: an erasure was entered in the journal; salted commitment to the entry. */

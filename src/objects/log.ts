@@ -15,6 +15,8 @@ export type IntegrateMessage = {
   readonly from_sseq: number;
   /** 32 bytes each, one after the other. */
   readonly hashes: Uint8Array;
+  /** What the oldest record among these was promised for, Unix milliseconds; where it has passed, the log says so. */
+  readonly merge_by?: number;
 };
 
 export type IntegrateAnswer =
@@ -41,6 +43,8 @@ export type ProofAnswer =
   /** `c2sp.org/tlog-proof@v1` text, under the newest checkpoint that covers the record and has a quorum. */
   | { readonly ok: true; readonly proof: string; readonly index: number; readonly anchored: boolean }
   | { readonly ok: false; readonly code: "not_ready"; readonly retry_after_s: number }
+  /** `proveLate`: no leaf says that the record was late. */
+  | { readonly ok: false; readonly code: "none" }
   | { readonly ok: false; readonly code: "halted"; readonly reason: string };
 
 /**
@@ -157,6 +161,8 @@ export interface RegionLogRpc {
   /** The newest checkpoint with a quorum, as a note; else the newest signed one; `null` before the first. */
   bestCheckpoint(): Promise<{ readonly size: number; readonly note: string; readonly anchored: boolean } | null>;
   prove(source: string, sseq: number): Promise<ProofAnswer>;
+  /** Proof of the `merge.late` leaf that names the record; the leaf's bytes are its extra data. */
+  proveLate(source: string, sseq: number): Promise<ProofAnswer>;
   status(): Promise<LogStatus>;
   /** Appends a leaf of the log's own source, e.g. `run.head`; resolves when it is integrated. */
   appendOwn(

@@ -9,6 +9,7 @@ type Flags = {
   readonly pdp: string;
   readonly trust: string;
   readonly proof?: string;
+  readonly late?: string;
   readonly checkpoint?: readonly string[];
   readonly log?: string;
   readonly leafHash?: string;
@@ -25,6 +26,7 @@ export function receiptCommand(): Command {
     .addOption(needed("--pdp <url>", "the PDP that was asked").argParser(parsePublicUrl))
     .addOption(needed("--trust <policy>", "tlog-policy file: whose keys and which quorum you trust"))
     .option("--proof <file>", "tlog-proof of the record")
+    .option("--late <file>", "tlog-proof of the log's own leaf that says that the record was late (…/proof?late=1)")
     .option("--checkpoint <file...>", "checkpoints of the log that were cosigned after merge_by")
     .option("--log <url>", "where the log is served: shows that the record is not in the first checkpoint's tree")
     .option("--leaf-hash <hash>", "of the record, where the receipt is for several")

@@ -9,7 +9,7 @@ import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
 import { hashesAt } from "../../src/lineage/tiles.ts";
 import { TILE_WIDTH } from "../../src/lineage/tile-path.ts";
 import { parsePolicy } from "../../src/lineage/tlog-policy.ts";
-import { parseTlogProof } from "../../src/lineage/tlog-proof.ts";
+import { parseTlogProof, type TlogProof } from "../../src/lineage/tlog-proof.ts";
 import { httpSource } from "../log/http-source.ts";
 import { codeOf, messageOf, Problem } from "../problem.ts";
 import { ed25519 } from "./ed25519.ts";
@@ -24,6 +24,8 @@ export type ReceiptFiles = {
   /** tlog-policy file. */
   readonly trust: string;
   readonly proof?: string;
+  /** tlog-proof of the log's own leaf that says that the record was late. */
+  readonly late?: string;
   readonly checkpoints: readonly string[];
   /** Prefix of the log: its tiles are read where there is no proof. */
   readonly log?: string;
@@ -49,20 +51,24 @@ export async function checkReceipt(files: ReceiptFiles): Promise<ReceiptReport> 
   const { kid, payload, items, call_root } = verified.value;
   const leafHash = leafHashOf(files.leafHash, items, call_root);
 
-  const proof = files.proof === undefined ? null : parseTlogProof(await textOf(files.proof));
-  if (proof?.ok === false) throw new Problem(`${files.proof}: ${proof.error.message}`, "Give a tlog-proof.", 2);
+  const [proof, late] = [await proofOf(files.proof), await proofOf(files.late)];
   const checkpoints = await Promise.all(files.checkpoints.map(textOf));
   const [first] = checkpoints;
   const leaves =
     files.log === undefined || proof !== null || first === undefined ? null : await leavesOf(files.log, first);
-  const checked = await checkPromise(
-    payload,
-    { leafHash, proof: proof?.value ?? null, checkpoints, leaves },
-    policy.value,
-    { sha: sha256, verify: ed25519 },
-  );
+  const checked = await checkPromise(payload, { leafHash, proof, late, checkpoints, leaves }, policy.value, {
+    sha: sha256,
+    verify: ed25519,
+  });
   if (!checked.ok) throw new Problem(`Not to be believed: ${checked.error.message}`, checked.error.code);
   return { ...checked.value, kid, unanchored: payload.unanchored === true };
+}
+
+async function proofOf(path: string | undefined): Promise<TlogProof | null> {
+  if (path === undefined) return null;
+  const proof = parseTlogProof(await textOf(path));
+  if (!proof.ok) throw new Problem(`${path}: ${proof.error.message}`, "Give a tlog-proof.", 2);
+  return proof.value;
 }
 
 function leafHashOf(given: string | undefined, items: number, call_root: Uint8Array): Uint8Array {

@@ -51,6 +51,14 @@ export const findDecisionsQuery = z.strictObject({
   cursor: z.string().max(8_192).optional().describe("next_cursor of the page before, with the same filter"),
 });
 
+/** What can be asked of `GET /lineage/v1/decisions/{id}/proof`. */
+export const proofQuery = z.strictObject({
+  late: z
+    .literal("1")
+    .optional()
+    .describe("Instead: proof of the log's leaf that says that the record came after merge_by"),
+});
+
 export type FindDecisionsQuery = z.output<typeof findDecisionsQuery>;
 
 export const findDecisionsAnswer = z

@@ -19,6 +19,8 @@ import {
   receiptSigningInput,
   receiptText,
 } from "../../../src/lineage/receipt.ts";
+import { leafHash } from "../../../src/lineage/record.ts";
+import { encodeStateRecord } from "../../../src/lineage/state-record.ts";
 import { formatPolicy, type TlogPolicy } from "../../../src/lineage/tlog-policy.ts";
 import { formatTlogProof, type TlogProof } from "../../../src/lineage/tlog-proof.ts";
 import { interlock } from "../../support/command.ts";
@@ -199,6 +201,25 @@ describe("interlock receipt", () => {
     const kept = await command("--proof", at("good.proof"), "--json");
     expect(JSON.parse(kept.out)).toMatchObject({ verdict: "kept", index: INDEX, kid });
     expect(kept.code).toBe(0);
+  });
+
+  test("ends with 1 where the log's own leaf says that it was late, by however little", async () => {
+    const at_ms = { log_epoch: 1, region: "eu", source: "log", sseq: 1, t: MERGE_BY + 1, v: 1 } as const;
+    const own = encodeStateRecord({ ...at_ms, body: { marks: {} }, kind: "log.heartbeat", prev: null });
+    const leaves = LEAVES.with(12, leafHash(own, sha));
+    const text = checkpointText({ origin: LOG.key.name, size: leaves.length, root: treeHash(leaves, sha) });
+    const cosigned = await Promise.all([0, 1].map((n) => cosign(text, WITNESSES[n]!.key, T0 + 3, WITNESSES[n]!.sign)));
+    const checkpoint = await checkpointNote(LOG, leaves, cosigned);
+    const write = (name: string, index: number, extra: Uint8Array | null): void =>
+      writeFileSync(
+        at(name),
+        formatTlogProof({ index, path: inclusionPath(merkleTree(leaves, sha), index), checkpoint, extra }),
+      );
+    write("record.proof", INDEX, null);
+    write("own.proof", 12, own);
+    const { code, out } = await command("--proof", at("record.proof"), "--late", at("own.proof"));
+    expect(out).toContain("late               1 ms after merge_by");
+    expect(code).toBe(1);
   });
 
   test("reads the tiles of a log that never took the record", async () => {
