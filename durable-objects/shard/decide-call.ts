@@ -1,15 +1,8 @@
 import { base64url } from "../../src/base/bytes.ts";
 import { digestOf } from "../../src/base/digest.ts";
 import { decisionId } from "../../src/base/ids.ts";
-import {
-  coreText,
-  decide,
-  denyInternal,
-  dependenciesOf,
-  freshUntil,
-  regionChecks,
-  type DecideInput,
-} from "../../src/decision/decide.ts";
+import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../src/decision/decide.ts";
+import { dependenciesOf, endsAt, freshUntil, homesOf, usedHomes } from "../../src/decision/basis.ts";
 import { homesHeard } from "../../src/decision/checks.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
@@ -56,6 +49,8 @@ type Kept = {
   readonly degraded?: readonly number[];
   /** Of allowed steps of opened runs: their record, and the keys that they rest on, by item. */
   readonly steps?: Readonly<Record<number, { readonly sseq: number; readonly keys: readonly string[] }>>;
+  /** When what each item rests on ends, Unix milliseconds. */
+  readonly ends?: readonly number[];
 };
 
 /** One `decide` message on its way through a flush. */
@@ -134,6 +129,7 @@ export class DecideCall implements Call {
         t_ms: this.#turn.t_ms,
         ...this.#degraded(),
         ...this.#steps(),
+        ...this.#ends(),
       };
       this.#turn.writer.putAnswer(key, {
         input: asked,
@@ -156,6 +152,12 @@ export class DecideCall implements Call {
         : [],
     );
     return steps.length === 0 ? {} : { steps: Object.fromEntries(steps) };
+  }
+
+  /** What ends before the PEP's own credential; that one comes again with the key. */
+  #ends(): Pick<Kept, "ends"> {
+    const ends = this.#decided.map(({ outcome }) => outcome.expires_ms);
+    return ends.every((end) => end === this.#facts.facts.pep.exp_ms) ? {} : { ends };
   }
 
   /** Same key and same question: the stored answer. Same key, other question: a conflict. */
@@ -291,7 +293,7 @@ export class DecideCall implements Call {
         }
         return denied(region || now < this.#deadline ? "withheld" : "deadline");
       }
-      return this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome.dependencies));
+      return this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome));
     });
     const answer = this.#answer(items, flush, index);
     if (unsettled === 0) this.#resolve(answer);
@@ -311,19 +313,24 @@ export class DecideCall implements Call {
     );
   }
 
-  /** What the item rests on is revoked, or a home of it has gone unheard, since it was decided. */
-  #turned({ outcome: { dependencies, degraded }, run, appended, above }: Decided, now: number): boolean {
-    const trust = this.#turn.liveTrust();
+  /** What the item rests on is revoked or over, or a home of it has gone unheard, since it was decided. */
+  #turned({ outcome, run, appended, above }: Decided, now: number): boolean {
+    const { dependencies, degraded } = outcome;
     return (
+      now >= outcome.expires_ms ||
       this.#turn.revokedSince(above.length === 0 ? dependencies : [...dependencies, ...above], degraded) ||
       (run?.kind === "opened" && appended !== null && this.#turn.markedSince(appended.sseq)) ||
-      homesHeard(trust, trust.homes(dependencies), now) !== null
+      homesHeard(this.#turn.liveTrust(), this.#homes(outcome), now) !== null
     );
   }
 
   /** As of the release: what the shard knows now, which is what a PEP may rely on. */
-  #validUntil(dependencies: readonly string[]): number {
-    return Math.min(freshUntil(this.#turn.liveTrust(), dependencies), this.#facts.facts.pep.exp_ms);
+  #validUntil(basis: Pick<Outcome, "dependencies" | "homes" | "expires_ms">): number {
+    return Math.min(freshUntil(this.#turn.liveTrust(), this.#homes(basis)), basis.expires_ms);
+  }
+
+  #homes({ dependencies, homes }: Pick<Outcome, "dependencies" | "homes">): readonly string[] {
+    return homesOf(this.#turn.liveTrust(), dependencies, homes);
   }
 
   #answer(items: readonly ItemAnswer[], flush: Flush | null, index: number): DecideAnswer {
@@ -365,13 +372,15 @@ export class DecideCall implements Call {
       const now = this.#turn.now();
       const region = this.#regionProblem(now, readAtLeast(this.#message)) || now >= this.#facts.facts.pep.exp_ms;
       const live = this.#turn.liveTrust();
+      const bases = kept.items.map((_, at) => this.#basisAt(kept, at));
       const stands = (at: number): boolean => {
+        const basis = bases[at]!;
         const step = kept.steps?.[at];
-        const keys = [...this.#dependenciesAt(at), ...(step?.keys ?? [])];
         return (
+          now < basis.expires_ms &&
           (step === undefined || !this.#turn.marked(step.sseq)) &&
-          !this.#turn.revoked(keys, kept.degraded?.includes(at) === true) &&
-          homesHeard(live, live.homes(keys), now) === null
+          !this.#turn.revoked(basis.dependencies, kept.degraded?.includes(at) === true) &&
+          homesHeard(live, this.#homes(basis), now) === null
         );
       };
       const items = kept.items.map((item, at) =>
@@ -388,7 +397,7 @@ export class DecideCall implements Call {
           ...(this.#message.explain && failed !== undefined && determining !== undefined
             ? { failed, determining }
             : {}),
-          valid_until_ms: item.decision ? this.#validUntil(this.#dependenciesAt(at)) : 0,
+          valid_until_ms: item.decision ? this.#validUntil(bases[at]!) : 0,
         })),
         consistency: this.#turn.consistency(),
         continuity: this.#turn.continuity(),
@@ -402,10 +411,16 @@ export class DecideCall implements Call {
   }
 
   /** What item `at` rests on, with the one who asks now: a key is shared by the credentials of one PEP. */
-  #dependenciesAt(at: number): readonly string[] {
+  #basisAt(kept: Kept, at: number): Pick<Outcome, "dependencies" | "homes" | "expires_ms"> {
     const { request, run } = this.#message.items[at]!;
+    const { facts } = this.#facts;
     const opened = run === this.#message.implicit_run ? null : ({ kind: "opened", id: run } as const);
-    return dependenciesOf(JSON.parse(request) as CanonicalRequest, this.#facts.facts, opened, this.#turn.region);
+    const keys = dependenciesOf(JSON.parse(request) as CanonicalRequest, facts, opened, this.#turn.region);
+    return {
+      dependencies: [...keys, ...(kept.steps?.[at]?.keys ?? [])],
+      homes: usedHomes(null, facts, this.#turn.region),
+      expires_ms: Math.min(kept.ends?.[at] ?? Infinity, endsAt(facts, null, [], [])),
+    };
   }
 
   fail(): void {

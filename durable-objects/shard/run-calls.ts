@@ -1,6 +1,7 @@
 import { jcs } from "../../src/base/jcs.ts";
 import { homesAct, nothingRevoked, trustHolds } from "../../src/decision/checks.ts";
-import { callerKeys, regionChecks } from "../../src/decision/decide.ts";
+import { callerKeys } from "../../src/decision/basis.ts";
+import { regionChecks } from "../../src/decision/decide.ts";
 import type { FailedCheck, Facts, TrustMatch } from "../../src/vocabulary/types.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import { base64url } from "../../src/base/bytes.ts";

@@ -1,5 +1,5 @@
 import { missing } from "../../src/decision/checks.ts";
-import { dependenciesOf } from "../../src/decision/decide.ts";
+import { dependenciesOf, homesOf, usedHomes } from "../../src/decision/basis.ts";
 import type { DecideMessage } from "../../src/objects/shard.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
@@ -25,7 +25,7 @@ export function wantedBy(
       region,
     ),
   );
-  const wanted = trust.homes(keys).filter(stale);
+  const wanted = homesOf(trust, keys, usedHomes(null, facts, region)).filter(stale);
   const token = message.at_least === null ? null : decodeConsistency(message.at_least);
   const need = token !== null && missing(token, region, trust) !== null ? token.events : {};
   return wanted.length === 0 && Object.keys(need).length === 0 ? null : { wanted, need };

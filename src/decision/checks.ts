@@ -115,6 +115,8 @@ export function runAdmits(run: RunState | null, subject: Subject, required: bool
   if (run.kind === "implicit") return required ? [{ reason: "run_required" }] : [];
   const failed: FailedCheck[] = [];
   if (run.status !== "open") failed.push({ reason: "run_closed" });
-  if (!run.members.includes(entityForm(subject.type, subject.id))) failed.push({ reason: "run_not_member" });
+  // Who is a delegate is in the run through the delegation; whether it covers the step is another check.
+  const admitted = run.members.includes(entityForm(subject.type, subject.id)) || (run.step?.chains.length ?? 0) > 0;
+  if (!admitted) failed.push({ reason: "run_not_member" });
   return failed;
 }

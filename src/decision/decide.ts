@@ -1,10 +1,16 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
-import { credentialKey, issuerKey, keyKey, pepKey, regionKey, resourceKey, runKey, subjectKey } from "../trust/keys.ts";
 import { anchoringLimit } from "../policy/anchoring.ts";
 import { admitsDegraded } from "../policy/degraded.ts";
-import { NOTHING_KNOWN } from "../policy/cedar-request.ts";
-import { evaluateAs, runRequirement, type LoadedPolicy } from "../policy/evaluate.ts";
+import { evaluateAs, type LoadedPolicy, type PolicyOutcome } from "../policy/evaluate.ts";
+import { rulesFor } from "../policy/step-rules.ts";
+import { passHolds } from "../runs/guest.ts";
+import { effectOf } from "../runs/effect.ts";
+import { withinBudgets } from "../runs/budgets.ts";
+import { isLimit } from "../runs/delegation.ts";
+import { movedOn, nothingAboveRevoked, parentsHold, position } from "../runs/sequence.ts";
 import { anchoredWithin, logReached } from "./anchoring.ts";
+import { bearingOn, type Bearing, type Purpose } from "./bearing.ts";
+import { dependenciesOf, freshUntil } from "./basis.ts";
 import {
   callerCurrent,
   clockSound,
@@ -20,6 +26,8 @@ import {
   trustHolds,
   type ShardCondition,
 } from "./checks.ts";
+import { attestationHolds, current, identityHolds } from "./identity.ts";
+import { REASON_ORDER } from "../vocabulary/reasons.ts";
 import type {
   CanonicalRequest,
   Facts,
@@ -49,6 +57,10 @@ export type DecideInput = {
   readonly t_ms: number;
   /** In a search: the entity that the packs' directories describe instead of the request. */
   readonly searched?: "subject" | "resource" | null;
+  /** `step` unless it says otherwise. */
+  readonly purpose?: Purpose;
+  /** What the shard's own rows say against it: a permit or hold that is over. */
+  readonly found?: readonly FailedCheck[];
   /** Digest text of the matched trust entries. */
   readonly trust_digest: (matches: readonly TrustMatch[]) => string;
 };
@@ -62,122 +74,149 @@ export type DecideInput = {
  * at; policy is evaluated only where none failed (G1: an allow needs every check and a permit).
  */
 export function decide(input: DecideInput): Outcome {
-  const dependencies = dependenciesOf(input.request, input.facts, input.run, input.region);
-  const region = regionChecks(input, dependencies);
-  if (region !== null) return outcome(input, dependencies, [region], input.trust_digest([]), []);
+  const bearing = bearingOn(input, rulesFor(input.policy, input.request, input.searched ?? null));
+  const region = regionChecks(input, bearing.dependencies, bearing.homes);
+  if (region !== null) return outcome(input, bearing, [region], input.trust_digest([]), null);
 
-  const matches = input.trust.match(dependencies, input.t_ms);
+  const matches = input.trust.match(bearing.dependencies, input.t_ms);
   const trustDigest = input.trust_digest(matches);
-  const failed: FailedCheck[] = [];
-  add(failed, homesAct(matches));
-  add(failed, callerCurrent(input.facts, input.t_ms));
-  add(failed, nothingRevoked(matches));
   const degraded = matches.some(({ state }) => state === "degraded");
-  add(failed, trustHolds(matches, degraded && admitsDegraded(input.policy, input.request)));
-  const required = runRequirement(input.policy, input.request.action.name) === "required";
-  failed.push(...runAdmits(input.run, input.request.subject, required));
-  if (failed.length > 0 || input.run === null) return outcome(input, dependencies, failed, trustDigest, []);
+  const failed = stepChecks(input, bearing, matches, degraded && admitsDegraded(input.policy, input.request));
+  if (failed.length > 0 || input.run === null) return outcome(input, bearing, failed, trustDigest, null);
 
-  const policy = evaluateAs(
-    input.policy,
-    input.request,
-    {
-      region: input.region,
-      t_ms: input.t_ms,
-      pep: input.facts.pep.id,
-      run: { id: input.run.kind === "opened" ? input.run.id : "", kind: input.run.kind, version: input.run.version },
-      ...NOTHING_KNOWN,
-      trust: degraded ? "degraded" : "trusted",
-    },
-    input.searched ?? null,
-  );
+  const policy = askPolicies(input, input.run, bearing, degraded);
   if (policy.reason !== null) {
     failed.push(
       policy.policy_reason === null
         ? { reason: policy.reason }
         : { reason: policy.reason, detail: policy.policy_reason },
     );
+    // Who was turned down as approver hears of it beside what is still required.
+    if (policy.reason === "approval_required" && bearing.dependent_approvers.length > 0)
+      failed.push({ reason: "approver_not_independent", detail: bearing.dependent_approvers.join(", ") });
   }
   add(failed, anchoredWithin(anchoringLimit(input.policy, input.request), input.condition, input.t_ms));
   return {
-    ...outcome(input, dependencies, failed, trustDigest, policy.obligations),
+    ...outcome(input, bearing, failed, trustDigest, policy.obligations),
     determining: policy.determining,
     errors: policy.errors,
     policy_reason: policy.policy_reason,
+    permit_ttl_ms: policy.permit_ttl_ms,
     degraded,
   };
 }
 
+/** The checks of the step itself, all of them, in registry order. */
+function stepChecks(
+  input: DecideInput,
+  { rules, authority, charged }: Bearing,
+  matches: readonly TrustMatch[],
+  admits_degraded: boolean,
+): FailedCheck[] {
+  const { request, facts, run, t_ms, purpose = "step" } = input;
+  const step = run?.step;
+  const failed: FailedCheck[] = [];
+  add(failed, homesAct(matches));
+  add(failed, callerCurrent(facts, t_ms));
+  failed.push(...identityHolds(rules.identity, facts.workload, request.subject.id, t_ms));
+  add(failed, nothingRevoked(matches));
+  if (step !== undefined) add(failed, nothingAboveRevoked(step.parents));
+  add(failed, trustHolds(matches, admits_degraded));
+  failed.push(...attestationHolds(rules.attestation, facts.workload, t_ms));
+  failed.push(...authority.failed);
+  // A pass stands for a run at home elsewhere.
+  failed.push(...runAdmits(run, request.subject, rules.run === "required" && facts.pass === undefined));
+  if (run?.kind === "opened" && (purpose === "step" || purpose === "run")) add(failed, movedOn(run.version, request));
+  if (step !== undefined) {
+    if (purpose === "step") failed.push(...position(step, request, input.region));
+    failed.push(...parentsHold(step.parents));
+  }
+  if (facts.pass !== undefined) add(failed, passHolds(facts.pass, request, t_ms));
+  if (purpose === "step" || purpose === "run") {
+    const budgets = charged.filter((entry) => !isLimit(entry));
+    if (budgets.length > 0) failed.push(...withinBudgets(budgets, request.action));
+  }
+  if (input.found !== undefined) failed.push(...input.found);
+  return failed.length < 2 ? failed : inOrder(failed);
+}
+
+const ORDER = new Map(REASON_ORDER.map((reason, at) => [reason, at]));
+const rank = ({ reason }: FailedCheck): number => ORDER.get(reason)!;
+
+/** By the registry; equal failures, found by two checks, once. */
+function inOrder(failed: readonly FailedCheck[]): FailedCheck[] {
+  const seen = new Set<string>();
+  return [...failed]
+    .sort((a, b) => rank(a) - rank(b))
+    .filter(({ reason, detail }) => {
+      const text = `${reason} ${detail ?? ""}`;
+      return !seen.has(text) && seen.add(text);
+    });
+}
+
+const askPolicies = (input: DecideInput, run: RunState, bearing: Bearing, degraded: boolean): PolicyOutcome =>
+  evaluateAs(
+    input.policy,
+    input.request,
+    {
+      region: input.region,
+      t_ms: input.t_ms,
+      pep: input.facts.pep.id,
+      run: { id: run.kind === "opened" ? run.id : "", kind: run.kind, version: run.version },
+      labels: bearing.labels,
+      trust: degraded ? "degraded" : "trusted",
+      history: run.step?.history ?? [],
+      identity: current(input.facts.workload?.identity, input.t_ms),
+      attestation: current(input.facts.workload?.attestation, input.t_ms),
+      delegation_depth: bearing.authority.chain.length,
+      approvals: bearing.approvals,
+    },
+    input.searched ?? null,
+  );
+
 /**
- * Whether the region may decide at all, and about what rests on `dependencies`: the first check that fails, or `null`.
+ * Whether the region may decide at all, and about what rests on `dependencies` (and so needs the word of `homes`): the
+ * first check that fails, or `null`.
  */
 export function regionChecks(
   input: Pick<DecideInput, "trust" | "condition" | "policy" | "region" | "at_least" | "t_ms">,
   dependencies: readonly string[] = [],
+  homes: readonly string[] = input.trust.homes(dependencies),
 ): FailedCheck | null {
   return (
     regionActs(input.trust.mode) ??
     lineageSound(input.condition) ??
     leaseHolds(input.trust, input.t_ms) ??
     policyCurrent(input.policy.digest, input.policy.problem, input.condition) ??
-    homesHeard(input.trust, input.trust.homes(dependencies), input.t_ms) ??
+    homesHeard(input.trust, homes, input.t_ms) ??
     clockSound(input.condition) ??
     consistent(input.at_least, input.region, input.trust) ??
     logReached(input.condition, input.t_ms)
   );
 }
 
-/** What every call rests on, whatever it asks: who asks, by which credential, who signed it, and the region itself. */
-export const callerKeys = ({ pep, thumbprints }: Facts, region: string): readonly string[] => [
-  pepKey(region, pep.id),
-  credentialKey(pep.issuer, pep.credential),
-  issuerKey(pep.issuer),
-  ...thumbprints.map(keyKey),
-  regionKey(region),
-];
-
-/** Everything whose revocation must turn this decision to deny, also between decision and release. */
-export function dependenciesOf(
-  request: CanonicalRequest,
-  facts: Facts,
-  run: Pick<RunState, "kind" | "id"> | null,
-  region: string,
-): string[] {
-  const keys = [
-    subjectKey(request.subject.type, request.subject.id),
-    resourceKey(request.resource.type, request.resource.id),
-    ...callerKeys(facts, region),
-  ];
-  if (run?.kind === "opened") keys.push(runKey(run.id));
-  return keys;
-}
-
-/** Until when what is known of the dependencies is fresh: this region's lease, and what is left of each home's. */
-export function freshUntil(trust: TrustView, dependencies: readonly string[]): number {
-  return trust
-    .homes(dependencies)
-    .reduce((until, home) => Math.min(until, trust.origins.get(home)?.fresh_until_ms ?? 0), trust.lease_until_ms);
-}
-
 const add = (failed: FailedCheck[], check: FailedCheck | null): void => {
   if (check !== null) failed.push(check);
 };
 
+/** `obligations`: what the policies attached; `null`: they were not asked. */
 function outcome(
   input: DecideInput,
-  dependencies: readonly string[],
+  bearing: Pick<Bearing, "dependencies" | "homes" | "expires_ms"> & Partial<Bearing>,
   failed: readonly FailedCheck[],
   trust: string,
-  obligations: readonly Obligation[],
+  obligations: readonly Obligation[] | null,
 ): Outcome {
   const primary = failed[0]?.reason ?? null;
+  const allowed = primary === null;
+  const { dependencies, homes, expires_ms } = bearing;
   return {
     core: {
-      decision: primary === null ? "allow" : "deny",
+      decision: allowed ? "allow" : "deny",
       facts: input.facts_digest,
       failed,
       input: input.input_digest,
-      obligations: primary === null ? obligations : [],
+      obligations: allowed ? (obligations ?? []) : [],
       policy: input.policy.digest,
       reason: primary,
       region: input.region,
@@ -189,23 +228,32 @@ function outcome(
     determining: [],
     errors: [],
     policy_reason: null,
+    permit_ttl_ms: null,
     degraded: false,
     dependencies,
-    valid_until_ms: primary === null ? Math.min(freshUntil(input.trust, dependencies), input.facts.pep.exp_ms) : 0,
+    homes,
+    expires_ms,
+    effect: allowed && input.run?.step !== undefined ? effectIn(input, bearing) : null,
+    valid_until_ms: allowed ? Math.min(freshUntil(input.trust, homes), expires_ms) : 0,
   };
+}
+
+/** Charged once, when the step is allowed; a permit that is redeemed or a hold that is renewed costs nothing more. */
+function effectIn(
+  { request, purpose = "step" }: DecideInput,
+  { charged = [], authority, labels = [], homes = [] }: Partial<Bearing>,
+): Outcome["effect"] {
+  const costs = purpose === "step" || purpose === "run" ? charged : [];
+  return effectOf(request, costs, authority?.chain ?? [], labels, homes);
 }
 
 /**
  * The decision as it must have been for any exception in it (G1: error is deny). The detail names no internals.
  */
 export function denyInternal(input: DecideInput): Outcome {
-  return outcome(
-    input,
-    dependenciesOf(input.request, input.facts, input.run, input.region),
-    [{ reason: "internal" }],
-    input.trust_digest([]),
-    [],
-  );
+  const dependencies = dependenciesOf(input.request, input.facts, input.run, input.region);
+  const basis = { dependencies, homes: [], expires_ms: input.facts.pep.exp_ms };
+  return outcome(input, basis, [{ reason: "internal" }], input.trust_digest([]), null);
 }
 
 /** Canonical text of a core: members stand in sorted order, so `JSON.stringify` is its JCS. */

@@ -1,6 +1,6 @@
 import type { JsonObject } from "../base/json.ts";
 import type { ReasonCode } from "./reasons.ts";
-import type { Delegation, PassFacts, StepReceiptFacts, StepState, WorkloadFacts } from "./run.ts";
+import type { Delegation, PassFacts, StepEffect, StepReceiptFacts, StepState, WorkloadFacts } from "./run.ts";
 
 /** AuthZEN entities after the door: `null` members dropped, numbers checked, unknown members gone. */
 export type Subject = { readonly type: string; readonly id: string; readonly properties?: JsonObject };
@@ -102,7 +102,7 @@ export type RunState = {
   readonly id: string;
   readonly kind: "implicit" | "opened";
   readonly status: "open" | "closed";
-  /** `type/id` of the principal and other members; an implicit run has none and admits every subject. */
+  /** `type/id` of the principal and members in their own right; an implicit run has none and admits every subject. */
   readonly members: readonly string[];
   /** Number of steps recorded so far; optimistic concurrency compares it with `state_version`. */
   readonly version: number;
@@ -147,6 +147,14 @@ export type Outcome = {
   readonly degraded: boolean;
   /** Canonical keys that the decision rests on; looked at again at release. */
   readonly dependencies: readonly string[];
+  /** Other regions whose word it needs, through its own keys and through the steps that it uses. */
+  readonly homes: readonly string[];
+  /** The earliest end of a credential, attestation, delegation, approval or pass that it rests on, Unix milliseconds. */
+  readonly expires_ms: number;
+  /** What an allowed step of an opened run changes there. */
+  readonly effect: StepEffect | null;
+  /** Of an allow: how long a permit for it may live at most, where a determining policy says so. */
+  readonly permit_ttl_ms: number | null;
   /** Until when a PEP may cache an allow, Unix milliseconds. */
   readonly valid_until_ms: number;
 };

@@ -2,8 +2,7 @@ import { decisionId } from "../../../src/base/ids.ts";
 import { rulesFor } from "../../../src/policy/step-rules.ts";
 import { stepStateOf } from "../../../src/runs/rows.ts";
 import { runKey } from "../../../src/trust/keys.ts";
-import { effectOf } from "../../../src/runs/effect.ts";
-import type { Charged, ParentStep } from "../../../src/vocabulary/run.ts";
+import type { ParentStep } from "../../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
 import type { RunRow } from "../store.ts";
@@ -19,7 +18,6 @@ export type OpenedStep = {
   readonly parents: readonly { readonly sseq: number; readonly leaf: string }[];
   /** Runs that this one is part of, whose revocation ends it too. */
   readonly keys: readonly string[];
-  readonly charged: readonly Charged[];
 };
 
 /** Whether a run takes steps: it is open, and so is every run that it is part of, and none of those is revoked. */
@@ -59,7 +57,6 @@ export function stateForStep(
     },
     step: {
       run,
-      charged: found.charged,
       parents: parents.flatMap((parent) => stored(turn, parent)),
       keys: run.above.map(runKey),
     },
@@ -74,7 +71,7 @@ function stored(turn: Turn, { id, leaf }: ParentStep): OpenedStep["parents"] {
 /** Puts a decided step into its run: what it was charged, what its data touched, what it rests on. */
 export function keepStep(
   turn: Turn,
-  { run, parents, keys, charged }: OpenedStep,
+  { run, parents, keys }: OpenedStep,
   request: CanonicalRequest,
   outcome: Outcome,
   appended: Appended,
@@ -82,7 +79,7 @@ export function keepStep(
 ): void {
   const { runs } = turn.writer;
   const named = decisionId(turn.region, turn.log_epoch, turn.shard, id.first);
-  const effect = outcome.core.decision === "allow" ? effectOf(request, charged, [], run.labels, []) : null;
+  const { effect } = outcome;
   runs.addStep(
     {
       sseq: appended.sseq,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { consistent, homesHeard, trustHolds } from "../../../src/decision/checks.ts";
-import { freshUntil } from "../../../src/decision/decide.ts";
+import { freshUntil } from "../../../src/decision/basis.ts";
 import type { OriginTrust, TrustView } from "../../../src/vocabulary/types.ts";
 
 const origin = (changes: Partial<OriginTrust> = {}): OriginTrust => ({
@@ -46,9 +46,9 @@ describe("homes of what a decision rests on", () => {
   });
 
   it("bound how long an allow may be cached", () => {
-    expect(freshUntil(trust({ us: origin({ fresh_until_ms: 900 }) }, ["us"]), [])).toBe(900);
-    expect(freshUntil(trust({ us: origin() }, ["us"]), [])).toBe(1_500);
-    expect(freshUntil(trust({}, ["us"]), [])).toBe(0);
+    expect(freshUntil(trust({ us: origin({ fresh_until_ms: 900 }) }), ["us"])).toBe(900);
+    expect(freshUntil(trust({ us: origin() }), ["us"])).toBe(1_500);
+    expect(freshUntil(trust({}), ["us"])).toBe(0);
   });
 });
 

@@ -1,0 +1,102 @@
+import { amountText } from "../runs/amount.ts";
+import { countingApprovals, isIndependent, type Involved } from "../runs/approvals.ts";
+import { appliesTo } from "../runs/budgets.ts";
+import { authorityOf, type Authority } from "../runs/delegation.ts";
+import { byText } from "../runs/input.ts";
+import { regionKey } from "../trust/keys.ts";
+import type { Approval, Charged } from "../vocabulary/run.ts";
+import type { StepRules } from "../vocabulary/rules.ts";
+import type { CanonicalRequest, Facts, RunState, TrustView } from "../vocabulary/types.ts";
+import { dependenciesOf, endsAt, homesOf, subjectForm, usedHomes } from "./basis.ts";
+
+/**
+ * What is being decided. `run`: something about the run itself (an amendment, a pass), which has no place in its plan.
+ * `redeem` and `renew` look at an allowed step again: everything but what only counts once (its place in the plan, the
+ * state version, and what it is charged).
+ */
+export type Purpose = "step" | "run" | "redeem" | "renew";
+
+/** What bears on one decision: picked from rules, facts and run state before the checks, which only read it. */
+export type Bearing = {
+  readonly rules: StepRules;
+  readonly authority: Authority;
+  readonly approvals: readonly Approval[];
+  /** Who approved and may not. */
+  readonly dependent_approvers: readonly string[];
+  readonly charged: readonly Charged[];
+  readonly labels: readonly string[];
+  readonly dependencies: readonly string[];
+  readonly homes: readonly string[];
+  readonly expires_ms: number;
+};
+
+export type Asked = {
+  readonly request: CanonicalRequest;
+  readonly facts: Facts;
+  readonly run: RunState | null;
+  readonly region: string;
+  readonly trust: TrustView;
+  readonly t_ms: number;
+  readonly purpose?: Purpose;
+};
+
+const OWN_RIGHT: Authority = { chain: [], failed: [] };
+const NO_RUN: Authority = { chain: [], failed: [{ reason: "delegation_missing" }] };
+const NONE: readonly never[] = [];
+
+export function bearingOn(asked: Asked, rules: StepRules): Bearing {
+  const { request, facts, run, region, trust, t_ms, purpose = "step" } = asked;
+  const counts = purpose === "step" || purpose === "run";
+  const charged = counts ? chargedFor(run, rules, request) : NONE;
+  const dead = (keys: readonly string[]): boolean =>
+    trust.match(keys, t_ms).some(({ state }) => state !== "degraded" && state !== "trusted");
+
+  const step = run?.step;
+  let authority = rules.delegation.required && facts.pass === undefined ? NO_RUN : OWN_RIGHT;
+  let approvals: readonly Approval[] = NONE;
+  let dependent_approvers: readonly string[] = NONE;
+  if (run !== null && step !== undefined) {
+    const subject = subjectForm(request);
+    const state = counts ? step : { ...step, charged: NONE };
+    authority = authorityOf(state, run.members, subject, request.action, rules.delegation, t_ms, dead);
+    if (step.approvals.length > 0) {
+      const involved: Involved = {
+        subject,
+        principal: step.principal,
+        chain: authority.chain,
+        on_behalf_of: facts.workload?.identity?.on_behalf_of ?? null,
+      };
+      approvals = countingApprovals(step.approvals, involved, t_ms, dead);
+      dependent_approvers = step.approvals
+        .map(({ approver }) => approver)
+        .filter((approver) => !isIndependent(approver, involved));
+    }
+  }
+  const used = usedHomes(run, facts, region);
+  const dependencies = dependenciesOf(request, facts, run, region, authority.chain, approvals);
+  // A region that is revoked, or has frozen itself, takes along what was done there.
+  if (used.length > 0) dependencies.push(...used.map(regionKey).filter((key) => !dependencies.includes(key)));
+  return {
+    rules,
+    authority,
+    approvals,
+    dependent_approvers,
+    charged,
+    labels: labelsOf(step?.labels ?? NONE, facts.pass?.labels ?? NONE),
+    dependencies,
+    homes: homesOf(trust, dependencies, used),
+    expires_ms: endsAt(facts, rules.attestation, authority.chain, approvals),
+  };
+}
+
+/** Of an opened run what its rows say; any other step is the first and last of its run. */
+function chargedFor(run: RunState | null, rules: StepRules, { action }: CanonicalRequest): readonly Charged[] {
+  if (run?.step !== undefined) return run.step.charged;
+  if (rules.budgets.length === 0) return NONE;
+  return rules.budgets
+    .filter(({ budget }) => appliesTo(budget, action))
+    .map((entry): Charged => ({ ...entry, spent: amountText(0n) }));
+}
+
+const labelsOf = (run: readonly string[], pass: readonly string[]): readonly string[] =>
+  pass.length === 0 ? run : [...new Set([...run, ...pass])].sort(byText);
