@@ -185,7 +185,7 @@ export class KeyRotation {
       );
     if (!speaks(listed))
       return wrong(`membership version ${version} says that ${next.kid} signs nothing: make another`);
-    if (!speaks(this.#listed(current.publicJwk))) await this.#replace(current.kid, next.kid);
+    if (!speaks(this.#listed(current.publicJwk))) await this.#replace();
     else {
       if (!force && !(await this.#peersHold(version)))
         return {
@@ -236,16 +236,12 @@ export class KeyRotation {
     );
   }
 
-  /** The roots took the key in use away: the next one is in use at once. */
-  #replace(old: string, kid: string): Promise<void> {
+  /** The membership's own event did it where it could be numbered; this is for where it could not. */
+  #replace(): Promise<void> {
     const { own, standing, store, writer } = this.#room;
     return writer.alone(async () => {
-      if (own.next?.kid !== kid || own.current.kid !== old) return;
-      const { incarnation } = standing;
-      const member = this.#member();
-      const last = member === undefined ? null : validityOf(member, old).last_seq;
-      const seq = Math.min(last ?? Number.MAX_SAFE_INTEGER, store.head(incarnation).seq);
-      store.transaction(() => own.advance({ incarnation, seq }));
+      if (own.replacement(this.#member()) !== null)
+        store.transaction(() => own.replace(this.#member(), standing.incarnation));
     });
   }
 

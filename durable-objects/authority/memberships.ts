@@ -95,6 +95,8 @@ export class Memberships {
       this.#standing.keep(membership, jws);
       return { ok: true, value: await this.enrolment() };
     }
+    const self = membership.regions.find(({ region }) => region === this.#region.name);
+    const next = this.#own.replacement(self);
     const stored = await this.#writer.append(
       {
         kind: "membership",
@@ -104,7 +106,14 @@ export class Memberships {
         actor,
         note: `version ${membership.version}`,
       },
-      () => this.#standing.succeed(membership, jws),
+      ({ row }) => {
+        const { incarnation } = this.#standing;
+        if (!this.#standing.succeed(membership, jws)) return false;
+        // Peers that have the membership refuse this very event under the key that it takes away.
+        if (next !== null && row > 0 && this.#own.next?.kid === next.kid) this.#own.replace(self, incarnation);
+        return true;
+      },
+      next ?? undefined,
     );
     if (!stored.result) {
       return {

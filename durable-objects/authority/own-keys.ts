@@ -1,8 +1,12 @@
 import type { JWK } from "jose";
 import type { PublicJwk } from "../../src/objects/authority.ts";
 import type { PastKey } from "../../src/objects/keys.ts";
+import { listedKey, speaks, validityOf } from "../../src/trust/key-validity.ts";
+import type { Membership } from "../../src/trust/membership.ts";
 import { importSigningKey, newSigningJwk, ownSigningKey, type SigningKey } from "../platform.ts";
 import type { AuthorityStore } from "./store.ts";
+
+type Member = Membership["regions"][number];
 
 const CURRENT = "signing_jwk";
 const NEXT = "next_signing_jwk";
@@ -70,6 +74,20 @@ export class OwnKeys {
     this.#store.setMeta(CURRENT, next);
     this.#store.dropMeta(NEXT);
     this.#store.setMeta(UNSAID, (JSON.parse(next) as { readonly kid: string }).kid);
+  }
+
+  /** The next key, where the roots take the one in use away and list it. */
+  replacement(member: Member | undefined): SigningKey | null {
+    const { current, next } = this;
+    const said = (key: SigningKey) => listedKey(member, key.kid, key.publicJwk.x);
+    return next !== null && !speaks(said(current)) && speaks(said(next)) ? next : null;
+  }
+
+  /** The roots took the key in use away: the next one is in use from here on, in the caller's transaction. */
+  replace(member: Member | undefined, incarnation: number): void {
+    const last = member === undefined ? null : validityOf(member, this.current.kid).last_seq;
+    const { seq } = this.#store.head(incarnation);
+    this.advance({ incarnation, seq: last === null ? seq : Math.min(last, seq) });
   }
 
   /** It has said so. */

@@ -10,7 +10,7 @@ import type { TrustEvent } from "../../src/trust/events.ts";
 import { firstGeneration } from "../../src/trust/merge.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
-import { nodeSha256, randomBytes, signJws } from "../platform.ts";
+import { nodeSha256, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
 import type { OwnKeys } from "./own-keys.ts";
 import { pause } from "./pause.ts";
@@ -148,14 +148,16 @@ export class EventWriter {
    * While peers have not yet confirmed that none of this region's events is missing, nothing is numbered: what takes
    * away applies at once and waits for its number; what gives back waits itself, and fails with `unchecked` where
    * nobody answers.
+   *
+   * `under`: the key to sign with, where the event itself takes the one in use away.
    */
-  async append<T>(draft: EventDraft, change: (place: Place) => T): Promise<Appended<T>> {
+  async append<T>(draft: EventDraft, change: (place: Place) => T, under?: SigningKey): Promise<Appended<T>> {
     // Before it queues: what takes away must not wait behind it.
     if (givesBack(draft)) await this.numbered();
     const turn = this.#writing.then(async () => {
       // What waits comes first: it is older, and a restoration names the number of what it lifts.
       if (this.#sync.numbering && this.#sync.state.unnumbered > 0) await this.#numberWaiting();
-      if (this.#sync.numbering) return this.#appendNumbered(draft, change, null);
+      if (this.#sync.numbering) return this.#appendNumbered(draft, change, null, under);
       return givesBack(draft) ? this.#unchecked<T>() : this.#appendUnnumbered(draft, change);
     });
     // The queue goes on after a failure; the failed caller has the rejection.
@@ -201,13 +203,14 @@ export class EventWriter {
     draft: EventDraft,
     change: (place: Place) => T,
     waiting: number | null,
+    under?: SigningKey,
   ): Promise<Appended<T>> {
     for (;;) {
       const { incarnation } = this.#standing;
       const head = this.#store.head(incarnation);
       const event = this.#number(draft, incarnation, head, waiting);
       const set = await signJws(
-        this.#own.current,
+        under ?? this.#own.current,
         "secevent+jwt",
         JSON.stringify(eventClaims(event, this.#region.pdp)),
       );

@@ -9,7 +9,7 @@ import { signAdminToken } from "../region/admin-token.ts";
 import { payloadOf } from "../region/enrol.ts";
 import { signingKey } from "../region/keys.ts";
 import type { Membership } from "../../src/trust/membership.ts";
-import { membershipDocument, mergeMembers, withState } from "../region/next-membership.ts";
+import { membershipDocument, mergeMembers, withDistrust, withState } from "../region/next-membership.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../region/membership.ts";
 import { trustCommand } from "./trust.ts";
 import { auditorToken } from "./auditor.ts";
@@ -100,6 +100,11 @@ function signMembershipCommand(command: Command): void {
         .conflicts(["add", "document"]),
     )
     .addOption(
+      new Option("--distrust <kid:seq...>", "a key in other hands: nothing above that event counts under it")
+        .default([])
+        .conflicts(["add", "document"]),
+    )
+    .addOption(
       new Option(
         "--document <file>",
         "sign this document as it stands: written by hand (`region membership`)",
@@ -139,6 +144,7 @@ type SignFlags = {
   readonly add?: string;
   readonly before?: string;
   readonly state: readonly string[];
+  readonly distrust: readonly string[];
   readonly document?: string;
   readonly out: string;
 };
@@ -157,7 +163,7 @@ async function nextMembership(files: readonly string[], flags: SignFlags): Promi
   const shown = files.map((path) => readJsonFile(path, "enrolment") as MemberRegion);
   const regions = mergeMembers(before?.regions ?? [], shown);
   const membership = buildMembership(
-    flags.state.reduce((members, text) => withState(members, text), regions),
+    flags.distrust.reduce(withDistrust, flags.state.reduce(withState, regions)),
     version,
     Date.now(),
     before ?? {},

@@ -44,6 +44,25 @@ export function withState(members: readonly MemberRegion[], text: string): reado
   });
 }
 
+/** `eu.1.authority.1:120`: events above 120, and all credentials, under that key count no more. */
+export function withDistrust(members: readonly MemberRegion[], text: string): readonly MemberRegion[] {
+  const [, kid = "", seq = ""] = /^([^:]+):(0|[1-9][0-9]{0,14})$/.exec(text) ?? [];
+  if (members.every(({ keys }) => keys.every((key) => key.kid !== kid))) {
+    throw new Problem(
+      `--distrust ${text} names no key of this membership`,
+      "Give KID:SEQ with the last event of the region that is known to be its own (`applied.seq` in `interlock peers` of the others).",
+      2,
+    );
+  }
+  return members.map((member) => {
+    if (member.keys.every((key) => key.kid !== kid)) return member;
+    const others = (member.key_validity ?? []).filter((said) => said.kid !== kid);
+    const { from_seq } = member.key_validity?.find((said) => said.kid === kid) ?? {};
+    const said = { kid, ...(from_seq === undefined ? {} : { from_seq }), distrust_after: Number(seq) };
+    return { ...member, key_validity: [...others, said] };
+  });
+}
+
 /** What no region would take is not signed. */
 export async function membershipDocument(document: unknown): Promise<Membership> {
   const { readMembership } = await import("../../src/trust/membership.ts");

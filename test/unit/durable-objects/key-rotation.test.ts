@@ -1,7 +1,8 @@
-import { decodeProtectedHeader } from "jose";
+import { CompactSign, decodeProtectedHeader, importJWK, type JWK } from "jose";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { eventOf } from "../../../durable-objects/authority/sync-messages.ts";
 import type { KeysView } from "../../../src/objects/keys.ts";
+import { eventClaims } from "../../../src/trust/event-chain.ts";
 import { mergeMembers } from "../../../tools/region/next-membership.ts";
 import type { MemberRegion } from "../../../tools/region/membership.ts";
 import { newSecret, TestFederation, type TestAuthority } from "../../support/authorities.ts";
@@ -33,6 +34,7 @@ const hears = (what: number | string, region = us()): Promise<void> =>
     return region.denies(key(what)).join() === "eu";
   }, `${region.name} denies ${what}`);
 
+const held = (): number => us().authority.sync.state.peers["eu"]!.record.mark.seq;
 const view = (): KeysView => eu().authority.rotation.view();
 const next = (idempotency_key?: string) =>
   eu().authority.rotation.next({
@@ -275,6 +277,48 @@ describe("a key in other hands", () => {
     await eu().restart([F1]);
     await freshOf(us(), "eu");
     expect(eu().rows("SELECT set_jws FROM event").slice(0, before.length)).toEqual(before);
+  }, 30_000);
+
+  test("is replaced in one step while the others listen, and what it signs from then on counts nowhere", async () => {
+    const leaked = JSON.parse(eu().authority.store.meta("signing_jwk")!) as JWK;
+    await next();
+    const { seq } = view();
+    await until(async () => {
+      await us().fresh();
+      return held() === seq;
+    }, "us has what eu signed");
+    await enrol(undefined, valid(K1, { distrust_after: seq }));
+    await until(() => view().current.kid === K2 && events().at(-1)!.includes("in_use 2"), "the replacement");
+    expect(events(seq + 1)[0]).toMatch(/ membership 2$/);
+    await eu().revoke(key("own"));
+    await hears("own");
+    expect(us().authority.sync.state.peers["eu"]!.record.poison).toBeNull();
+    // Who has the old key goes on with it, at the next number.
+    const mark = us().authority.sync.state.peers["eu"]!.record.mark;
+    const forged = { ...eventOf(eu().authority.store.sets(1, mark.seq, 1)[0]!)!, seq: mark.seq + 1, prev: mark.hash };
+    const sign = async (typ: string, payload: object): Promise<string> =>
+      new CompactSign(new TextEncoder().encode(JSON.stringify(payload)))
+        .setProtectedHeader({ alg: "Ed25519", kid: K1, typ })
+        .sign(await importJWK(leaked, "Ed25519"));
+    const set = await sign("secevent+jwt", eventClaims(forged, eu().region.pdp));
+    const envelope = { v: 1, iss: "eu", aud: "us" };
+    await us().authority.links.takePush(await sign("interlock-sync-push+jws", { ...envelope, events: [set] }));
+    const asked = {
+      ...envelope,
+      nonce: "n".repeat(22),
+      membership: 1,
+      have: mark,
+      applied: mark,
+      seen: {},
+      named: null,
+    };
+    expect(await us().authority.links.answerPull(await sign("interlock-sync-pull+jws", asked))).toEqual({
+      status: 403,
+      body: "unknown_key",
+    });
+    await freshOf(us(), "eu");
+    expect(held()).toBe(mark.seq);
+    expect(us().authority.sync.state.peers["eu"]!.record.poison).toBeNull();
   }, 30_000);
 
   test("that others hold more of: they deny until the roots raise the incarnation, and the region goes on", async () => {
