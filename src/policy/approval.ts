@@ -1,6 +1,5 @@
 import { digestOf } from "../base/digest.ts";
 import { jcs } from "../base/jcs.ts";
-import type { JsonValue } from "../base/json.ts";
 import type { Approval } from "../vocabulary/run.ts";
 import type { CanonicalRequest } from "../vocabulary/types.ts";
 
@@ -11,9 +10,7 @@ const NONE: readonly Approval[] = [];
  * `state_version`), so that it holds for the same thing asked again and for nothing else.
  */
 export const approvalScope = ({ subject, action, resource, context }: CanonicalRequest): string =>
-  digestOf(
-    jcs({ v: 1, subject, action, resource, ...(context === undefined ? {} : { context }) } as unknown as JsonValue),
-  );
+  digestOf(jcs({ v: 1, subject, action, resource, ...(context === undefined ? {} : { context }) }));
 
 /** Those whose scope is this request and which are not over. Who may give one was checked when it was given. */
 export function validApprovals(
