@@ -13,7 +13,7 @@ const word = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, "lower-case letters, dig
 const regionName = z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, "a region name");
 const DAY_MS = 86_400_000;
 const window = z.int().min(1_000).max(DAY_MS);
-const decimal = z.string().regex(/^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$/, 'decimal text, e.g. "20000" or "0.25"');
+const decimal = z.string().regex(/^(0|[1-9][0-9]{0,13})(\.[0-9]{1,4})?$/, 'decimal text, e.g. "20000" or "0.25"');
 
 /** `payment.execute`, `payment.*` or `*`. */
 const scope = z.string().regex(/^(\*|[^*\s]{1,200}|[^*\s]{1,200}\.\*)$/, "an action, `prefix.*` or `*`");

@@ -5,7 +5,7 @@ import { covers, type Searched } from "./cedar-request.ts";
 import { NO_DELEGATION } from "./demands.ts";
 import { runRequirement } from "./evaluate.ts";
 import type { ApplicationPack, LoadedPolicy } from "./load.ts";
-import { inScope } from "./scopes.ts";
+import { anyCovers } from "../runs/scope.ts";
 
 /**
  * What the region's packs demand of a request before they are asked (docs/pack.md). Pure.
@@ -72,7 +72,7 @@ function strictest(policy: LoadedPolicy, packs: readonly ApplicationPack[], requ
       budgets: [
         ...rules.budgets,
         ...demands.budgets
-          .filter(({ actions }) => inScope(actions, request.action.name))
+          .filter(({ actions }) => anyCovers(actions, request.action.name))
           .map((budget) => ({ owner: `pack/${name}`, budget })),
       ],
       history: [...rules.history, ...action.history.map((rule) => ({ ...rule, name: `${name}/${rule.name}` }))],

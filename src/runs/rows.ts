@@ -1,5 +1,4 @@
-import type { Sha256 } from "../base/digest.ts";
-import { digestOf } from "../base/digest.ts";
+import { digestOf, sha256, type Sha256 } from "../base/digest.ts";
 import { jcs } from "../base/jcs.ts";
 import { entityForm } from "../trust/keys.ts";
 import type { HistoryRule, StepRules } from "../vocabulary/rules.ts";
@@ -171,7 +170,7 @@ function chargedTo(
 }
 
 /** What an approval is for: the step's request, wherever in the run it is taken. */
-export function approvalScope(request: CanonicalRequest, hash: Sha256): string {
+export function approvalScope(request: CanonicalRequest, hash: Sha256 = sha256): string {
   const { run: _run, step: _step, parents: _parents, state_version: _version, ...asked } = request;
   return digestOf(jcs(asked), hash);
 }

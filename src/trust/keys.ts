@@ -98,6 +98,9 @@ export function irrevocable(type: string, id: string): "type" | "id" | null {
 
 export const IRREVOCABLE = `no control character and no line separator is allowed, and at most ${MAX_FORM} characters of type and id together`;
 
+/** What somebody consented to: `purpose` is a word without `#`, so the last one in the form stands before it. */
+export const consentKey = (type: string, id: string, purpose: string): string =>
+  `consent:${entityForm(type, id)}#${purpose}`;
 export const pepKey = (region: string, id: string): string => `pep:${region}/${id}`;
 export const credentialKey = (issuer: string, jti: string): string => `credential:${issuer}#${jti}`;
 export const issuerKey = (issuer: string): string => `issuer:${issuer}`;
@@ -146,6 +149,7 @@ const BINDING: ReadonlySet<KeyKind> = new Set([
   "issuer",
   "run",
   "region",
+  "consent",
 ]);
 
 export const bindsDecisions = (kind: KeyKind): boolean => BINDING.has(kind);

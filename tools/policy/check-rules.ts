@@ -2,7 +2,7 @@ import type { ApplicationManifest } from "../../src/policy/manifest.ts";
 import type { z } from "zod";
 import type { AttestationEntry, IdentityEntry } from "../../src/policy/manifest-rules.ts";
 import { actionNamed, type SchemaShapes, type Shape } from "../../src/policy/schema.ts";
-import { inScope } from "../../src/policy/scopes.ts";
+import { scopeCovers } from "../../src/runs/scope.ts";
 
 /**
  * What a manifest says about identity, places, budgets, history, approvals and pins, held against its own lists and
@@ -106,7 +106,7 @@ function checkBudgets({ budgets = [], actions }: ApplicationManifest): string[] 
     if (ids.has(id)) refuse("there are two of that id");
     ids.add(id);
     for (const scope of scopes)
-      if (!Object.keys(actions).some((action) => inScope([scope], action)))
+      if (!Object.keys(actions).some((action) => scopeCovers(scope, action)))
         refuse(`${scope} is none of the pack's actions`);
     if (unit !== undefined && sum === undefined) refuse("a unit needs a sum");
     if (per === "step" && window_ms !== undefined) refuse("a single step has no window");
@@ -132,12 +132,30 @@ function declaresHistory(schema: SchemaShapes, cedar: string, name: string): boo
   return history?.kind === "record" && history.attributes.has(name);
 }
 
+/** Properties of a request for this action that its schema knows, and so has a type for. */
+function declaredNames(
+  { subjects, resources }: ApplicationManifest,
+  schema: SchemaShapes,
+  cedar: string,
+): ReadonlySet<string> {
+  const shape = actionNamed(schema, cedar)?.shape;
+  const records = ["action", "request"].map((member) => shape?.context.attributes.get(member)?.shape);
+  for (const { type, attributes } of [...Object.values(subjects), ...Object.values(resources)]) {
+    const applies = shape !== undefined && (shape.principals.has(type) || shape.resources.has(type));
+    if (applies && attributes === "request") records.push(schema.entities.get(type)?.attributes);
+  }
+  return new Set(records.flatMap((record) => (record?.kind === "record" ? [...record.attributes.keys()] : [])));
+}
+
 function checkAction(manifest: ApplicationManifest, schema: SchemaShapes, name: string): string[] {
   const problems: string[] = [];
   const { data, unlabelled, subjects = {}, approval, cedar } = manifest.actions[name]!;
   const refuse = (message: string) => problems.push(`actions.${name}: ${message}`);
   if (unlabelled !== undefined && (data === "none" || data === "out"))
     refuse("unlabelled: the action moves no data of the run anyway");
+  const declared = declaredNames(manifest, schema, cedar ?? name);
+  for (const property of unlabelled ?? [])
+    if (!declared.has(property)) refuse(`unlabelled: the schema declares no ${property}, so it could hold anything`);
   for (const [type, over] of Object.entries(subjects)) {
     const subject = Object.hasOwn(manifest.subjects, type) ? manifest.subjects[type] : undefined;
     if (subject === undefined) {

@@ -10,7 +10,7 @@ import {
   type PolicyEnv,
   type PolicyOutcome,
 } from "../../src/policy/evaluate.ts";
-import { approvalScope } from "../../src/policy/approval.ts";
+import { approvalScope } from "../../src/runs/rows.ts";
 import { admitsDegraded } from "../../src/policy/degraded.ts";
 import { anchoringLimit } from "../../src/policy/anchoring.ts";
 import type { GoldenCase, GoldenSearch } from "../../src/policy/golden-format.ts";

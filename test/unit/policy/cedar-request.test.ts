@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { CedarRecord, CedarSet, type Value } from "../../../src/cedar/index.ts";
-import { approvalScope } from "../../../src/policy/approval.ts";
+import { approvalScope } from "../../../src/runs/rows.ts";
 import { interlockContext, interlockRecord, mapSovereign, type PolicyEnv } from "../../../src/policy/cedar-request.ts";
 import { interlockShape, SOVEREIGN } from "../../../src/policy/contract.ts";
 import type { Shape } from "../../../src/policy/schema.ts";

@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { ValidPack } from "../../../src/policy/bundle.ts";
+import { buildPacks } from "../../../tools/policy/build.ts";
 import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
 import { NOTHING_KNOWN, type PolicyEnv } from "../../../src/policy/cedar-request.ts";
 
@@ -40,6 +42,11 @@ export const SOVEREIGN_SCHEMA = `namespace Interlock {
 export async function packsFolder(packs: Readonly<Record<string, PackFiles>>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "interlock-packs-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  await writePacks(folder, packs);
+  return folder;
+}
+
+async function writePacks(folder: string, packs: Readonly<Record<string, PackFiles>>): Promise<void> {
   for (const [name, files] of Object.entries(packs)) {
     const write = async (leaf: string, content: unknown) => {
       await writeFile(join(folder, name, leaf), typeof content === "string" ? content : JSON.stringify(content));
@@ -52,7 +59,16 @@ export async function packsFolder(packs: Readonly<Record<string, PackFiles>>): P
     await write("entities.json", files.entities ?? []);
     await write("golden.json", files.golden ?? { v: 1, cases: [] });
   }
-  return folder;
+}
+
+/** The pack as it is built; fails where it is not valid. For what is shared by several tests. */
+export async function builtPack(name: string, files: PackFiles): Promise<ValidPack> {
+  const folder = await mkdtemp(join(tmpdir(), "interlock-packs-"));
+  await writePacks(folder, { [name]: files });
+  const [built] = await buildPacks(folder);
+  await rm(folder, { recursive: true, force: true });
+  if (built!.pack.status === "invalid") throw new Error(built!.pack.errors.map(({ message }) => message).join("; "));
+  return built!.pack;
 }
 
 /** A manifest of the sovereign layer: it has no types of its own. */

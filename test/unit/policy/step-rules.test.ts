@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { loadPolicy } from "../../../src/policy/evaluate.ts";
-import { inScope } from "../../../src/policy/scopes.ts";
 import { rulesFor } from "../../../src/policy/step-rules.ts";
 import { buildBundle } from "../../../tools/policy/build.ts";
 import { packsFolder, request, type PackFiles } from "./pack-fixture.ts";
@@ -197,15 +196,4 @@ action read appliesTo { principal: [User], resource: [Doc], context: {} };`,
     const policy = await policyOf({ a: {} });
     expect(rulesFor(policy, request())).toBe(rulesFor(policy, request({ subject: { type: "user", id: "bob" } })));
   });
-});
-
-test("scopes", () => {
-  expect(inScope(["payment.execute"], "payment.execute")).toBe(true);
-  expect(inScope(["payment.*"], "payment.execute")).toBe(true);
-  expect(inScope(["payment.*"], "payment.execute.now")).toBe(true);
-  expect(inScope(["x", "*"], "payment")).toBe(true);
-  for (const scope of ["payment.*", "payment.", "Payment", "pay", "*.execute"])
-    expect(inScope([scope], "payment")).toBe(false);
-  expect(inScope(["payment.*"], "payments.execute")).toBe(false);
-  expect(inScope([], "payment")).toBe(false);
 });
