@@ -4,6 +4,8 @@ import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } f
 import type {
   ApplyTrustAnswer,
   ApplyTrustMessage,
+  ClaimAnswer,
+  ClaimMessage,
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
@@ -50,6 +52,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
 
   decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal> {
     return this.#shard.decide(message);
+  }
+  claim(message: ClaimMessage): Promise<ClaimAnswer> {
+    return this.#shard.claim(message);
   }
   search(message: SearchMessage): Promise<SearchAnswer> {
     return this.#shard.search(message);

@@ -29,6 +29,8 @@ import type {
   SignalSource,
   SignalStreamView,
 } from "../src/objects/signals.ts";
+import type { SourceKind } from "../src/credentials/sources/schema.ts";
+import type { PutSourceMessage, QuarantineMessage, SourceView } from "../src/objects/identity.ts";
 import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
 import type { KeysView, NextKeyMessage, SwitchKeyMessage } from "../src/objects/keys.ts";
 import type { ClockResetView, EquivocationProof, PeersView } from "../src/objects/peers.ts";
@@ -199,6 +201,21 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   refusedSignal(message: RefusedSignalMessage): Promise<void> {
     return this.#authority.signals.refused(message);
+  }
+  putSource(message: PutSourceMessage): Promise<AdminResult<SourceView>> {
+    return this.#authority.identity.put(message);
+  }
+  async listSources(): Promise<readonly SourceView[]> {
+    return this.#authority.identity.list();
+  }
+  async readSource(kind: SourceKind, id: string): Promise<AdminResult<SourceView>> {
+    return this.#authority.identity.read(kind, id);
+  }
+  removeSource(kind: SourceKind, id: string, actor: string): Promise<AdminResult<SourceView>> {
+    return this.#authority.identity.remove(kind, id, actor);
+  }
+  quarantine(message: QuarantineMessage): Promise<void> {
+    return this.#authority.identity.quarantine(message);
   }
   override alarm(): Promise<void> {
     return this.#authority.alarm();

@@ -4,6 +4,7 @@ import { pepCommand, readsCommand, revocationsCommand, statusCommand } from "./c
 import { conformanceCommand } from "./cli/conformance.ts";
 import { epochCommand } from "./cli/epoch.ts";
 import { eraseCommand, erasuresCommand } from "./cli/erase.ts";
+import { identityCommand } from "./cli/identity.ts";
 import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
 import { keysCommand } from "./cli/keys.ts";
 import { lineageCommand } from "./cli/lineage.ts";
@@ -25,6 +26,7 @@ import {
   trustKeyCommand,
   unfreezeCommand,
 } from "./cli/stop.ts";
+
 import { Problem } from "./problem.ts";
 
 /** The `interlock` command. Exit codes: 0 done, 1 it failed or found something wrong, 2 it was asked wrongly. */
@@ -74,6 +76,7 @@ for (const command of [
   erasuresCommand(),
   readsCommand(),
   ssfCommand(),
+  identityCommand(),
   regionCommand(),
   keysCommand(),
   epochCommand(),

@@ -14,6 +14,7 @@ import { ErasedCount } from "./erased-count.ts";
 import { Epochs } from "./epochs.ts";
 import { Forwards } from "./forwards.ts";
 import { Freeze } from "./freeze.ts";
+import { Identity } from "./identity.ts";
 import { KeyRotation } from "./key-rotation.ts";
 import { CertifiedKeys } from "./keys.ts";
 import { Memberships, outsideWitnessesOf } from "./memberships.ts";
@@ -68,6 +69,7 @@ export class Authority {
   readonly memberships: Memberships;
   readonly erasures: Erasures;
   readonly signals: Signals;
+  readonly identity: Identity;
   readonly sync: RegionSync;
   readonly links: Links;
   readonly watch: Watch;
@@ -101,7 +103,7 @@ export class Authority {
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
     this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind);
     this.drops = new EpochDrops(env, region, storage, store, this.#writer, this.epochs);
-    this.keys = new CertifiedKeys(region, store, this.#writer, this.#standing, own);
+    this.keys = new CertifiedKeys(region, store, this.#writer, this.#standing, own, () => this.identity.material());
     this.shards = new Shards(env, region, {
       store,
       keys: this.keys,
@@ -201,6 +203,13 @@ export class Authority {
     });
     this.erasures = new Erasures(env, region, storage, store, this.#writer, this.#rewind);
     this.signals = new Signals(region, storage, this.#writer, this.revocations, send);
+    this.identity = new Identity(region, storage, {
+      store,
+      writer: this.#writer,
+      revocations: this.revocations,
+      send,
+      incident: (what, detail) => void tellIncident(env, region, { what, source: "trust", detail, evidence: null }),
+    });
   }
 
   /** Makes the region's own key at first start, loads it ever after. Nothing else may run before it is done. */
@@ -233,6 +242,7 @@ export class Authority {
     authority.erasures.start();
     authority.signals.start();
     authority.#forwards.start();
+    authority.identity.start();
     return authority;
   }
 
@@ -242,7 +252,7 @@ export class Authority {
 
   /** The object has one alarm: each room looks what is due, and sets the next. */
   async alarm(): Promise<void> {
-    await Promise.all([this.erasures.alarm(), this.signals.alarm()]);
+    await Promise.all([this.erasures.alarm(), this.signals.alarm(), this.identity.alarm()]);
   }
 
   #startSync(): void {

@@ -1,5 +1,6 @@
 import { digestOf } from "../../src/base/digest.ts";
 import { jcs } from "../../src/base/jcs.ts";
+import type { IdentityMaterial } from "../../src/credentials/sources/material.ts";
 import { thumbprintOf } from "../../src/credentials/thumbprint.ts";
 import type { Material, PublicJwk } from "../../src/objects/authority.ts";
 import type { KeyRole, KeyStanding } from "../../src/objects/keys.ts";
@@ -21,9 +22,22 @@ export class CertifiedKeys {
   readonly #writer: EventWriter;
   readonly #standing: Standing;
   readonly #own: OwnKeys;
-  #material: { readonly of: Membership | null; readonly material: Material } | null = null;
+  readonly #identity: () => IdentityMaterial;
+  #material: {
+    readonly of: Membership | null;
+    readonly identity: IdentityMaterial;
+    readonly material: Material;
+  } | null = null;
 
-  constructor(region: Region, store: AuthorityStore, writer: EventWriter, standing: Standing, own: OwnKeys) {
+  constructor(
+    region: Region,
+    store: AuthorityStore,
+    writer: EventWriter,
+    standing: Standing,
+    own: OwnKeys,
+    identity: () => IdentityMaterial,
+  ) {
+    this.#identity = identity;
     this.#region = region;
     this.#store = store;
     this.#writer = writer;
@@ -90,7 +104,8 @@ export class CertifiedKeys {
    */
   material(): Material {
     const { membership } = this.#standing;
-    if (this.#material === null || this.#material.of !== membership) {
+    const identity = this.#identity();
+    if (this.#material === null || this.#material.of !== membership || this.#material.identity !== identity) {
       const own = this.ofRole("authority")
         .filter((jwk) => membership === null || this.#counts(jwk))
         .map((jwk) => ({
@@ -100,7 +115,8 @@ export class CertifiedKeys {
           thumbprint: thumbprintOf(jwk, nodeSha256),
         }));
       const keys = [...own, ...(membership === null ? [] : peerKeys(membership, this.#region.name))];
-      this.#material = { of: membership, material: { v: 1, digest: digestOf(jcs(keys), nodeSha256), keys } };
+      const digest = digestOf(jcs({ identity, keys }), nodeSha256);
+      this.#material = { of: membership, identity, material: { v: 1, digest, keys, identity } };
     }
     return this.#material.material;
   }

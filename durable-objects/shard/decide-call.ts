@@ -8,10 +8,18 @@ import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
 import { receiptText } from "../../src/lineage/receipt.ts";
-import type { BatchSemantic, DecideAnswer, DecideMessage, DecideRefusal, ItemAnswer } from "../../src/objects/shard.ts";
+import type {
+  BatchSemantic,
+  DecideAnswer,
+  DecideItem,
+  DecideMessage,
+  DecideRefusal,
+  ItemAnswer,
+} from "../../src/objects/shard.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { subjectKey } from "../../src/trust/keys.ts";
 import { nodeSha256 } from "../platform.ts";
+import { askedDigest } from "./asked.ts";
 import type { Call, Flush } from "./group-commit.ts";
 import { keepStep, stateForStep, type OpenedStep } from "./run/steps.ts";
 import { describeRunState } from "./run-state.ts";
@@ -30,12 +38,16 @@ type Decided = {
   readonly run_state: string;
   /** Keys of the runs that its run is part of. */
   readonly above: readonly string[];
+  readonly facts: ParsedFacts;
 };
 
 /** The run as the decision sees it; `bug`: it could not be read, and the step is denied. */
 type Known = { readonly state: RunState | null; readonly step: OpenedStep | null; readonly bug: boolean };
 
 export type ParsedFacts = { readonly facts: Facts; readonly text: string; readonly digest: string };
+
+/** Of a call, and of those of its items that have some of their own. */
+export type AcceptedFacts = { readonly call: ParsedFacts; readonly items: readonly (ParsedFacts | null)[] };
 
 /**
  * What is kept with an idempotency key. What a plain question rests on follows from it, and it comes again with the key;
@@ -57,7 +69,10 @@ type Kept = {
 export class DecideCall implements Call {
   readonly #turn: Turn;
   readonly #message: DecideMessage;
+  /** Of the call: who asks. */
   readonly #facts: ParsedFacts;
+  /** By item, where credentials came along with it. */
+  readonly #own: readonly (ParsedFacts | null)[];
   readonly #deadline: number;
   readonly #resolve: (answer: DecideAnswer | DecideRefusal) => void;
   readonly #decided: Decided[] = [];
@@ -73,13 +88,14 @@ export class DecideCall implements Call {
   constructor(
     turn: Turn,
     message: DecideMessage,
-    facts: ParsedFacts,
+    { call: facts, items: own }: AcceptedFacts,
     received_ms: number,
     resolve: (answer: DecideAnswer | DecideRefusal) => void,
   ) {
     this.#turn = turn;
     this.#message = message;
     this.#facts = facts;
+    this.#own = own;
     this.#deadline = received_ms + message.deadline_ms;
     this.#resolve = resolve;
   }
@@ -107,8 +123,7 @@ export class DecideCall implements Call {
       idempotency_key === null
         ? null
         : base64url(nodeSha256(new TextEncoder().encode(`${this.#facts.facts.pep.id}\0${idempotency_key}`)));
-    const asked =
-      key === null ? "" : digestOf(`${semantic}\0${items.map((item) => item.request).join("\0")}`, nodeSha256);
+    const asked = key === null ? "" : askedDigest(this.#message, (at) => this.#factsAt(at).facts);
     this.#key = key;
     // A dry run is another kind of question: it neither gives nor takes an answer that was kept.
     if (key !== null && !this.#message.dry_run && this.#answeredBefore(key, asked)) return;
@@ -117,7 +132,7 @@ export class DecideCall implements Call {
     for (const [at, item] of items.entries()) {
       const ends = (outcome: Outcome): boolean => at === last || decides(semantic, outcome);
       // Every record of a call gets the call's id with its index, unless it is alone: also where the first item decided.
-      const decided = this.#decideItem(item.request, item.run, (outcome) => at === 0 && ends(outcome));
+      const decided = this.#decideItem(at, item, (outcome) => at === 0 && ends(outcome));
       this.#decided.push(decided);
       if (decided.appended !== null) this.#leafHashes.push(decided.appended.leaf_hash);
       if (ends(decided.outcome)) break;
@@ -173,14 +188,22 @@ export class DecideCall implements Call {
     return true;
   }
 
-  #decideItem(requestText: string, runId: string, alone: (outcome: Outcome) => boolean): Decided {
-    const { turn, facts, message } = { turn: this.#turn, facts: this.#facts, message: this.#message };
+  #factsAt(at: number): ParsedFacts {
+    return this.#own[at] ?? this.#facts;
+  }
+
+  #decideItem(
+    at: number,
+    { request: requestText, run: runId }: DecideItem,
+    alone: (outcome: Outcome) => boolean,
+  ): Decided {
+    const { turn, facts, message } = { turn: this.#turn, facts: this.#factsAt(at), message: this.#message };
     const request = JSON.parse(requestText) as CanonicalRequest;
     const implicit = runId === message.implicit_run;
     // Only a run derived from an idempotency key can have been seen before.
     let run = turn.writer.run(runId, implicit && message.idempotency_key === null);
     if (run === null && implicit) run = turn.writer.implicitRun(runId, turn.t_ms, message.idempotency_key !== null);
-    const { state, step, bug } = this.#stateOf(run, request);
+    const { state, step, bug } = this.#stateOf(run, request, facts.facts);
     const described = describeRunState(state);
     const input: DecideInput = {
       request,
@@ -199,7 +222,15 @@ export class DecideCall implements Call {
     };
     const outcome = this.#outcomeOf(input, bug);
     const subjects = [subjectKey(request.subject.type, request.subject.id)];
-    const decided = { outcome, run, subjects, input: requestText, run_state: described.text, above: step?.keys ?? [] };
+    const decided = {
+      outcome,
+      run,
+      subjects,
+      input: requestText,
+      run_state: described.text,
+      above: step?.keys ?? [],
+      facts,
+    };
     if (message.dry_run) return { ...decided, appended: null };
     // A step of a run that is not known here is recorded in a run of its own: nothing is answered without a record.
     run ??= turn.writer.implicitRun(turn.mintRun(), turn.t_ms, false);
@@ -230,13 +261,13 @@ export class DecideCall implements Call {
     return { ...decided, run, appended };
   }
 
-  #stateOf(run: RunRow | null, request: CanonicalRequest): Known {
+  #stateOf(run: RunRow | null, request: CanonicalRequest, facts: Facts): Known {
     if (run === null) return { state: null, step: null, bug: false };
     const { id, kind, status, members, seq: version } = run;
     const plain: RunState = { id, kind, status, members, version };
     if (kind === "implicit") return { state: plain, step: null, bug: false };
     try {
-      return { ...stateForStep(this.#turn, run, request, this.#facts.facts), bug: false };
+      return { ...stateForStep(this.#turn, run, request, facts), bug: false };
     } catch (cause) {
       this.#turn.bug("run state", cause);
       return { state: plain, step: null, bug: true };
@@ -282,7 +313,7 @@ export class DecideCall implements Call {
             refers: item.appended,
             subjects: item.subjects,
             input: item.input,
-            facts: this.#facts.text,
+            facts: item.facts.text,
             run_state: item.run_state,
             core: item.outcome.core,
             traceparent: this.#message.traceparent,
@@ -413,7 +444,7 @@ export class DecideCall implements Call {
   /** What item `at` rests on, with the one who asks now: a key is shared by the credentials of one PEP. */
   #basisAt(kept: Kept, at: number): Pick<Outcome, "dependencies" | "homes" | "expires_ms"> {
     const { request, run } = this.#message.items[at]!;
-    const { facts } = this.#facts;
+    const { facts } = this.#factsAt(at);
     const opened = run === this.#message.implicit_run ? null : ({ kind: "opened", id: run } as const);
     const keys = dependenciesOf(JSON.parse(request) as CanonicalRequest, facts, opened, this.#turn.region);
     return {

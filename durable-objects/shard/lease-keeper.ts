@@ -68,6 +68,15 @@ export class LeaseKeeper {
     await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
   }
 
+  /** Asks although the lease is young: somebody has seen other key material than there is here. */
+  async renew(): Promise<void> {
+    if (this.#ports.over()) return;
+    this.#refreshing ??= this.#unlessStalled(this.#refresh(NOTHING_WANTED)).finally(() => {
+      this.#refreshing = null;
+    });
+    await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
+  }
+
   /**
    * While a lease holds the clock is looked at, requests or not: one that was set back between two requests would make
    * the lease longer, and nobody would see it.

@@ -20,6 +20,8 @@ import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } f
 import type {
   ApplyTrustAnswer,
   ApplyTrustMessage,
+  ClaimAnswer,
+  ClaimMessage,
   Continuity,
   DecideAnswer,
   DecideMessage,
@@ -41,7 +43,8 @@ import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
 import { ShardAnchoring } from "./anchoring.ts";
-import { DecideCall, withholdAnswer, type ParsedFacts } from "./decide-call.ts";
+import { Claims } from "./claims.ts";
+import { DecideCall, withholdAnswer, type AcceptedFacts, type ParsedFacts } from "./decide-call.ts";
 import { ClockReset } from "./clock-reset.ts";
 import { Eraser } from "./eraser.ts";
 import { ErasureRows } from "./erasure-rows.ts";
@@ -104,6 +107,7 @@ export class Shard implements Turn {
   readonly #regionKey: RegionKey;
   readonly #aead: Aead;
   readonly #facts = new Map<string, ParsedFacts>();
+  readonly #claims: Claims;
   readonly store: ShardStore;
   readonly writer: SourceWriter;
   readonly lineage: LineageReader;
@@ -138,6 +142,7 @@ export class Shard implements Turn {
     this.#config = region;
     this.shard = shard;
     this.store = new ShardStore(storage);
+    this.#claims = new Claims(storage);
     this.#clockReset = new ClockReset(this.store);
     this.#ended = past ? `log epoch ${region.log_epoch} has ended` : this.store.meta("sealed");
     this.#trust = new ShardTrust(region.name, this.store, new Pseudonyms(region.secrets));
@@ -249,16 +254,31 @@ export class Shard implements Turn {
     if (!this.#lease.isYoung(received)) await this.#lease.ensure();
     if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     if (this.#isOver) return this.#turnedAway(message.items.length, "lineage_halted");
-    const facts = this.#acceptedFacts(message.facts);
+    let facts = this.#acceptedOf(message);
     if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
-    if (facts !== null && (message.at_least !== null || this.#trust.unheard(received))) {
-      const wanted = wantedBy(message, facts.facts, this.#trust.view(), this.region, received);
+    if (facts === null) {
+      // The Worker may have newer material than this shard, and would not find out which of the two is.
+      await this.#lease.renew();
+      facts = this.#acceptedOf(message);
+    }
+    const accepted = facts;
+    if (accepted !== null && (message.at_least !== null || this.#trust.unheard(received))) {
+      const factsOf = (at: number): Facts => (accepted.items[at] ?? accepted.call).facts;
+      const wanted = wantedBy(message, factsOf, this.#trust.view(), this.region, received);
       if (wanted !== null) await this.#lease.ensure(wanted);
     }
-    if (facts === null) return { ok: false, code: "stale_facts" };
+    if (accepted === null) return { ok: false, code: "stale_facts" };
     // Without a record, unlike other denies: a rewound source would sign new records under numbers that are taken.
     if (this.#halted !== null) return this.#turnedAway(message.items.length, "lineage_halted");
-    return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, facts, received, resolve)));
+    return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, accepted, received, resolve)));
+  }
+
+  async claim(message: ClaimMessage): Promise<ClaimAnswer> {
+    if (message.v !== 1) return { ok: false, code: "unsupported_version" };
+    if (this.#isOver) return { ok: false, code: "lineage_halted" };
+    const answer = this.#claims.take(message, Math.max(this.#clock(), this.writer.lastT));
+    await this.store.sync();
+    return answer;
   }
 
   /** An idle shard does not follow the log: what it knew last may be long overtaken. */
@@ -370,14 +390,33 @@ export class Shard implements Turn {
     let parsed = this.#facts.get(text);
     if (parsed === undefined) {
       parsed = { facts: JSON.parse(text) as Facts, text, digest: digestOf(text, nodeSha256) };
-      if (this.#facts.size >= FACTS_CACHE) this.#facts.clear();
-      this.#facts.set(text, parsed);
+      // A proof is used once, so facts with one do not come again.
+      if (parsed.facts.workload === undefined) {
+        if (this.#facts.size >= FACTS_CACHE) this.#facts.clear();
+        this.#facts.set(text, parsed);
+      }
     }
-    const { material, keys, thumbprints, pep } = parsed.facts;
+    const { keys, thumbprints, pep, sources = [] } = parsed.facts;
     // Every key by the name that revokes it: without that a revoked one would not be seen.
     if (thumbprints?.length !== keys.length) return null;
-    if (keys.length === 0) return this.#config.open && pep.id === "open" ? parsed : null;
-    return this.#trust.accepts(material, keys) ? parsed : null;
+    // Nobody's key vouches for the caller: everybody may ask here, or a workload asks for itself.
+    if (keys.length === 0 && sources.length === 0 && !(this.#config.open && pep.id === "open")) return null;
+    return this.#trust.accepts(parsed.facts) ? parsed : null;
+  }
+
+  /** The facts of the call and of its items; `null` where any of them is stale. */
+  #acceptedOf(message: DecideMessage): AcceptedFacts | null {
+    const call = this.#acceptedFacts(message.facts);
+    if (call === null) return null;
+    const items: (ParsedFacts | null)[] = [];
+    for (const { facts } of message.items) {
+      // Items of a call mostly share theirs.
+      const before = items.at(-1);
+      const own = facts === undefined ? null : facts === before?.text ? before : this.#acceptedFacts(facts);
+      if (own === null && facts !== undefined) return null;
+      items.push(own);
+    }
+    return { call, items };
   }
 
   // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────

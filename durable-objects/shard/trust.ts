@@ -1,5 +1,6 @@
 import { base64url, utf8 } from "../../src/base/bytes.ts";
 import { digestText } from "../../src/base/digest.ts";
+import { sourceName } from "../../src/credentials/sources/material.ts";
 import type { LeaseAnswer, LeaseRequest, Material, PublicJwk } from "../../src/objects/authority.ts";
 import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shard.ts";
 import { anchor, end, NO_LEASE, type ShardLease } from "../../src/sync/shard-lease.ts";
@@ -10,7 +11,7 @@ import { frozenKey, regionKey } from "../../src/trust/keys.ts";
 import { levelAt } from "../../src/trust/levels.ts";
 import { RevocationIndex } from "../../src/trust/revocation-index.ts";
 import { FROZEN } from "../../src/vocabulary/types.ts";
-import type { OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
+import type { Facts, OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
 import type { MarkPorts, Marks } from "./run/marks.ts";
@@ -198,12 +199,22 @@ export class ShardTrust {
     return digestText(nodeSha256(utf8(JSON.stringify(text))));
   }
 
-  /** Facts stand if they were verified under the current material, or if every key they used is still listed. */
-  accepts(material: string, keys: readonly string[]): boolean {
-    if (this.#material === null) return false;
-    return (
-      material === this.#material.digest || keys.every((kid) => this.#material!.keys.some(({ jwk }) => jwk.kid === kid))
-    );
+  /**
+   * Facts stand if they were verified under the current material, or if every key and every source they used is still
+   * listed as it was. What failed under other material may be good under this, so it is verified again.
+   */
+  accepts({ material, keys, sources, workload }: Facts): boolean {
+    const current = this.#material;
+    if (current === null) return false;
+    if (material === current.digest) return true;
+    if (workload !== undefined && workload.failed.length > 0) return false;
+    return keys.every((kid) => current.keys.some(({ jwk }) => jwk.kid === kid)) && this.#lists(sources ?? []);
+  }
+
+  #lists(names: readonly string[]): boolean {
+    if (names.length === 0) return true;
+    const sources = this.#material?.identity.sources ?? [];
+    return names.every((name) => sources.some((source) => sourceName(source) === name));
   }
 
   /**

@@ -11,21 +11,22 @@ import type { Wanted } from "./lease-keeper.ts";
  */
 export function wantedBy(
   message: DecideMessage,
-  facts: Facts,
+  factsOf: (item: number) => Facts,
   trust: TrustView,
   region: string,
   now_ms: number,
 ): Wanted | null {
   const stale = (home: string): boolean => now_ms >= (trust.origins.get(home)?.fresh_until_ms ?? 0);
-  const keys = message.items.flatMap(({ request, run }) =>
+  const keys = message.items.flatMap(({ request, run }, at) =>
     dependenciesOf(
       JSON.parse(request) as CanonicalRequest,
-      facts,
+      factsOf(at),
       run === message.implicit_run ? null : { kind: "opened", id: run },
       region,
     ),
   );
-  const wanted = homesOf(trust, keys, usedHomes(null, facts, region)).filter(stale);
+  const used = [...new Set(message.items.flatMap((_, at) => usedHomes(null, factsOf(at), region)))];
+  const wanted = homesOf(trust, keys, used).filter(stale);
   const token = message.at_least === null ? null : decodeConsistency(message.at_least);
   const need = token !== null && missing(token, region, trust) !== null ? token.events : {};
   return wanted.length === 0 && Object.keys(need).length === 0 ? null : { wanted, need };

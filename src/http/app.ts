@@ -5,6 +5,7 @@ import { createMetrics } from "../observe/region-metrics.ts";
 import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
 import type { keyHandlers } from "./admin-keys.ts";
+import type { identityHandlers } from "./admin-identity.ts";
 import type { peerHandlers } from "./admin-peers.ts";
 import type { requestHandlers } from "./admin-requests.ts";
 import type { streamHandlers } from "./admin-signals.ts";
@@ -51,6 +52,9 @@ const requests = (operation: keyof typeof requestHandlers) =>
 
 const streams = (operation: keyof typeof streamHandlers) =>
   later(async () => (await import("./admin-signals.ts")).streamHandlers[operation]);
+
+const sources = (operation: keyof typeof identityHandlers) =>
+  later(async () => (await import("./admin-identity.ts")).identityHandlers[operation]);
 
 /** An id may hold a slash, so the router takes `{id}/proof` for an id as well: told apart here. */
 const decisionOrProof: Handler = (room, arrival, request, params) => {
@@ -120,6 +124,10 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   ownKeys: keyRoom("ownKeys"),
   nextKey: keyRoom("nextKey"),
   switchKey: keyRoom("switchKey"),
+  putSource: sources("putSource"),
+  listSources: sources("listSources"),
+  readSource: sources("readSource"),
+  removeSource: sources("removeSource"),
   freeze: admin("freeze"),
   unfreeze: admin("unfreeze"),
 };

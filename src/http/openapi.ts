@@ -41,6 +41,7 @@ import {
   requestsAnswer,
 } from "./schemas/requests.ts";
 import { streamBody } from "../ssf/stream.ts";
+import { sourceAnswer, sourceBody, sourcesAnswer } from "./schemas/identity.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
 import { findDecisionsAnswer, findDecisionsQuery, proofQuery } from "./schemas/find.ts";
@@ -70,6 +71,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   nextKey: nextKeyBody,
   switchKey: switchKeyBody,
   registerStream: streamBody,
+  putSource: sourceBody,
 };
 
 const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
@@ -90,6 +92,10 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   readStream: streamAnswer,
   removeStream: streamAnswer,
   listStreams: streamsAnswer,
+  putSource: sourceAnswer,
+  readSource: sourceAnswer,
+  removeSource: sourceAnswer,
+  listSources: sourcesAnswer,
   peers: peersAnswer,
   peerProof: peerProofAnswer,
   resetClock: clockResetAnswer,

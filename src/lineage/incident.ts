@@ -18,6 +18,10 @@ export const INCIDENTS = [
   "source_rewound",
   /** The trust authority knows fewer events than its shards or the log. */
   "authority_rewound",
+  /** A trust domain's bundle went back to an older sequence: keys that were withdrawn are served again. */
+  "bundle_rollback",
+  /** One sequence of a trust domain's bundle came with two contents. */
+  "bundle_equivocation",
 ] as const;
 
 export type IncidentKind = (typeof INCIDENTS)[number];

@@ -2,7 +2,9 @@ import type { FreezeRpc, FreezeStanding, UnfreezeRequest } from "./freeze.ts";
 import type { KeysRpc } from "./keys.ts";
 import type { PeersRpc } from "./peers.ts";
 import type { Forwarded, RequestsRpc } from "./requests.ts";
+import type { IdentityRpc } from "./identity.ts";
 import type { SignalsRpc } from "./signals.ts";
+import type { IdentityMaterial } from "../credentials/sources/material.ts";
 import type { SyncOverview } from "../sync/overview.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { EntryState } from "../trust/levels.ts";
@@ -36,7 +38,13 @@ export type MaterialKey = {
 };
 
 /** Immutable, named by its digest: an isolate may keep it as long as it likes. */
-export type Material = { readonly v: 1; readonly digest: string; readonly keys: readonly MaterialKey[] };
+export type Material = {
+  readonly v: 1;
+  readonly digest: string;
+  readonly keys: readonly MaterialKey[];
+  /** What workloads' credentials are verified with. */
+  readonly identity: IdentityMaterial;
+};
 
 /** What the authority knows of another region, as a lease hands it on. */
 export type OriginLease = {
@@ -272,7 +280,7 @@ export type EpochStatus = {
 /** What the Worker answers to a peer region: a compact JWS where the status is 200. */
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
-export interface AuthorityRpc extends SignalsRpc, PeersRpc, FreezeRpc, KeysRpc, RequestsRpc {
+export interface AuthorityRpc extends SignalsRpc, IdentityRpc, PeersRpc, FreezeRpc, KeysRpc, RequestsRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;

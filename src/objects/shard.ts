@@ -2,6 +2,7 @@ import type { RegionMode, FailedCheck, Obligation, Determining } from "../vocabu
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
+import type { AttestedUse } from "../credentials/workload-facts.ts";
 import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "./erasure.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
 import type { AnchoringStatus } from "./anchoring.ts";
@@ -18,6 +19,8 @@ export type DecideItem = {
   readonly request: string;
   /** Run that the step belongs to: the caller's, or the implicit run of this call. */
   readonly run: string;
+  /** JCS text of the `Facts` of this item, where credentials came along with it; else those of the call. */
+  readonly facts?: string;
 };
 
 export type DecideMessage = {
@@ -92,6 +95,25 @@ export type DecideRefusal = {
   /** `stale_facts`: verify again under `material`. The others end the request. */
   readonly code: "stale_facts" | "idempotency_conflict" | "wrong_region" | "unsupported_version";
 };
+
+/** What may be used once in a region: a proof of possession by (`jkt`, `jti`), or a challenge. */
+export type ClaimMessage = {
+  readonly v: 1;
+  readonly uses: readonly { readonly jkt: string; readonly jti: string; readonly exp_ms: number }[];
+  /** Names the request: the same one may come again, another one is reuse (docs/identity.md). */
+  readonly owner: string;
+  /** What results say about a key: an older and better one than was seen before does not count. */
+  readonly attested: readonly AttestedUse[];
+};
+
+export type ClaimAnswer =
+  | {
+      readonly ok: true;
+      /** Of each use, whether another request had it before, or it is over. */
+      readonly reused: readonly boolean[];
+      readonly superseded: boolean;
+    }
+  | { readonly ok: false; readonly code: "unsupported_version" | "lineage_halted" };
 
 export type SearchKind = "subject" | "resource" | "action";
 
@@ -269,6 +291,8 @@ export type RunHeadView = {
 
 export interface ShardRpc {
   decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal>;
+  /** Answered when it is on disk. */
+  claim(message: ClaimMessage): Promise<ClaimAnswer>;
   search(message: SearchMessage): Promise<SearchAnswer>;
   openRun(message: OpenRunMessage): Promise<RunAnswer>;
   closeRun(message: {

@@ -108,6 +108,10 @@ export const issuerKey = (issuer: string): string => `issuer:${issuer}`;
 export const keyKey = (thumbprint: string): string => `key:${thumbprint}`;
 export const delegationKey = (id: string): string => `delegation:${id}`;
 export const approvalKey = (id: string): string => `approval:${id}`;
+export const trustDomainKey = (name: string): string => `trust-domain:${name}`;
+/** `verifier`: the name that it is registered under. */
+export const attestationPolicyKey = (verifier: string, policy: string): string =>
+  `attestation-policy:${verifier}#${policy}`;
 export const runKey = (run: string): string => `run:${run}`;
 export const regionKey = (region: string): string => `region:${region}`;
 /**
@@ -147,6 +151,9 @@ const BINDING: ReadonlySet<KeyKind> = new Set([
   "credential",
   "key",
   "issuer",
+  "trust-domain",
+  "attestation-policy",
+  "pod",
   "run",
   "region",
   "consent",

@@ -48,6 +48,11 @@ export type Facts = {
     /** Unix milliseconds. */
     readonly exp_ms: number;
   };
+  /**
+   * Registered sources that verified what follows, as `kind/id@version`: the shard takes facts of older material only
+   * while each is still registered like that, and only where nothing failed.
+   */
+  readonly sources?: readonly string[];
   /** What came along about the workload itself; absent: nothing did. */
   readonly workload?: WorkloadFacts;
   /** Signed delegations that came along and verify. */

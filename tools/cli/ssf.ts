@@ -1,8 +1,5 @@
-import { readFileSync } from "node:fs";
 import { Command } from "commander";
-import { parseJson } from "../../src/base/json.ts";
-import { messageOf, Problem } from "../problem.ts";
-
+import { readJsonFile } from "./json-file.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
 
 /** `interlock ssf`: Shared Signals streams of a region (docs/operations/shared-signals.md). */
@@ -14,7 +11,7 @@ export function ssfCommand(): Command {
       .description("register a stream, or replace its registration (new keys, other subjects)")
       .argument("<file>", "JSON with the registration; - reads it from standard input"),
   ).action(async (file: string, flags: TargetFlags) => {
-    printJson(await targetOf(flags).client.registerStream(readRegistration(file)));
+    printJson(await targetOf(flags).client.registerStream(readJsonFile(file)));
   });
   addTargetOptions(
     command
@@ -34,16 +31,4 @@ export function ssfCommand(): Command {
     printJson(await targetOf(flags).client.removeStream(id));
   });
   return command;
-}
-
-function readRegistration(file: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(file === "-" ? 0 : file, "utf8");
-  } catch (cause) {
-    throw new Problem(`${file} cannot be read (${messageOf(cause)})`, "Name a file with the registration as JSON.");
-  }
-  const parsed = parseJson(text);
-  if (!parsed.ok) throw new Problem(`${file}: ${parsed.error.message}`, "Correct the JSON.");
-  return parsed.value;
 }

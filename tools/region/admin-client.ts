@@ -4,6 +4,7 @@ import type { PepScope } from "../../src/vocabulary/types.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
 import type { KeysView } from "../../src/objects/keys.ts";
 import type { RequestView } from "../../src/objects/requests.ts";
+import type { SourceView } from "../../src/objects/identity.ts";
 import type { EquivocationProof, PeersView } from "../../src/objects/peers.ts";
 import { messageOf, Problem } from "../problem.ts";
 
@@ -76,6 +77,11 @@ export class AdminClient {
   registerStream = (stream: unknown): Promise<unknown> => this.#call("POST", "ssf/streams", stream);
   streams = (): Promise<unknown> => this.#call("GET", "ssf/streams");
   stream = (id: string): Promise<unknown> => this.#call("GET", `ssf/streams/${encodeURIComponent(id)}`);
+  putSource = (kind: string, id: string, body: unknown): Promise<SourceView> =>
+    this.#call("PUT", `identity/sources/${kind}/${encodeURIComponent(id)}`, body);
+  sources = (): Promise<{ sources: readonly SourceView[] }> => this.#call("GET", "identity/sources");
+  removeSource = (kind: string, id: string): Promise<SourceView> =>
+    this.#call("DELETE", `identity/sources/${encodeURIComponent(kind)}/${encodeURIComponent(id)}`);
   removeStream = (id: string): Promise<unknown> => this.#call("DELETE", `ssf/streams/${encodeURIComponent(id)}`);
   freeze = (reason: string, wait = "local"): Promise<FreezeView> => this.#call("POST", "freeze", { reason, wait });
   epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");

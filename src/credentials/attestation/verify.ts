@@ -27,6 +27,8 @@ export type Verifier = {
   readonly binding: "required" | "optional";
   /** Trustee puts its key into the header. It is never used; `refuse` does not even let it stand there. */
   readonly header_jwk: "refuse" | "pass_over";
+  /** Beyond it its keys are stale and nothing of it is accepted. */
+  readonly fresh_until_ms?: number;
 };
 
 export type AttestationRules = { readonly verifiers: readonly Verifier[]; readonly hash?: Sha256 };
@@ -83,6 +85,7 @@ export async function verifyAttestation(
       signer = candidate;
   if (signer === undefined) return invalid("no accepted verifier made the attestation result's signature");
   const { verifier, key } = signer;
+  if (now_ms >= (verifier.fresh_until_ms ?? Infinity)) return invalid("the verifier's keys are stale");
   if (verifier.header_jwk === "refuse" && token.value.header["jwk"] !== undefined)
     return invalid('the attestation result\'s header has a member that is not accepted: "jwk"');
   const ear = readEar(token.value.claims);

@@ -10,8 +10,8 @@ import { keysFor, locate, type TrustDomain } from "./trust-domain.ts";
 /** What a JWT-SVID has to be (SPIFFE JWT-SVID.md at 665a28f; TRUST section 1.3). */
 export type JwtSvidRules = {
   readonly domains: readonly TrustDomain[];
-  /** The one audience: this decision point, or the PEP that forwards. */
-  readonly audience: string;
+  /** Accepted audiences, of which it has exactly one: this decision point, or what a PEP that forwards goes by. */
+  readonly audience: string | readonly string[];
   readonly max_lifetime_ms: number;
   readonly hash?: Sha256;
 };
@@ -49,8 +49,10 @@ export async function verifyJwtSvid(
   if (key === null) return fail("identity_invalid", `no jwt-svid key of ${domain.name} goes by the JWT-SVID's kid`);
   if (!(await signatureHolds(token.value, key, header.value.alg)))
     return fail("identity_invalid", "the JWT-SVID's signature does not verify");
-  if (soleAudience(aud) !== rules.audience)
-    return fail("identity_invalid", `the JWT-SVID's audience is not ${rules.audience} alone`);
+  const audience = soleAudience(aud);
+  const accepted = typeof rules.audience === "string" ? [rules.audience] : rules.audience;
+  if (audience === null || !accepted.includes(audience))
+    return fail("identity_invalid", "the JWT-SVID's audience is not exactly one that is accepted here");
   if (jti !== undefined && !isJti(jti)) return fail("identity_invalid", "the JWT-SVID's jti is not usable");
   const times = checkTimes(token.value.claims, { what: WHAT, max_lifetime_ms: rules.max_lifetime_ms }, now_ms);
   if (!times.ok) return times;

@@ -7,6 +7,7 @@ import { ALGORITHMS, type Algorithm } from "../jws/algorithms.ts";
 import type { PublicKey } from "../jws/public-key.ts";
 import { chooseKey, gateCredential, readHeader, signatureHolds, type HeaderRule } from "../jws/verify.ts";
 import { readActors, type Actors } from "./actors.ts";
+import type { DpopRules } from "./dpop.ts";
 
 /** One OAuth or OpenID Connect issuer that a zone accepts; what is not listed issues nothing here. */
 export type OAuthIssuer = {
@@ -16,6 +17,8 @@ export type OAuthIssuer = {
   readonly algorithms: readonly Algorithm[];
   readonly max_lifetime_ms: number;
   readonly fresh_until_ms: number;
+  /** Of the proofs that come with its tokens, where they differ from the zone's. */
+  readonly dpop?: Omit<DpopRules, "hash">;
 };
 
 export type OAuthRules = { readonly issuers: readonly OAuthIssuer[]; readonly hash?: Sha256 };

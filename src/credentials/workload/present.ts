@@ -1,5 +1,6 @@
 import { ok, type Result } from "../../base/result.ts";
 import { fail, type IdentityFailure } from "../failure.ts";
+import type { PublicKey } from "../jws/public-key.ts";
 import { verifyDpop, type DpopRequest, type DpopRules } from "./dpop.ts";
 import { verifyJwtSvid, type JwtSvidRules } from "./jwt-svid.ts";
 import { verifyOAuthToken, type OAuthRules } from "./oauth-token.ts";
@@ -25,14 +26,17 @@ export type IdentityRules = {
   readonly wit?: WitRules & { readonly proof: WptRules };
   readonly jwt_svid?: JwtSvidRules;
   readonly service_account?: ServiceAccountRules;
-  readonly access_token?: OAuthRules & { readonly proof: DpopRules };
+  /** `proof`: where the issuer has no rules of its own. */
+  readonly access_token?: OAuthRules & { readonly proof?: DpopRules };
   /** Whether what has no proof of possession is enough. */
   readonly allow_bearer: boolean;
 };
 
 export type Identified = {
   readonly principal: Principal;
-  /** To be recorded with the decision; `null` for a bearer. */
+  /** The key whose possession was proven, by which attestation is bound; `null` for a bearer. */
+  readonly key: PublicKey | null;
+  /** To be recorded once; `null` for a bearer. */
   readonly proof: ProofUse | null;
   /** Kinds of the other tokens that the proof covers. */
   readonly covered: readonly string[];
@@ -81,7 +85,7 @@ const NO_BEARER = fail("identity_bearer_not_allowed", "a credential without a pr
 const bearer = (
   verified: Result<Parameters<typeof principalOf>[0], IdentityFailure>,
 ): Result<Identified, IdentityFailure> =>
-  verified.ok ? ok({ principal: principalOf(verified.value), proof: null, covered: [] }) : verified;
+  verified.ok ? ok({ principal: principalOf(verified.value), key: null, proof: null, covered: [] }) : verified;
 
 async function withWit(
   { wit: text, wpt, txn_token, access_token }: Presented,
@@ -96,7 +100,8 @@ async function withWit(
   const beside: Beside = { txn_token: txn_token ?? null, access_token: access_token ?? null, others: {} };
   const proof = await verifyWpt(wpt, wit.value, beside, rules.proof, now_ms);
   if (!proof.ok) return proof;
-  return ok({ principal: principalOf(wit.value), proof: proof.value.use, covered: proof.value.covered });
+  const { use, covered } = proof.value;
+  return ok({ principal: principalOf(wit.value), key: wit.value.key, proof: use, covered });
 }
 
 async function withAccessToken(
@@ -109,7 +114,7 @@ async function withAccessToken(
   if (dpop === undefined && !allow_bearer) return NO_BEARER;
   const token = await verifyOAuthToken(access_token!, rules, now_ms);
   if (!token.ok) return token;
-  const { jkt, text } = token.value;
+  const { jkt, text, issuer } = token.value;
   if (dpop === undefined) {
     // Bound to a key and sent without the proof: that is what a stolen token looks like.
     if (jkt !== null)
@@ -117,7 +122,10 @@ async function withAccessToken(
     return bearer(token);
   }
   if (jkt === null) return fail("identity_proof_invalid", "the access token is not bound to the DPoP proof's key");
-  const proof = await verifyDpop(dpop, request, { text, jkt }, rules.proof, now_ms);
+  const own = rules.issuers.find((one) => one.issuer === issuer)?.dpop ?? rules.proof;
+  if (own === undefined) return fail("identity_proof_invalid", "no DPoP proof is accepted with this issuer's tokens");
+  const proof = await verifyDpop(dpop, request, { text, jkt }, own, now_ms);
   if (!proof.ok) return proof;
-  return ok({ principal: principalOf(token.value), proof: proof.value.use, covered: ["access_token"] });
+  const { key, use } = proof.value;
+  return ok({ principal: principalOf(token.value), key, proof: use, covered: ["access_token"] });
 }

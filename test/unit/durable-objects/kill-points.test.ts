@@ -262,7 +262,8 @@ const grant = async (request: LeaseRequest): Promise<LeaseAnswer> => ({
   federation: null,
   own: { incarnation: 1, seq: 0 },
   origins: [],
-  material: request.material === null ? { v: 1, digest: "none", keys: [] } : null,
+  material:
+    request.material === null ? { v: 1, digest: "none", keys: [], identity: { nonce_key: "", sources: [] } } : null,
   policy: POLICY,
   certificate: null,
 });

@@ -30,6 +30,7 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   keys: readonly MaterialKey[];
   mode: AuthorityStatus["mode"] = "active";
   policy_problem: string | null = null;
+  identity: Material["identity"] = { nonce_key: "A".repeat(43), sources: [] };
   materials = 0;
   signatures = 0;
   readonly #signer: Signer;
@@ -48,12 +49,12 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   }
 
   get digest(): string {
-    return digestOf(JSON.stringify(this.keys));
+    return digestOf(JSON.stringify([this.keys, this.identity]));
   }
 
   async material(): Promise<Material> {
     this.materials++;
-    return { v: 1, digest: this.digest, keys: this.keys };
+    return { v: 1, digest: this.digest, keys: this.keys, identity: this.identity };
   }
   async jwks() {
     return { keys: this.keys.map(({ jwk }) => jwk) };

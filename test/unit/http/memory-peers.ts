@@ -1,7 +1,7 @@
 import type { AdminResult } from "../../../src/objects/authority.ts";
 import type { EquivocationProof, PeersRpc, ClockResetView, PeersView } from "../../../src/objects/peers.ts";
 import type { PeerOverview, SyncOverview } from "../../../src/sync/overview.ts";
-import { MemorySignals } from "./memory-signals.ts";
+import { MemoryIdentity } from "./memory-identity.ts";
 
 /** A region without others. */
 export const ALONE: SyncOverview = {
@@ -43,7 +43,7 @@ export const peerOf = (region: string, over: Partial<PeerOverview> = {}): PeerOv
 });
 
 /** What an authority says of the other regions; a test sets `sync`. */
-export class MemoryPeers extends MemorySignals implements PeersRpc {
+export class MemoryPeers extends MemoryIdentity implements PeersRpc {
   sync: SyncOverview = ALONE;
   proof: EquivocationProof | null = null;
   readonly resets: string[] = [];

@@ -3,6 +3,8 @@ import { jcs } from "../../../src/base/jcs.ts";
 import type { AnchoringStatus } from "../../../src/objects/anchoring.ts";
 import type { CanonicalRequest, Facts } from "../../../src/vocabulary/types.ts";
 import type {
+  ClaimAnswer,
+  ClaimMessage,
   ApplyTrustAnswer,
   DecideAnswer,
   DecideMessage,
@@ -41,6 +43,8 @@ type Kept = { readonly input: string; readonly answer: DecideAnswer };
  */
 export class MemoryShard implements ShardRpc {
   readonly calls: DecideMessage[] = [];
+  readonly claims: ClaimMessage[] = [];
+  readonly #claimed = new Map<string, string>();
   readonly searches: SearchMessage[] = [];
   readonly finds: FindRecordsMessage[] = [];
   readonly records: RecordDescription[] = [];
@@ -55,6 +59,8 @@ export class MemoryShard implements ShardRpc {
     anchored: { counts: [], sum_ms: 0 },
   };
   denies: ShardStatus["denies"] = null;
+  /** Whether newer results say worse. */
+  superseded = false;
   readonly #number: number;
   readonly #authority: MemoryAuthority;
   readonly #clock: { readonly now_ms: number };
@@ -139,6 +145,16 @@ export class MemoryShard implements ShardRpc {
     }
     const policy_reason = asked.action.name === "write" ? "records are read-only" : null;
     return { ...base, ...explained, decision: false, reason: "policy_denied", policy_reason };
+  }
+
+  async claim(message: ClaimMessage): Promise<ClaimAnswer> {
+    this.claims.push(message);
+    const reused = message.uses.map(({ jkt, jti }) => {
+      const owner = this.#claimed.get(`${jkt} ${jti}`);
+      this.#claimed.set(`${jkt} ${jti}`, owner ?? message.owner);
+      return owner !== undefined && owner !== message.owner;
+    });
+    return { ok: true, reused, superseded: this.superseded };
   }
 
   async search(message: SearchMessage): Promise<SearchAnswer> {

@@ -1,0 +1,22 @@
+import { digestOf } from "../../src/base/digest.ts";
+import type { DecideMessage } from "../../src/objects/shard.ts";
+import type { Facts } from "../../src/vocabulary/types.ts";
+import { nodeSha256 } from "../platform.ts";
+
+/**
+ * What an idempotency key is held against: the questions, and as whom they are asked. A repetition may bring a new
+ * proof, so not the facts as such count but the canonical keys that they rest on.
+ */
+export function askedDigest({ semantic, items }: DecideMessage, factsOf: (item: number) => Facts): string {
+  const texts = items.map(({ request }, at) => {
+    const { workload, delegations } = factsOf(at);
+    if (workload === undefined && delegations === undefined) return request;
+    return JSON.stringify([
+      request,
+      workload?.identity?.keys ?? null,
+      workload?.attestation?.keys ?? null,
+      delegations?.map(({ id }) => id) ?? [],
+    ]);
+  });
+  return digestOf(`${semantic}\0${texts.join("\0")}`, nodeSha256);
+}
