@@ -8,6 +8,7 @@ import { dataDirOf } from "../../tools/workerd/data-dir.ts";
 import { BAD_BODIES } from "../support/bad-bodies.ts";
 import { BAD_HTTP } from "../support/bad-http.ts";
 import { BAD_MEMBERS } from "../support/bad-members.ts";
+import { badSets, BAD_SIGNALS } from "../support/bad-signals.ts";
 import type { BadCase, Heard, World } from "../support/bad-request.ts";
 import { alive } from "../support/command.ts";
 import { claimsOf, evaluate, post, READ } from "../support/http.ts";
@@ -33,7 +34,10 @@ beforeAll(async () => {
   const decision = (await evaluate(region, READ)).id!;
   // One that the first region has under its own name too, were it not for the region in front.
   const otherDecision = (await evaluate(other, READ)).id!;
-  world = { region, other, ids: { run, otherRun, decision, otherDecision }, tokens: await forged(region) };
+  const { stream, sets } = await badSets();
+  await new AdminClient(region.url, region.admin).registerStream(stream);
+  const tokens = { ...(await forged(region)), ...sets };
+  world = { region, other, ids: { run, otherRun, decision, otherDecision }, tokens };
 });
 
 afterAll(async () => {
@@ -97,7 +101,7 @@ const INSIDE =
 const saidIn = (text: string): string =>
   text.startsWith('{"type":"about:blank"') ? (JSON.parse(text) as { detail: string }).detail : text;
 
-const CASES = [...BAD_BODIES, ...BAD_MEMBERS, ...BAD_HTTP];
+const CASES = [...BAD_BODIES, ...BAD_MEMBERS, ...BAD_HTTP, ...BAD_SIGNALS];
 
 function problemsOf(heard: Heard, one: BadCase, id: string): readonly string[] {
   if (heard === null) return one.status === null ? [] : ["no answer"];

@@ -7,11 +7,13 @@ import { payloadOf } from "../../tools/region/enrol.ts";
 import { signMembership } from "../../tools/region/membership.ts";
 import { devRoots } from "../../tools/region/roots.ts";
 import { rootsDirOf, writeSecret } from "../../tools/workerd/data-dir.ts";
+import { borderProblems } from "../support/border.ts";
 import {
   askFor,
   becomes,
   clientOf,
   revoke,
+  secretsOf,
   startFederation,
   subjectOf,
   Watch,
@@ -143,4 +145,9 @@ describe("a region that shows two histories", () => {
     expect(own.filter(({ reason }) => reason?.startsWith("sync_") === true)).toEqual([]);
     expect(own.filter(({ decision }) => decision).length).toBeGreaterThan(10);
   });
+});
+
+test("nothing that left a region meanwhile names anybody, and all of it is listed in docs/sync.md", () => {
+  expect(fed.links.crossings.length).toBeGreaterThan(100);
+  expect(borderProblems(fed.links.crossings, secretsOf(fed))).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { becomes, DELTA_MS, startFederation, type Federation } from "../support/federation.ts";
+import { borderProblems } from "../support/border.ts";
+import { becomes, DELTA_MS, secretsOf, startFederation, type Federation } from "../support/federation.ts";
 import { checkHistory, type Read } from "../support/history.ts";
 import { seeded, seedOf } from "../support/random.ts";
 import { administer, decide, Lately, subjectsOf, type History } from "../support/traffic.ts";
@@ -93,3 +94,8 @@ test("revocations during decisions are linearizable per key in each region, and 
   const found = checkHistory(history.writes, [...history.reads, planted], { delta_ms: DELTA_MS });
   expect(found.map(({ read }) => read)).toEqual([planted]);
 }, 300_000);
+
+test("nothing that left a region meanwhile names anybody, and all of it is listed in docs/sync.md", () => {
+  expect(fed.links.crossings.length).toBeGreaterThan(100);
+  expect(borderProblems(fed.links.crossings, secretsOf(fed))).toEqual([]);
+});

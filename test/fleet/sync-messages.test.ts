@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { CompactSign, generateKeyPair, importJWK, type JWK } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { borderProblems } from "../support/border.ts";
 import {
   allowsAfter,
   ask,
@@ -9,6 +10,7 @@ import {
   becomes,
   LEASE_MS,
   revoke,
+  secretsOf,
   startFederation,
   subjectOf,
   Watch,
@@ -62,7 +64,7 @@ type Told = { readonly status: number; readonly text: string };
 
 async function send(
   region: TestRegion,
-  kind: "pull" | "push",
+  kind: "pull" | "push" | "request",
   body: string | Uint8Array,
   type = "application/jose",
 ): Promise<Told> {
@@ -287,6 +289,11 @@ test("events that arrive in another order are put in order, and one that is ahea
   links.heal();
   await becomes(eu, ["us-eve", "eu-r2"], "allow");
   for (const id of ["us-cid", "us-dan"]) await becomes(eu, [id, "eu-r2"], "revoked");
+});
+
+test("nothing that left a region meanwhile names anybody, and all of it is listed in docs/sync.md", () => {
+  expect(fed.links.crossings.length).toBeGreaterThan(100);
+  expect(borderProblems(fed.links.crossings, secretsOf(fed))).toEqual([]);
 });
 
 /** The message, where us pushes one event to eu. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RevocationView } from "../../src/objects/authority.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
-import { post } from "./http.ts";
+import { claimsOf, post } from "./http.ts";
 import { Links } from "./links.ts";
 import { startRegions, type RegionOptions, type TestRegion } from "./region.ts";
 
@@ -46,6 +46,16 @@ export async function startFederation(options: Omit<RegionOptions, "name" | "egr
 
 /** In every name, attribute and reason of these tests, so that it would be seen where it does not belong (G8). */
 export const MARK = "citizen-4c19f2e7";
+/** Names and words of these tests that no other region may hear, the PEPs' among them. */
+export const secretsOf = (fed: Federation): readonly string[] => [
+  MARK,
+  "4c19f2e7",
+  "local-admin",
+  "user/",
+  "record",
+  "archived",
+  ...fed.all.map((region) => claimsOf(region.pep)["sub"] as string),
+];
 const named = (id: string): string => `${id}.${MARK}`;
 
 /**
