@@ -173,7 +173,6 @@ describe("a pass", () => {
     const text = await passText();
     for (let at = 0; at < text.length; at += 7) {
       const changed = text.slice(0, at) + (text[at] === "A" ? "B" : "A") + text.slice(at + 1);
-      if (changed === text) continue;
       expect(await verifyPass(changed, "us", keysOf, NOW), `character ${at}`).toMatchObject({ ok: false });
     }
   });
