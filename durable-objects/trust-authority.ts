@@ -232,8 +232,8 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   epochStatus(): Promise<EpochStatus> {
     return this.#authority.epochs.status();
   }
-  sealEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
-    return this.#authority.epochs.seal(reason, actor);
+  sealEpoch(reason: string, actor: string, without?: readonly number[]): Promise<AdminResult<EpochStatus>> {
+    return this.#authority.epochs.seal(reason, actor, without);
   }
   nextEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
     return this.#authority.epochs.next(reason, actor);

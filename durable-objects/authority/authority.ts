@@ -101,7 +101,7 @@ export class Authority {
     this.#writer = new EventWriter(env, region, store, own, this.#rewind, pseudonyms, this.#standing, peers, this.sync);
     this.store = store;
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
-    this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind);
+    this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind, this.sync);
     this.drops = new EpochDrops(env, region, storage, store, this.#writer, this.epochs);
     this.keys = new CertifiedKeys(region, store, this.#writer, this.#standing, own, () => this.identity.material());
     this.shards = new Shards(env, region, {

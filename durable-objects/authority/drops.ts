@@ -5,12 +5,14 @@ import { regionKey } from "../../src/trust/keys.ts";
 import type { Epochs } from "./epochs.ts";
 import { restateErasures } from "./erasure-leaves.ts";
 import { ErasureRows } from "./erasure-rows.ts";
-import { pause } from "./pause.ts";
+import { pause, within } from "./pause.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
 
 /** One request of an administrator waits this long for the objects; they are emptied all the same. */
 const DROP_MS = 5_000;
+/** `deleteAll` of a large object takes its time; one that was done and not heard of is done again. */
+const EMPTY_MS = 60_000;
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
 
@@ -141,7 +143,15 @@ export class EpochDrops {
   /** The log last: a shard that starts may ask it. Each may be emptied twice. */
   async #empty(epoch: EpochView): Promise<void> {
     const at = inEpoch(this.#region, epoch);
-    for (let k = 0; k < epoch.shards; k++) await shardAt(this.#env, at, k).drop({ v: 1 });
+    for (let k = 0; k < epoch.shards; k++) {
+      const emptied = within(EMPTY_MS, shardAt(this.#env, at, k).drop({ v: 1 }));
+      if (!epoch.left.includes(k)) await emptied;
+      // It did not answer when the epoch ended: nothing waits for it, and nothing asks it again.
+      else
+        await emptied.catch(() =>
+          console.warn(JSON.stringify({ level: "warn", event: "shard_not_emptied", ...epoch, shard: k })),
+        );
+    }
     await regionLog(this.#env, at).drop({ v: 1 });
   }
 }

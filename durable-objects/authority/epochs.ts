@@ -7,14 +7,17 @@ import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import { ofEpoch } from "./erasure-leaves.ts";
 import { ErasureRows } from "./erasure-rows.ts";
-import { pause } from "./pause.ts";
+import { pause, within } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
 import type { AuthorityStore } from "./store.ts";
+import type { RegionSync } from "./sync.ts";
 import type { EventWriter } from "./writer.ts";
 
 /** One request of an administrator waits this long for the last leaves to arrive; the next one goes on. */
 const SEAL_MS = 5_000;
 const AGAIN_MS = 1_000;
+/** How long a shard may take to say how far it has come; longer, and an operator may end the epoch without it. */
+const ANSWER_MS = 3_000;
 const PAGE = 1_000;
 /** Runs whose heads are stated in one message. */
 const HEADS = 500;
@@ -32,6 +35,7 @@ export class Epochs {
   readonly #store: AuthorityStore;
   readonly #writer: EventWriter;
   readonly #rewind: Rewind;
+  readonly #sync: RegionSync;
   /** Why the configured epoch is not, or not yet, the one to run. */
   #problem: string | null = null;
 
@@ -44,7 +48,9 @@ export class Epochs {
     store: AuthorityStore,
     writer: EventWriter,
     rewind: Rewind,
+    sync: RegionSync,
   ) {
+    this.#sync = sync;
     this.#erasures = new ErasureRows(storage);
     this.#env = env;
     this.#region = region;
@@ -173,11 +179,17 @@ export class Epochs {
    * In this order: an event and a mark that survive a restart, so that no lease is granted any more; every shard, which
    * from then on denies, and says how far it has come; the log, once it has all of that. A crash in between leaves a
    * region that denies and is sealed by asking again.
+   *
+   * A shard of `without` that does not answer is left out, once no lease lets it decide any more: an incident leaf says
+   * so before the seal, which has as many of its records as the log has. What the shard has beyond that stays there.
    */
-  async seal(reason: string, actor: string): Promise<AdminResult<EpochStatus>> {
+  async seal(reason: string, actor: string, without: readonly number[] = []): Promise<AdminResult<EpochStatus>> {
     const running = this.#running();
     if (!running.ok) return running;
     const { log_epoch, shards, sealing } = running.value;
+    const unknown = without.find((shard) => shard >= shards);
+    if (unknown !== undefined)
+      return { ok: false, code: "invalid", message: `log epoch ${log_epoch} has no shard ${unknown}` };
     const log = (): RegionLogRpc => this.#logOf(running.value);
     const { state } = await log().status();
     if (state === "halted" || state === "waiting") {
@@ -198,26 +210,69 @@ export class Epochs {
           () => this.#once("sealing", () => this.#store.setSealing(log_epoch, reason)),
         );
       await log().beginSeal();
-      const marks: Record<string, number> = {};
-      await Promise.all(
-        Array.from({ length: shards }, async (_, k) => {
-          const stub = shardAt(this.#env, inEpoch(this.#region, running.value), k);
-          marks[`shard/${k}`] = (await stub.seal({ v: 1, reason: `log epoch ${log_epoch} is sealed` })).last;
-        }),
-      );
+      const { marks, silent } = await this.#sealShards(running.value);
+      const unwilling = silent.filter((shard) => !without.includes(shard));
+      if (unwilling.length > 0)
+        return {
+          ok: false,
+          code: "conflict",
+          message: `${unwilling.map((shard) => `shard ${shard}`).join(", ")} of log epoch ${log_epoch} did not answer: everything is denied already; ask again, or seal without (docs/operations/new-epoch.md)`,
+        };
+      for (const shard of silent)
+        if (!(await this.#leave(log_epoch, shard, reason))) return { ok: true, value: await this.status() };
       // An authority that was put back sends nothing any more; the next epoch begins with what it has.
       if (!this.#rewind.noted) marks["trust"] = this.#store.leafHead(log_epoch).sseq;
       const end = Date.now() + SEAL_MS;
       // A region with very many runs is asked again: it goes on with the page that it had come to.
-      if (!(await this.#stateHeads(running.value, end))) return { ok: true, value: await this.status() };
+      if (!(await this.#stateHeads(running.value, silent, end))) return { ok: true, value: await this.status() };
       for (; Date.now() < end; await pause(100)) if ((await log().finishSeal(marks)).state === "sealed") break;
     }
     return { ok: true, value: await this.status() };
   }
 
+  /** Every shard denies from now on, and says how far it has come. `silent`: those that do not say so. */
+  async #sealShards(
+    epoch: EpochView,
+  ): Promise<{ readonly marks: Record<string, number>; readonly silent: readonly number[] }> {
+    const marks: Record<string, number> = {};
+    const silent: number[] = [];
+    const reason = `log epoch ${epoch.log_epoch} is sealed`;
+    await Promise.all(
+      Array.from({ length: epoch.shards }, async (_, k) => {
+        try {
+          const stub = shardAt(this.#env, inEpoch(this.#region, epoch), k);
+          marks[`shard/${k}`] = (await within(ANSWER_MS, stub.seal({ v: 1, reason }))).last;
+        } catch (cause) {
+          const message = cause instanceof Error ? cause.message : "unknown";
+          console.warn(JSON.stringify({ level: "warn", event: "shard_not_sealed", shard: k, message }));
+          silent.push(k);
+        }
+      }),
+    );
+    return { marks, silent: silent.sort((a, b) => a - b) };
+  }
+
+  /** `false`: a lease may still let the shard decide. */
+  async #leave(log_epoch: number, shard: number, reason: string): Promise<boolean> {
+    if (this.#sync.shardLease(shard, Date.now()).leased_for_ms > 0) return false;
+    const left = (): readonly number[] =>
+      this.#store.epochs().find((epoch) => epoch.log_epoch === log_epoch)?.left ?? [];
+    if (left().includes(shard)) return true;
+    const detail = `log epoch ${log_epoch} was ended without this shard, which did not answer: ${reason}`;
+    // In the log before it is sealed, and before anything here rests on it.
+    const at = inEpoch(this.#region, { log_epoch, shards: this.#region.shards });
+    await regionLog(this.#env, at).incident({ what: "shard_left", source: `shard/${shard}`, detail, evidence: null });
+    this.#store.setLeft(
+      log_epoch,
+      [...left(), shard].sort((a, b) => a - b),
+    );
+    return true;
+  }
+
   /** Has the log state how long every opened run was; whether it is done. */
-  async #stateHeads(epoch: EpochView, end: number): Promise<boolean> {
+  async #stateHeads(epoch: EpochView, silent: readonly number[], end: number): Promise<boolean> {
     for (let k = 0; k < epoch.shards; k++) {
+      if (silent.includes(k)) continue;
       const source = `shard/${k}`;
       for (let after = await this.#logOf(epoch).headsUntil(source); ;) {
         const heads = await shardAt(this.#env, inEpoch(this.#region, epoch), k).runHeads(after, HEADS);

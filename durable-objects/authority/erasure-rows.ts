@@ -52,7 +52,7 @@ export class ErasureRows {
     return this.#sql.exec<{ n: number }>("SELECT coalesce(max(seq), 0) AS n FROM erasure").one().n;
   }
 
-  add(row: ErasureRow, parts: readonly ShardPart[]): void {
+  add(row: ErasureRow, parts: readonly ShardPart[], unasked: readonly ShardPlace[]): void {
     this.#sql.exec(
       "INSERT INTO erasure(seq, id, what, ground, reason, actor, t_ms, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
       row.seq,
@@ -72,6 +72,26 @@ export class ErasureRows {
         row.seq,
         JSON.stringify(selector),
       );
+    for (const { log_epoch, shard } of unasked)
+      this.#sql.exec("INSERT INTO erasure_unasked(log_epoch, shard, seq) VALUES (?, ?, ?)", log_epoch, shard, row.seq);
+  }
+
+  unaskedOf(seq: number): readonly ShardPlace[] {
+    return this.#sql
+      .exec<{ log_epoch: number; shard: number }>(
+        "SELECT log_epoch, shard FROM erasure_unasked WHERE seq = ? ORDER BY log_epoch, shard",
+        seq,
+      )
+      .toArray();
+  }
+
+  /** Whether something was entered without the shard. */
+  wasUnasked({ log_epoch, shard }: ShardPlace): boolean {
+    return (
+      this.#sql
+        .exec("SELECT 1 FROM erasure_unasked WHERE log_epoch = ? AND shard = ? LIMIT 1", log_epoch, shard)
+        .toArray().length > 0
+    );
   }
 
   byId(id: string): ErasureRow | null {

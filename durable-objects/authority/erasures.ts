@@ -1,11 +1,9 @@
 import { base64url } from "../../src/base/bytes.ts";
-import { parseDecisionId, parseRunId } from "../../src/base/ids.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { COMMITMENT_SALT_BYTES, commitment } from "../../src/lineage/record.ts";
-import { inEpoch, shardAt, shardOfRun, type Env } from "../../src/objects/address.ts";
-import type { AdminResult, AuthorityRpc, EpochView } from "../../src/objects/authority.ts";
-import type { EraseOrder, ErasureGround, ErasureTarget, ErasureView, JournalEntry } from "../../src/objects/erasure.ts";
-import type { ShardRpc } from "../../src/objects/shard.ts";
+import type { Env } from "../../src/objects/address.ts";
+import type { AdminResult, AuthorityRpc } from "../../src/objects/authority.ts";
+import type { EraseOrder, ErasureGround, ErasureView, JournalEntry } from "../../src/objects/erasure.ts";
 import type { Region } from "../../src/region/config.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import {
@@ -16,6 +14,7 @@ import {
   type ShardPart,
   type ShardPlace,
 } from "./erasure-rows.ts";
+import { ErasureTargets, type Prepared } from "./erasure-targets.ts";
 import { pause, within } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
 import type { AuthorityStore } from "./store.ts";
@@ -29,13 +28,14 @@ const DAY_MS = 86_400_000;
 /** When an alarm looks again: for what is pending, and for what has become too old. */
 const PENDING_MS = 60_000;
 const RETENTION_MS = 3_600_000;
-/** All shards together have this long to say what is asked for; the administrator waits 12 s. */
-const PREPARE_MS = 9_000;
 /** One slice; one that was carried out and not heard of is answered again. */
 const SLICE_MS = 30_000;
 
 const NO_SUCH =
   "this region has no such decision or run; what was asked without a run is erased by the id of its decision";
+
+/** Of a shard that was not asked for everything: no read of a payload there waits to an end. */
+const CLOSED = Number.MAX_SAFE_INTEGER;
 
 const placeName = ({ log_epoch, shard }: ShardPlace): string => `${log_epoch}/${shard}`;
 
@@ -46,11 +46,11 @@ const placeName = ({ log_epoch, shard }: ShardPlace): string => `${log_epoch}/${
  * Shards of past log epochs take part until they are dropped; the leaf is in the log that runs.
  */
 export class Erasures {
-  readonly #env: Env;
   readonly #region: Region;
   readonly #storage: DurableObjectStorage;
   readonly #store: AuthorityStore;
   readonly #rows: ErasureRows;
+  readonly #targets: ErasureTargets;
   readonly #writer: EventWriter;
   readonly #rewind: Rewind;
   readonly #driving = new Set<string>();
@@ -63,11 +63,11 @@ export class Erasures {
     writer: EventWriter,
     rewind: Rewind,
   ) {
-    this.#env = env;
     this.#region = region;
     this.#storage = storage;
     this.#store = store;
     this.#rows = new ErasureRows(storage);
+    this.#targets = new ErasureTargets(env, region, store);
     this.#writer = writer;
     this.#rewind = rewind;
   }
@@ -94,14 +94,14 @@ export class Erasures {
   // ── the journal ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   async erase(order: EraseOrder): Promise<AdminResult<ErasureView>> {
-    const problem = this.#foreign(order.target);
+    const problem = this.#targets.foreign(order.target);
     if (problem !== null) return { ok: false, code: "not_found", message: problem };
-    const prepared = await this.#prepare(order.target);
+    const prepared = await this.#targets.prepare(order.target);
     if (prepared === null) return { ok: false, code: "not_found", message: NO_SUCH };
     const closed = this.#closed;
     if (closed !== null) return { ok: false, code: "conflict", message: closed };
     // From here to the entry no `await`: the same order asked twice at once is one.
-    const known = this.#known(order, prepared);
+    const known = this.#known(order, prepared.parts);
     if (known !== null) return known;
     const id = this.#newId();
     return { ok: true, value: this.#enter({ ...rowOf(order), id, t_ms: Date.now() }, prepared) };
@@ -124,12 +124,12 @@ export class Erasures {
       : { ok: false, code: "conflict", message: "the idempotency key was used for another erasure" };
   }
 
-  #enter(entry: Omit<ErasureRow, "seq">, parts: readonly ShardPart[]): ErasureView {
+  #enter(entry: Omit<ErasureRow, "seq">, { parts, unasked }: Prepared): ErasureView {
     const row = { ...entry, seq: this.#rows.head() + 1 };
     const salt = randomBytes(COMMITMENT_SALT_BYTES);
-    const text = jcs({ ...row, shards: parts });
+    const text = jcs({ ...row, not_asked: unasked, shards: parts });
     this.#writer.record((leaf) => {
-      this.#rows.add(row, parts);
+      this.#rows.add(row, parts, unasked);
       leaf(
         "erasure.order",
         { commit: commitment("input", salt, text, nodeSha256), ground: row.ground, seq: row.seq },
@@ -178,8 +178,11 @@ export class Erasures {
       const { id, what, ground, reason, asked_by, asked_at_ms } = entry;
       return this.#enter(
         { id, what, ground, reason, actor: asked_by, t_ms: asked_at_ms, idempotency_key: null },
-        // The shards of an epoch that was dropped are empty.
-        parts!.filter(({ log_epoch }) => known.get(log_epoch)!.dropped === null),
+        {
+          // The shards of an epoch that was dropped are empty.
+          parts: parts!.filter(({ log_epoch }) => known.get(log_epoch)!.dropped === null),
+          unasked: entry.not_asked ?? [],
+        },
       );
     });
     return { ok: true, value: views };
@@ -210,6 +213,7 @@ export class Erasures {
       asked_at_ms: row.t_ms,
       status: status(shards.every(({ done }) => done)),
       payloads: shards.reduce((sum, { payloads }) => sum + payloads, 0),
+      not_asked: this.#rows.unaskedOf(row.seq),
       shards: shards.map(({ log_epoch, shard, done, payloads, selector }) => ({
         log_epoch,
         shard,
@@ -220,77 +224,19 @@ export class Erasures {
     };
   }
 
-  // ── what it means in each shard ─────────────────────────────────────────────────────────────────────────────────
-
-  /** Why the target cannot be of this region; `null` where it can. */
-  #foreign(target: ErasureTarget): string | null {
-    if (target.kind !== "run" && target.kind !== "decision") return null;
-    const named = target.kind === "run" ? target.run : target.id;
-    const parts = target.kind === "run" ? parseRunId(named) : parseDecisionId(named);
-    const epoch = this.#store.epochs().find(({ log_epoch }) => log_epoch === parts?.log_epoch);
-    if (parts?.region !== this.#region.name || epoch === undefined)
-      return `${named}: is not a ${target.kind} of region ${this.#region.name}`;
-    return epoch.dropped === null
-      ? null
-      : `${named}: log epoch ${epoch.log_epoch} was dropped, and all payloads with it`;
-  }
-
-  /** Epochs whose shards hold records. */
-  get #held(): readonly EpochView[] {
-    return this.#store.epochs().filter(({ dropped }) => dropped === null);
-  }
-
-  /** Shards that may hold something of the target. */
-  #asked(target: ErasureTarget): readonly ShardPlace[] {
-    const held = this.#held;
-    if (target.kind === "run") {
-      const epoch = held.find(({ log_epoch }) => log_epoch === parseRunId(target.run)?.log_epoch);
-      return epoch === undefined ? [] : [{ log_epoch: epoch.log_epoch, shard: shardOfRun(target.run, epoch.shards) }];
-    }
-    if (target.kind === "decision") {
-      const { log_epoch, shard } = parseDecisionId(target.id)!;
-      const epoch = held.find((one) => one.log_epoch === log_epoch);
-      return epoch === undefined || shard >= epoch.shards ? [] : [{ log_epoch, shard }];
-    }
-    return held.flatMap(({ log_epoch, shards }) =>
-      Array.from({ length: shards }, (_, shard) => ({ log_epoch, shard })),
-    );
-  }
-
-  /** A new stub each time: one that threw is never used again. */
-  #stub({ log_epoch, shard }: ShardPlace): ShardRpc {
-    return shardAt(this.#env, inEpoch(this.#region, { log_epoch, shards: this.#region.shards }), shard);
-  }
-
-  /** `null`: there is no such thing. Throws where a shard does not answer: nothing is entered then. */
-  async #prepare(target: ErasureTarget): Promise<readonly ShardPart[] | null> {
-    const asked = this.#asked(target);
-    const one = target.kind === "run" || target.kind === "decision";
-    if (one && asked.length === 0) return null;
-    const answers = await within(
-      PREPARE_MS,
-      Promise.all(asked.map(async (place) => ({ place, answer: await this.#stub(place).prepareErasure(target) }))),
-    );
-    const parts: ShardPart[] = [];
-    for (const { place, answer } of answers) {
-      if (!answer.ok) return null;
-      if (answer.selector !== null) parts.push({ ...place, selector: answer.selector });
-    }
-    return parts;
-  }
-
   // ── carrying it out ─────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A shard has started, and is at `position` of the journal: behind what it had done, its storage was put back. */
   headOf(place: ShardPlace, position: number): number {
     // A shard that was emptied, and is made again by being asked, has nothing to erase.
-    const held = this.#held.some(({ log_epoch }) => log_epoch === place.log_epoch);
+    const held = this.#targets.held.some(({ log_epoch }) => log_epoch === place.log_epoch);
     if (held && this.#rows.reopen(place, position)) {
       console.warn(JSON.stringify({ level: "warn", event: "erasures_reapplied", ...place, after: position }));
       void this.#arm();
     }
     this.#kick();
-    return this.#rows.headOf(place);
+    // It is back, with what was erased elsewhere while it did not answer: nobody can say of which of its payloads.
+    return this.#rows.wasUnasked(place) ? CLOSED : this.#rows.headOf(place);
   }
 
   #kick(): void {
@@ -323,7 +269,7 @@ export class Erasures {
     for (let acked = 0; ;) {
       // Dropped meanwhile: who asks an object makes it again.
       if (this.#rows.next(place)?.seq !== seq) return;
-      const answer = await within(SLICE_MS, this.#stub(place).erase({ v: 1, seq, selector, acked }));
+      const answer = await within(SLICE_MS, this.#targets.stub(place).erase({ v: 1, seq, selector, acked }));
       if (!answer.ok) throw new Error(answer.code);
       if (answer.slice !== null) {
         this.#addLeaves(place, seq, ground, answer.slice.sseqs);
@@ -377,8 +323,9 @@ export class Erasures {
     const last = Number(this.#store.meta("retained_t_ms") ?? "0");
     if (now_ms - last < DAY_MS) return;
     const target = { kind: "older_than", t_ms: now_ms - days * DAY_MS } as const;
-    const prepared = (await this.#prepare(target)) ?? [];
-    // Only what the entries before did not cover: a day without decisions is no entry.
+    const prepared = (await this.#targets.prepare(target))?.parts ?? [];
+    // Only what the entries before did not cover: a day without decisions is no entry. A shard that its epoch was ended
+    // without is asked again tomorrow, for everything that has become too old by then.
     const parts = prepared.flatMap(({ selector, ...place }): readonly ShardPart[] => {
       const reached = this.#rows.retainedUntil(place);
       if (selector.until <= reached) return [];
@@ -387,7 +334,7 @@ export class Erasures {
     if (parts.length > 0) {
       const id = this.#newId();
       const order = { target, ground: "retention", reason: `older than ${days} days`, idempotency_key: null } as const;
-      this.#enter({ ...rowOf({ ...order, actor: "retention" }), id, t_ms: now_ms }, parts);
+      this.#enter({ ...rowOf({ ...order, actor: "retention" }), id, t_ms: now_ms }, { parts, unasked: [] });
     }
     this.#store.setMeta("retained_t_ms", String(now_ms));
   }

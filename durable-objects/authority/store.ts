@@ -67,6 +67,9 @@ const STEPS = [
   // The authority key that signed the credential; empty: the first.
   `ALTER TABLE pep ADD COLUMN kid TEXT NOT NULL DEFAULT '';`,
   REQUEST_TABLES,
+  // Shards that an epoch was ended without, and the erasures that were entered without them.
+  `ALTER TABLE epoch ADD COLUMN left_out TEXT NOT NULL DEFAULT '[]';
+   CREATE TABLE erasure_unasked(log_epoch INTEGER NOT NULL, shard INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(log_epoch, shard, seq)) STRICT, WITHOUT ROWID;`,
 ];
 
 export type EntryRow = {
@@ -277,12 +280,16 @@ export class AuthorityStore extends Rows {
   /** Every log epoch that this region has run, oldest first; none before the first start with this table. */
   epochs(): readonly EpochView[] {
     return this.sql
-      .exec<Omit<EpochView, "dropped"> & { dropped: string | null } & Record<string, SqlStorageValue>>(
-        "SELECT log_epoch, shards, began_ms, sealing, next, dropped FROM epoch ORDER BY log_epoch",
-      )
+      .exec<
+        Omit<EpochView, "dropped" | "left"> & { dropped: string | null; left_out: string } & Record<
+            string,
+            SqlStorageValue
+          >
+      >("SELECT log_epoch, shards, began_ms, sealing, next, dropped, left_out FROM epoch ORDER BY log_epoch")
       .toArray()
-      .map(({ dropped, ...epoch }) => ({
+      .map(({ dropped, left_out, ...epoch }) => ({
         ...epoch,
+        left: JSON.parse(left_out) as number[],
         dropped: dropped === null ? null : (JSON.parse(dropped) as DroppedEpoch),
       }));
   }
@@ -293,6 +300,10 @@ export class AuthorityStore extends Rows {
 
   setSealing(log_epoch: number, reason: string): void {
     this.sql.exec("UPDATE epoch SET sealing = ? WHERE log_epoch = ?", reason, log_epoch);
+  }
+
+  setLeft(log_epoch: number, left: readonly number[]): void {
+    this.sql.exec("UPDATE epoch SET left_out = ? WHERE log_epoch = ?", JSON.stringify(left), log_epoch);
   }
 
   setDropped(log_epoch: number, dropped: DroppedEpoch): void {

@@ -20,6 +20,7 @@ import {
   membershipBody,
   readRevocationQuery,
   reasonBody,
+  sealEpochBody,
   registerPepBody,
   restoreBody,
   revokeBody,
@@ -104,14 +105,6 @@ function adminProblem(code: Extract<AdminResult<unknown>, { ok: false }>["code"]
       return { status: 409, code, detail };
   }
 }
-
-const reasoned = (operation: "sealEpoch" | "nextEpoch"): Handler =>
-  door(operation, async (call) => {
-    const input = await body(call, reasonBody);
-    if (!input.ok) return input;
-    const { reason } = input.value;
-    return done<unknown>(await call.ask<AdminResult<unknown>>((stub) => stub[operation](reason, call.admin.id)));
-  });
 
 /** The one thing that the body names. */
 function targetOf(
@@ -242,8 +235,17 @@ export const adminHandlers = {
   }),
 
   epochStatus: door("epochStatus", async ({ ask }) => shown(await ask((stub) => stub.epochStatus()))),
-  sealEpoch: reasoned("sealEpoch"),
-  nextEpoch: reasoned("nextEpoch"),
+  sealEpoch: door("sealEpoch", async (call) => {
+    const input = await body(call, sealEpochBody);
+    if (!input.ok) return input;
+    const { reason, without } = input.value;
+    return done(await call.ask((stub) => stub.sealEpoch(reason, call.admin.id, without)));
+  }),
+  nextEpoch: door("nextEpoch", async (call) => {
+    const input = await body(call, reasonBody);
+    if (!input.ok) return input;
+    return done(await call.ask((stub) => stub.nextEpoch(input.value.reason, call.admin.id)));
+  }),
   dropEpoch: door("dropEpoch", async (call) => {
     const epoch = call.params["epoch"] ?? "";
     if (!/^[1-9][0-9]{0,8}$/.test(epoch)) return err(bad("epoch: a whole number from 1"));

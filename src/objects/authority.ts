@@ -250,6 +250,8 @@ export type EpochView = {
   readonly next: string | null;
   /** It was archived, and its objects are emptied: nothing of it is read here any more. */
   readonly dropped: DroppedEpoch | null;
+  /** Shards that it was sealed without, since they never answered. */
+  readonly left: readonly number[];
 };
 
 export type DroppedEpoch = {
@@ -344,8 +346,11 @@ export interface AuthorityRpc extends SignalsRpc, IdentityRpc, PeersRpc, FreezeR
   erasureLeaves(log_epoch: number, shard: number, sseqs: readonly number[]): Promise<readonly ErasureLeaf[]>;
   epochs(): Promise<readonly EpochView[]>;
   epochStatus(): Promise<EpochStatus>;
-  /** Ends the epoch in order. Ask again until the log's state is `sealed`. */
-  sealEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>>;
+  /**
+   * Ends the epoch in order. Ask again until the log's state is `sealed`. `without`: shards that it is ended without
+   * where they do not answer, which an incident leaf says for good.
+   */
+  sealEpoch(reason: string, actor: string, without?: readonly number[]): Promise<AdminResult<EpochStatus>>;
   /** Lets the next epoch begin, where the one before is sealed or halted; then the region is configured for it. */
   nextEpoch(reason: string, actor: string): Promise<AdminResult<EpochStatus>>;
   /** Empties the objects of a sealed past epoch, once its archive is confirmed by size and root. Idempotent. */

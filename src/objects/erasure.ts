@@ -69,6 +69,8 @@ export type ErasureView = {
   /** `done`: every shard has erased, every payload has its leaf. */
   readonly status: "done" | "pending";
   readonly payloads: number;
+  /** Shards that their epoch was ended without, and that did not answer: nothing was erased in them. */
+  readonly not_asked: readonly { readonly log_epoch: number; readonly shard: number }[];
   readonly shards: readonly {
     readonly log_epoch: number;
     readonly shard: number;
@@ -80,6 +82,8 @@ export type ErasureView = {
 
 /** An entry as it comes back from an export of the journal. */
 export type JournalEntry = Pick<ErasureView, "id" | "what" | "ground" | "reason" | "asked_by" | "asked_at_ms"> & {
+  /** Absent from an older release. */
+  readonly not_asked?: ErasureView["not_asked"] | undefined;
   /** Without `log_epoch`, from an older release: that of the id. */
   readonly shards: readonly {
     readonly log_epoch?: number | undefined;

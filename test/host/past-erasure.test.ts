@@ -13,7 +13,7 @@ import { interlock } from "../support/command.ts";
 import { bearer, evaluate, post, READ } from "../support/http.ts";
 import { proofOf, until, verifyEd25519 } from "../support/log.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
-import { shardFiles, trustLeavesOf } from "../support/stored.ts";
+import { ownLeavesOf, shardFiles, trustLeavesOf } from "../support/stored.ts";
 
 /** G11 over log epochs: what is erased of an epoch that is past, in order or not, is gone from disk, and is proven. */
 let regions: readonly TestRegion[] = [];
@@ -231,8 +231,68 @@ test("of an epoch that a halt ended: before the next begins, and after", async (
   const { all } = await policies();
   const { bundle } = await exported(run);
   expect(bundle.later).toMatchObject([{ log_epoch: 2, erasures: [{}, {}] }]);
-  const { erased, problems } = await report(bundle, all);
-  expect(erased).toMatchObject({ records: 4, proven: 4 });
-  // A log that was halted states no head: that, and nothing else, is missing.
-  expect(problems.map(({ code }) => code)).toEqual(["head_missing"]);
+  // The halted log stated no head either: both are the next one's word.
+  expect(bundle.later_head).toMatchObject({ log_epoch: 2 });
+  expect(await report(bundle, all)).toMatchObject({ status: "verified", erased: { records: 4, proven: 4 } });
 }, 120_000);
+
+test("a shard that never answers: the epoch is ended without it when told so, which the log says, and so do erasures", async () => {
+  await Promise.all(regions.map((region) => region.remove()));
+  const env = { INTERLOCK_LOG: "off" };
+  regions = await startRegions(["eu", "us"], { packs: ["sovereign", "authzen-certification"], env, shards: 2 });
+  eu = regions[0]!;
+  admin = new AdminClient(eu.url, eu.admin);
+  const ids: string[] = [];
+  while (!ids.some((id) => id.startsWith("eu.1.s1.")) || !ids.some((id) => id.startsWith("eu.1.s0.")))
+    ids.push((await evaluate(eu, { ...READ, subject })).id!);
+  const [lost, whole] = ["eu.1.s1.1", "eu.1.s0.1"] as const;
+  for (const id of [lost, whole]) await until(async () => (await proofOf(eu, id, 0)) !== null, "in the log");
+  await eu.stop();
+  const file = shardFiles(eu.dataDir).find((one) => storedIn(one).includes(lost))!;
+  const kept = join(eu.base, "kept");
+  mkdirSync(kept);
+  for (const end of ["", "-wal", "-shm"]) {
+    if (!existsSync(file + end)) continue;
+    cpSync(file + end, join(kept, basename(file) + end));
+    rmSync(file + end);
+  }
+  writeFileSync(file, "no database ".repeat(1_000));
+  await eu.restart();
+
+  const refused = await command("epoch", "seal", "--reason", "disk lost", ...local());
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("shard 1 of log epoch 1 did not answer") });
+  const wrong = await command("epoch", "seal", "--reason", "disk lost", "--without-shard", "7", ...local());
+  expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining("no shard 7") });
+  // The one that answers is not left, whatever was said.
+  const without = ["--without-shard", "1", "--without-shard", "0"];
+  const sealed = await command("epoch", "seal", "--reason", "disk lost", ...without, ...local());
+  expect(sealed).toMatchObject({ code: 0 });
+  expect(JSON.parse(sealed.out)).toMatchObject({ epochs: [{ log_epoch: 1, left: [1] }], log: { state: "sealed" } });
+  await nextEpoch();
+
+  const view = await finished(await admin.erase(wanted));
+  expect(view.not_asked).toEqual([{ log_epoch: 1, shard: 1 }]);
+  expect(view.shards.filter(({ log_epoch }) => log_epoch === 1).map(({ shard }) => shard)).toEqual([0]);
+  expect(await statusOf(whole)).toBe("erased");
+  const said = await command("erase", "--decision", whole, "--ground", "legal", "--reason", "x", ...local());
+  expect(said).toMatchObject({ code: 0 });
+
+  // It is back: what was erased without it is not shown, and its own payloads can be asked for again.
+  await eu.stop();
+  const [incident, last] = ownLeavesOf(eu.dataDir, 1).filter(({ kind }) => kind === "incident" || kind === "log.seal");
+  expect(incident).toMatchObject({ kind: "incident", body: { what: "shard_left", source: "shard/1" } });
+  expect(last).toMatchObject({ kind: "log.seal" });
+  rmSync(file);
+  for (const name of readdirSync(kept)) cpSync(join(kept, name), join(file, "..", name));
+  await eu.restart();
+  expect(await statusOf(lost)).toBe("503");
+  const again = await finished(await admin.erase({ ...wanted, reason: "ticket 7, again" }));
+  expect(again.not_asked).toEqual([]);
+  expect(again.shards.find(({ log_epoch, shard }) => log_epoch === 1 && shard === 1)!.payloads).toBeGreaterThan(0);
+  expect(await statusOf(lost)).toBe("503");
+  expect(onDisk(lost)).toBe(true);
+}, 120_000);
+
+/** Everything in a database's files. */
+const storedIn = (file: string): string =>
+  ["", "-wal"].map((end) => (existsSync(file + end) ? readFileSync(file + end, "latin1") : "")).join("");

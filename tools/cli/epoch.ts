@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { placeOfOrigin } from "../../src/lineage/archive.ts";
 import type { EpochStatus } from "../../src/objects/authority.ts";
 import { Problem } from "../problem.ts";
@@ -25,6 +25,12 @@ export function epochCommand(): Command {
     command
       .command("seal")
       .description("end the log epoch: nothing is decided any more, and the last checkpoint is cosigned")
+      .addOption(
+        new Option(
+          "--without-shard <k...>",
+          "end it without these shards where they never answer: what only they have is in no log, for good",
+        ).argParser(collectShards),
+      )
       .addOption(reasonOption()),
   ).action(seal);
   addTargetOptions(
@@ -47,10 +53,15 @@ export function epochCommand(): Command {
   return command;
 }
 
-async function seal(flags: TargetFlags & { reason: string }): Promise<void> {
+function collectShards(text: string, before: readonly number[] = []): readonly number[] {
+  if (!/^(?:0|[1-9][0-9]{0,2})$/.test(text)) throw new InvalidArgumentError("A shard is a whole number from 0.");
+  return [...before, Number(text)];
+}
+
+async function seal(flags: TargetFlags & { reason: string; withoutShard?: readonly number[] }): Promise<void> {
   const { client } = targetOf(flags);
   for (const end = Date.now() + SEAL_MS; ;) {
-    const status = await client.sealEpoch(flags.reason);
+    const status = await client.sealEpoch(flags.reason, flags.withoutShard);
     const { log } = status;
     // Anchored, where anybody witnesses it: an epoch ends with what others have seen.
     const witnessed = log !== null && (log.witnesses.length === 0 || log.anchored_size === log.size);

@@ -75,8 +75,15 @@ async function finished(client: AdminClient, first: ErasureView): Promise<Erasur
     const line = `${view.id}: ${done} of ${view.shards.length} shards done, ${view.payloads} payloads erased`;
     if (line !== said) process.stderr.write(`${line}\n`);
     said = line;
-    if (view.status === "done") return view;
-    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    if (view.status !== "done") {
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+      continue;
+    }
+    for (const { log_epoch, shard } of view.not_asked)
+      process.stderr.write(
+        `NOT ASKED: shard ${shard} of log epoch ${log_epoch}, which that epoch was ended without: its payloads are as they were (docs/operations/erase.md)\n`,
+      );
+    return view;
   }
 }
 

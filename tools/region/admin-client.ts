@@ -85,7 +85,8 @@ export class AdminClient {
   removeStream = (id: string): Promise<unknown> => this.#call("DELETE", `ssf/streams/${encodeURIComponent(id)}`);
   freeze = (reason: string, wait = "local"): Promise<FreezeView> => this.#call("POST", "freeze", { reason, wait });
   epoch = (): Promise<EpochStatus> => this.#call("GET", "epoch");
-  sealEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/seal", { reason });
+  sealEpoch = (reason: string, without?: readonly number[]): Promise<EpochStatus> =>
+    this.#call("POST", "epoch/seal", { reason, without });
   nextEpoch = (reason: string): Promise<EpochStatus> => this.#call("POST", "epoch/next", { reason });
   dropEpoch = (log_epoch: number, body: { size: number; root: string; reason: string }): Promise<EpochStatus> =>
     this.#call("POST", `epochs/${log_epoch}/drop`, body);

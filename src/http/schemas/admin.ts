@@ -84,6 +84,16 @@ export const dropEpochBody = z
   .meta({ id: "DropEpoch" });
 /** An act that takes a reason and nothing else. */
 export const reasonBody = z.strictObject({ reason }).meta({ id: "Reason" });
+export const sealEpochBody = z
+  .strictObject({
+    reason,
+    without: z
+      .array(z.int().min(0).max(255))
+      .max(256)
+      .optional()
+      .describe("Shards that the epoch is ended without where they never answer; what only they have is in no log"),
+  })
+  .meta({ id: "SealEpoch" });
 export const freezeBody = z
   .strictObject({ reason, wait: wait.default("local").describe("As for a revocation: what the answer waits for") })
   .meta({ id: "Freeze" });
@@ -225,6 +235,11 @@ export const erasureAnswer = z
   .strictObject({
     ...erasureEntry,
     ...progress,
+    not_asked: z
+      .array(z.strictObject({ log_epoch: z.int().min(1), shard: z.int().min(0) }))
+      .max(1_000)
+      .optional()
+      .describe("Shards that their epoch was ended without, and that did not answer"),
     shards: z
       .array(
         z.strictObject({

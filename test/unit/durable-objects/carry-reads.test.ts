@@ -48,6 +48,7 @@ const past = (log_epoch: number): EpochView => ({
   sealing: null,
   next: null,
   dropped: null,
+  left: [],
 });
 
 async function logIn(storage: FakeStorage, log_epoch: number): Promise<Log> {

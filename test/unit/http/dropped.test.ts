@@ -9,7 +9,7 @@ const ROOT = "A".repeat(43);
 const UNKNOWN = { status: 404, code: "not_found", detail: "none" } as const;
 
 test("an epoch that is dropped is gone at once, and its objects are not addressed", async () => {
-  const past: EpochView = { log_epoch: 1, shards: 2, began_ms: 0, sealing: "s", next: "n", dropped: null };
+  const past: EpochView = { log_epoch: 1, shards: 2, began_ms: 0, sealing: "s", next: "n", dropped: null, left: [] };
   let epochs = [past];
   const addressed: number[] = [];
   const room = {

@@ -227,6 +227,7 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
       asked_at_ms: this.#clock.now_ms,
       status: "pending",
       payloads: 0,
+      not_asked: [],
       shards: [
         { log_epoch: 1, shard: 0, status: "pending", payloads: 0, selector: { kind: "range", from: 1, until: 1 } },
       ],
@@ -275,7 +276,7 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
     return this.#frozenView();
   }
   async epochs(): Promise<readonly EpochView[]> {
-    return [{ log_epoch: 1, shards: 4, began_ms: 0, sealing: null, next: null, dropped: null }];
+    return [{ log_epoch: 1, shards: 4, began_ms: 0, sealing: null, next: null, dropped: null, left: [] }];
   }
   async epochStatus(): Promise<EpochStatus> {
     return { epochs: await this.epochs(), problem: null, log: null };

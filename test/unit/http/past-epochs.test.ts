@@ -25,6 +25,7 @@ const epochOf = (log_epoch: number, over: Partial<EpochView> = {}): EpochView =>
   sealing: null,
   next: null,
   dropped: null,
+  left: [],
   ...over,
 });
 
