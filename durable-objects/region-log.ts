@@ -125,13 +125,13 @@ export class RegionLog extends DurableObject<Env> implements RegionLogRpc {
     return this.#log.ending();
   }
   async headsUntil(source: string): Promise<string> {
-    return this.#log.headsUntil(source);
+    return this.#log.sealing.headsUntil(source);
   }
   async appendHeads(source: string, after: string, heads: readonly RunHeadView[]): Promise<string> {
-    return this.#log.appendHeads(source, after, heads);
+    return this.#log.sealing.appendHeads(source, after, heads);
   }
   async findHead(body: Omit<RunHeadView, "id">): Promise<{ ok: boolean; sseq: number; index: number }> {
-    return this.#log.findHead(body);
+    return this.#log.sealing.findHead(body);
   }
   async drop(): Promise<void> {
     if (this.#current) throw new Error("the log of the epoch that runs is not dropped");

@@ -234,6 +234,10 @@ export class LogStore extends Rows {
   newestAnchored(): CheckpointRow | null {
     return this.#checkpoint("SELECT * FROM checkpoint WHERE anchored = 1 ORDER BY size DESC LIMIT 1");
   }
+  /** The newest with a quorum, else the newest. */
+  best(): CheckpointRow | null {
+    return this.newestAnchored() ?? this.newest();
+  }
   checkpointOf(size: number): CheckpointRow | null {
     return this.#checkpoint("SELECT * FROM checkpoint WHERE size = ?", size);
   }
