@@ -59,7 +59,7 @@ async function logIn(storage: FakeStorage, log_epoch: number): Promise<Log> {
     ask_peers_ms: 0,
   });
   await log.start();
-  await vi.waitFor(() => expect(log.closed === null || log_epoch === 1).toBe(true));
+  await vi.waitFor(() => expect(log.closed === null || log_epoch === 1).toBe(true), 10_000);
   return log;
 }
 
