@@ -2,7 +2,7 @@ import { asked, posted, type BadCase, type World } from "./bad-request.ts";
 import { AUDIENCE, CAEP, ISSUER, Transmitter } from "./ssf.ts";
 
 /** Security Event Tokens that are none, and messages between regions that are none. */
-export const STREAM = "bad-sets";
+const STREAM = "bad-sets";
 const EVENTS = `/ssf/v1/events/${STREAM}`;
 const SET_TYPE = { "content-type": "application/secevent+jwt" };
 const REVOKED = `${CAEP}session-revoked`;
