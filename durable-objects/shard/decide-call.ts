@@ -17,6 +17,7 @@ import type {
   ItemAnswer,
 } from "../../src/objects/shard.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
+import { consentsOf } from "../../src/policy/consents.ts";
 import { subjectKey } from "../../src/trust/keys.ts";
 import { nodeSha256 } from "../platform.ts";
 import { askedDigest } from "./asked.ts";
@@ -446,7 +447,9 @@ export class DecideCall implements Call {
     const { request, run } = this.#message.items[at]!;
     const { facts } = this.#factsAt(at);
     const opened = run === this.#message.implicit_run ? null : ({ kind: "opened", id: run } as const);
-    const keys = dependenciesOf(JSON.parse(request) as CanonicalRequest, facts, opened, this.#turn.region);
+    const asked = JSON.parse(request) as CanonicalRequest;
+    const consents = consentsOf(this.#turn.policy, asked).keys;
+    const keys = dependenciesOf(asked, facts, opened, this.#turn.region, consents);
     return {
       dependencies: [...keys, ...(kept.steps?.[at]?.keys ?? [])],
       homes: usedHomes(null, facts, this.#turn.region),

@@ -264,7 +264,7 @@ export class Shard implements Turn {
     const accepted = facts;
     if (accepted !== null && (message.at_least !== null || this.#trust.unheard(received))) {
       const factsOf = (at: number): Facts => (accepted.items[at] ?? accepted.call).facts;
-      const wanted = wantedBy(message, factsOf, this.#trust.view(), this.region, received);
+      const wanted = wantedBy(message, factsOf, this.policy, this.#trust.view(), this.region, received);
       if (wanted !== null) await this.#lease.ensure(wanted);
     }
     if (accepted === null) return { ok: false, code: "stale_facts" };

@@ -1,5 +1,7 @@
 import { missing } from "../../src/decision/checks.ts";
 import { dependenciesOf, homesOf, usedHomes } from "../../src/decision/basis.ts";
+import { consentsOf } from "../../src/policy/consents.ts";
+import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { DecideMessage } from "../../src/objects/shard.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
@@ -12,19 +14,17 @@ import type { Wanted } from "./lease-keeper.ts";
 export function wantedBy(
   message: DecideMessage,
   factsOf: (item: number) => Facts,
+  policy: LoadedPolicy,
   trust: TrustView,
   region: string,
   now_ms: number,
 ): Wanted | null {
   const stale = (home: string): boolean => now_ms >= (trust.origins.get(home)?.fresh_until_ms ?? 0);
-  const keys = message.items.flatMap(({ request, run }, at) =>
-    dependenciesOf(
-      JSON.parse(request) as CanonicalRequest,
-      factsOf(at),
-      run === message.implicit_run ? null : { kind: "opened", id: run },
-      region,
-    ),
-  );
+  const keys = message.items.flatMap(({ request, run }, at) => {
+    const asked = JSON.parse(request) as CanonicalRequest;
+    const opened = run === message.implicit_run ? null : ({ kind: "opened", id: run } as const);
+    return dependenciesOf(asked, factsOf(at), opened, region, consentsOf(policy, asked).keys);
+  });
   const used = [...new Set(message.items.flatMap((_, at) => usedHomes(null, factsOf(at), region)))];
   const wanted = homesOf(trust, keys, used).filter(stale);
   const token = message.at_least === null ? null : decodeConsistency(message.at_least);

@@ -29,14 +29,15 @@ export const callerKeys = ({ pep, thumbprints }: Facts, region: string): readonl
 
 /**
  * Everything whose revocation must turn this decision to deny, also between decision and release: canonical keys, and
- * of a guest step the pseudonyms of what its parents at home rest on. Each once. `chain` and `approvals` are those
- * that count.
+ * of a guest step the pseudonyms of what its parents at home rest on. Each once. `consents`: keys that the packs name;
+ * `chain` and `approvals` are those that count.
  */
 export function dependenciesOf(
   request: CanonicalRequest,
   facts: Facts,
   run: (Pick<RunState, "kind" | "id"> & { readonly step?: Pick<StepState, "principal"> | undefined }) | null,
   region: string,
+  consents: readonly string[],
   chain: readonly Delegation[] = [],
   approvals: readonly Approval[] = [],
 ): string[] {
@@ -45,6 +46,7 @@ export function dependenciesOf(
     subjectKey(subject.type, subject.id),
     resourceKey(resource.type, resource.id),
     ...callerKeys(facts, region),
+    ...consents,
   ];
   const { workload, pass } = facts;
   let repeats = false;

@@ -1,3 +1,7 @@
+import type { Searched } from "../policy/cedar-request.ts";
+import { consentsOf } from "../policy/consents.ts";
+import type { LoadedPolicy } from "../policy/evaluate.ts";
+import { placesOf, type Places } from "../policy/places.ts";
 import { amountText } from "../runs/amount.ts";
 import { countingApprovals, isIndependent, type Involved } from "../runs/approvals.ts";
 import { appliesTo } from "../runs/budgets.ts";
@@ -6,7 +10,7 @@ import { byText } from "../runs/input.ts";
 import { regionKey } from "../trust/keys.ts";
 import type { Approval, Charged } from "../vocabulary/run.ts";
 import type { StepRules } from "../vocabulary/rules.ts";
-import type { CanonicalRequest, Facts, RunState, TrustView } from "../vocabulary/types.ts";
+import type { CanonicalRequest, Facts, FailedCheck, RunState, TrustView } from "../vocabulary/types.ts";
 import { dependenciesOf, endsAt, homesOf, subjectForm, usedHomes } from "./basis.ts";
 
 /**
@@ -24,13 +28,19 @@ export type Bearing = {
   /** Who approved and may not. */
   readonly dependent_approvers: readonly string[];
   readonly charged: readonly Charged[];
-  readonly labels: readonly string[];
+  /** Where the step reaches, and which labels it moves and brings. */
+  readonly places: Places;
+  /** What it would need a consent for, and does not say. */
+  readonly unstated: readonly FailedCheck[];
   readonly dependencies: readonly string[];
   readonly homes: readonly string[];
   readonly expires_ms: number;
 };
 
 export type Asked = {
+  readonly policy: LoadedPolicy;
+  /** In a search: the entity that the packs' directories describe. */
+  readonly searched?: Searched;
   readonly request: CanonicalRequest;
   readonly facts: Facts;
   readonly run: RunState | null;
@@ -45,7 +55,7 @@ const NO_RUN: Authority = { chain: [], failed: [{ reason: "delegation_missing" }
 const NONE: readonly never[] = [];
 
 export function bearingOn(asked: Asked, rules: StepRules): Bearing {
-  const { request, facts, run, region, trust, t_ms, purpose = "step" } = asked;
+  const { policy, request, facts, run, region, trust, t_ms, purpose = "step", searched = null } = asked;
   const counts = purpose === "step" || purpose === "run";
   const charged = counts ? chargedFor(run, rules, request) : NONE;
   const dead = (keys: readonly string[]): boolean =>
@@ -73,7 +83,8 @@ export function bearingOn(asked: Asked, rules: StepRules): Bearing {
     }
   }
   const used = usedHomes(run, facts, region);
-  const dependencies = dependenciesOf(request, facts, run, region, authority.chain, approvals);
+  const consents = consentsOf(policy, request, searched);
+  const dependencies = dependenciesOf(request, facts, run, region, consents.keys, authority.chain, approvals);
   // A region that is revoked, or has frozen itself, takes along what was done there.
   if (used.length > 0) dependencies.push(...used.map(regionKey).filter((key) => !dependencies.includes(key)));
   return {
@@ -82,7 +93,8 @@ export function bearingOn(asked: Asked, rules: StepRules): Bearing {
     approvals,
     dependent_approvers,
     charged,
-    labels: labelsOf(step?.labels ?? NONE, facts.pass?.labels ?? NONE),
+    places: placesOf(policy, request, labelsOf(step?.labels ?? NONE, facts.pass?.labels ?? NONE), region, searched),
+    unstated: consents.failed,
     dependencies,
     homes: homesOf(trust, dependencies, used),
     expires_ms: endsAt(facts, rules.attestation, authority.chain, approvals),

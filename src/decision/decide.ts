@@ -2,6 +2,7 @@ import type { ConsistencyToken } from "../trust/consistency.ts";
 import { anchoringLimit } from "../policy/anchoring.ts";
 import { admitsDegraded } from "../policy/degraded.ts";
 import { evaluateAs, type LoadedPolicy, type PolicyOutcome } from "../policy/evaluate.ts";
+import { pinsHold } from "../policy/pinned.ts";
 import { rulesFor } from "../policy/step-rules.ts";
 import { passHolds } from "../runs/guest.ts";
 import { effectOf } from "../runs/effect.ts";
@@ -109,7 +110,7 @@ export function decide(input: DecideInput): Outcome {
 /** The checks of the step itself, all of them, in registry order. */
 function stepChecks(
   input: DecideInput,
-  { rules, authority, charged }: Bearing,
+  { rules, authority, charged, places, unstated }: Bearing,
   matches: readonly TrustMatch[],
   admits_degraded: boolean,
 ): FailedCheck[] {
@@ -124,6 +125,7 @@ function stepChecks(
   add(failed, trustHolds(matches, admits_degraded));
   failed.push(...attestationHolds(rules.attestation, facts.workload, t_ms));
   failed.push(...authority.failed);
+  failed.push(...places.failed);
   // A pass stands for a run at home elsewhere.
   failed.push(...runAdmits(run, request.subject, rules.run === "required" && facts.pass === undefined));
   if (run?.kind === "opened" && (purpose === "step" || purpose === "run")) add(failed, movedOn(run.version, request));
@@ -132,6 +134,7 @@ function stepChecks(
     failed.push(...parentsHold(step.parents));
   }
   if (facts.pass !== undefined) add(failed, passHolds(facts.pass, request, t_ms));
+  failed.push(...unstated, ...pinsHold(rules.pinned, request));
   if (purpose === "step" || purpose === "run") {
     const budgets = charged.filter((entry) => !isLimit(entry));
     if (budgets.length > 0) failed.push(...withinBudgets(budgets, request.action));
@@ -163,7 +166,7 @@ const askPolicies = (input: DecideInput, run: RunState, bearing: Bearing, degrad
       t_ms: input.t_ms,
       pep: input.facts.pep.id,
       run: { id: run.kind === "opened" ? run.id : "", kind: run.kind, version: run.version },
-      labels: bearing.labels,
+      labels: bearing.places.carried,
       trust: degraded ? "degraded" : "trusted",
       history: run.step?.history ?? [],
       identity: current(input.facts.workload?.identity, input.t_ms),
@@ -241,17 +244,17 @@ function outcome(
 /** Charged once, when the step is allowed; a permit that is redeemed or a hold that is renewed costs nothing more. */
 function effectIn(
   { request, purpose = "step" }: DecideInput,
-  { charged = [], authority, labels = [], homes = [] }: Partial<Bearing>,
+  { charged = [], authority, places, homes = [] }: Partial<Bearing>,
 ): Outcome["effect"] {
   const costs = purpose === "step" || purpose === "run" ? charged : [];
-  return effectOf(request, costs, authority?.chain ?? [], labels, homes);
+  return effectOf(request, costs, authority?.chain ?? [], places?.gained ?? [], homes);
 }
 
 /**
  * The decision as it must have been for any exception in it (G1: error is deny). The detail names no internals.
  */
 export function denyInternal(input: DecideInput): Outcome {
-  const dependencies = dependenciesOf(input.request, input.facts, input.run, input.region);
+  const dependencies = dependenciesOf(input.request, input.facts, input.run, input.region, []);
   const basis = { dependencies, homes: [], expires_ms: input.facts.pep.exp_ms };
   return outcome(input, basis, [{ reason: "internal" }], input.trust_digest([]), null);
 }

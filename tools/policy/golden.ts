@@ -1,8 +1,7 @@
 import type { JsonObject, JsonValue } from "../../src/base/json.ts";
 import { isObject } from "../../src/base/json.ts";
 import { anchoredWithin, type Anchoring } from "../../src/decision/anchoring.ts";
-import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
-import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
+import type { CanonicalRequest, FailedCheck } from "../../src/vocabulary/types.ts";
 import {
   evaluatePolicy,
   runRequirement,
@@ -14,6 +13,10 @@ import { approvalScope } from "../../src/runs/rows.ts";
 import { admitsDegraded } from "../../src/policy/degraded.ts";
 import { anchoringLimit } from "../../src/policy/anchoring.ts";
 import type { GoldenCase, GoldenSearch } from "../../src/policy/golden-format.ts";
+import { consentsOf } from "../../src/policy/consents.ts";
+import { pinsHold } from "../../src/policy/pinned.ts";
+import { placesOf } from "../../src/policy/places.ts";
+import { rulesFor } from "../../src/policy/step-rules.ts";
 import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src/policy/search.ts";
 import { jcs } from "../../src/base/jcs.ts";
 
@@ -103,12 +106,25 @@ function withoutNulls(json: JsonValue): JsonValue {
   );
 }
 
-/** What the kernel would say as far as packs go: `run_required` before any policy is asked, their limit after all. */
-function decideGolden(policy: LoadedPolicy, pack: string, golden: GoldenCase): PolicyOutcome {
-  const [request, env] = [goldenRequest(golden), goldenEnv(pack, golden)];
-  if (env.trust === "degraded" && !admitsDegraded(policy, request)) return TRUST_DEGRADED;
-  if (needsRun(policy, request.action.name, env)) return RUN_REQUIRED;
-  const outcome = evaluatePolicy(policy, request, env);
+type Decided = PolicyOutcome & { readonly gained: readonly string[] };
+
+/**
+ * What the kernel would say as far as packs go, in its order: the level of trust, places, the run, what has to be
+ * stated, then the policies and last their limit on anchoring. Identity, attestation and delegation are the kernel's.
+ */
+function decideGolden(policy: LoadedPolicy, pack: string, golden: GoldenCase): Decided {
+  const [request, known] = [goldenRequest(golden), goldenEnv(pack, golden)];
+  if (known.trust === "degraded" && !admitsDegraded(policy, request)) return refused({ reason: "trust_degraded" });
+  const { failed: misplaced, carried, gained } = placesOf(policy, request, known.labels, known.region);
+  const env = { ...known, labels: carried };
+  const [first] = [
+    ...misplaced,
+    ...(needsRun(policy, request.action.name, env) ? [{ reason: "run_required" as const }] : []),
+    ...consentsOf(policy, request).failed,
+    ...pinsHold(rulesFor(policy, request).pinned, request),
+  ];
+  if (first !== undefined) return refused(first);
+  const outcome = { ...evaluatePolicy(policy, request, env), gained };
   if (outcome.reason !== null) return outcome;
   const { unanchored_ms = 0 } = golden;
   const anchoring: Anchoring = {
@@ -123,17 +139,16 @@ function decideGolden(policy: LoadedPolicy, pack: string, golden: GoldenCase): P
 const needsRun = (policy: LoadedPolicy, action: string, env: PolicyEnv): boolean =>
   env.run.kind === "implicit" && runRequirement(policy, action) === "required";
 
-const refused = (reason: ReasonCode): PolicyOutcome => ({
+const refused = ({ reason, detail }: FailedCheck): Decided => ({
   layer_failed: "application",
   reason,
-  policy_reason: null,
+  policy_reason: detail ?? null,
   determining: [],
   obligations: [],
   permit_ttl_ms: null,
   errors: [],
+  gained: [],
 });
-const RUN_REQUIRED = refused("run_required");
-const TRUST_DEGRADED = refused("trust_degraded");
 
 export type GoldenResult = {
   readonly name: string;
@@ -167,6 +182,8 @@ export function runCase(policy: LoadedPolicy, pack: string, golden: GoldenCase):
     const expected = expect.obligations.map(({ id, type, properties }) => ({ id, type, properties: properties ?? {} }));
     compare("obligations", expected, outcome.obligations);
   }
+  if (expect.gained !== undefined) compare("gained", expect.gained, outcome.gained);
+  if (expect.permit_ttl_s !== undefined) compare("permit_ttl_s", expect.permit_ttl_s * 1_000, outcome.permit_ttl_ms);
   if (differences.length > 0 && outcome.errors.length > 0) {
     differences.push(`errors: ${outcome.errors.map(({ policy, message }) => `${policy}: ${message}`).join("; ")}`);
   }
@@ -179,9 +196,12 @@ export function runSearch(policy: LoadedPolicy, pack: string, golden: GoldenSear
   const request = goldenRequest(golden);
   const determining: string[] = [];
   const found = searchCandidates(policy, golden.kind, request).filter((candidate) => {
-    const { action } = candidateRequest(golden.kind, request, candidate);
-    if (needsRun(policy, action.name, env)) return false;
-    const outcome = evaluateCandidate(policy, golden.kind, request, candidate, env);
+    const asked = candidateRequest(golden.kind, request, candidate);
+    if (needsRun(policy, asked.action.name, env)) return false;
+    const searched = golden.kind === "action" ? null : golden.kind;
+    const { failed, carried } = placesOf(policy, asked, env.labels, env.region, searched);
+    if (failed.length > 0) return false;
+    const outcome = evaluateCandidate(policy, golden.kind, request, candidate, { ...env, labels: carried });
     determining.push(...outcome.determining.map((one) => one.policy));
     return outcome.reason === null;
   });
