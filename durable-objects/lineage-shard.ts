@@ -1,3 +1,4 @@
+import type { PublicJwk } from "../src/objects/authority.ts";
 import { DurableObject } from "cloudflare:workers";
 import { epochOfName, shardOfName, type Env } from "../src/objects/address.ts";
 import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "../src/objects/erasure.ts";
@@ -96,6 +97,12 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   async resetClock(): Promise<{ readonly v: 1; readonly ahead_ms: number }> {
     return { v: 1, ahead_ms: await this.#shard.resetClock() };
+  }
+  nextKey(): Promise<PublicJwk> {
+    return this.#shard.nextKey();
+  }
+  useKey(kid: string): Promise<boolean> {
+    return this.#shard.useKey(kid);
   }
   seal({ reason }: { readonly v: 1; readonly reason: string }): Promise<{ readonly last: number }> {
     return this.#shard.seal(reason);

@@ -32,7 +32,7 @@ import type {
 import type { SourceKind } from "../src/credentials/sources/schema.ts";
 import type { PutSourceMessage, QuarantineMessage, SourceView } from "../src/objects/identity.ts";
 import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
-import type { KeysView, NextKeyMessage, SwitchKeyMessage } from "../src/objects/keys.ts";
+import type { KeysView, NextKeyMessage, RotateShardKeysMessage, SwitchKeyMessage } from "../src/objects/keys.ts";
 import type { ClockResetView, EquivocationProof, PeersView } from "../src/objects/peers.ts";
 import type { AcceptRequestMessage, RequestView } from "../src/objects/requests.ts";
 import { readRegion } from "../src/region/config.ts";
@@ -138,6 +138,9 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   async refuseRequest(id: string, reason: string, actor: string): Promise<AdminResult<RequestView>> {
     return this.#authority.requests.refuse(id, reason, actor);
+  }
+  rotateShardKeys(message: RotateShardKeysMessage): Promise<AdminResult<KeysView>> {
+    return this.#authority.shardKeys.rotate(message);
   }
   async peers(): Promise<PeersView> {
     return this.#authority.watch.view();

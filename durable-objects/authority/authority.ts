@@ -33,6 +33,7 @@ import { SyncMessages } from "./sync-messages.ts";
 import { RegionSync } from "./sync.ts";
 import { Revocations } from "./revocations.ts";
 import { Rewind } from "./rewind.ts";
+import { ShardKeys } from "./shard-keys.ts";
 import { Shards } from "./shards.ts";
 import { Signals } from "./signals.ts";
 import { Standing } from "./standing.ts";
@@ -62,6 +63,7 @@ export class Authority {
   readonly drops: EpochDrops;
   readonly keys: CertifiedKeys;
   readonly rotation: KeyRotation;
+  readonly shardKeys: ShardKeys;
   readonly shards: Shards;
   readonly revocations: Revocations;
   readonly requests: Requests;
@@ -171,6 +173,7 @@ export class Authority {
       sync: this.sync,
       signSnapshot: () => this.#snapshot.signAgain(),
     });
+    this.shardKeys = new ShardKeys(env, region, this.keys, this.epochs, () => this.rotation.view());
     this.links = new Links(messages, this.sync, this.#standing, send, (jws) => this.memberships.put(jws, "peer"));
     this.freeze = new Freeze(region, {
       store,

@@ -51,7 +51,11 @@ export class CertifiedKeys {
   }
 
   /** Certifies a key of one of the region's objects, the first time it is seen. */
-  async certify(key: PublicJwk, role: KeyRole): Promise<void> {
+  async certify(
+    key: PublicJwk,
+    role: KeyRole,
+    by: { readonly actor: string; readonly reason: string } = { actor: "region", reason: "" },
+  ): Promise<void> {
     if (this.find(key.kid) !== undefined) return;
     await this.#writer.append(
       {
@@ -59,8 +63,8 @@ export class CertifiedKeys {
         key: regionKey(this.#region.name),
         generation: 1,
         reason_code: "certified",
-        actor: "region",
-        note: key.kid,
+        actor: by.actor,
+        note: by.reason === "" ? key.kid : `${key.kid}: ${by.reason}`,
       },
       ({ row }) => {
         // Seen twice at once: the second event would say nothing.

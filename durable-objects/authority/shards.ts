@@ -1,4 +1,4 @@
-import { receiptKid } from "../../src/lineage/receipt.ts";
+import { parseReceiptKid, receiptKid } from "../../src/lineage/receipt.ts";
 import { shardAt, type Env } from "../../src/objects/address.ts";
 import type {
   AuthorityStatus,
@@ -78,7 +78,9 @@ export class Shards {
     }
     // A shard of another log epoch has the same number and another key.
     const { name, log_epoch } = this.#region;
-    if (request.key.kid !== receiptKid(name, log_epoch, request.shard, 1)) return { ok: false, code: "unknown_shard" };
+    const named = parseReceiptKid(request.key.kid);
+    if (named?.region !== name || named.log_epoch !== log_epoch || named.source !== `shard/${request.shard}`)
+      return { ok: false, code: "unknown_shard" };
     const closed = this.#epochs.closed;
     if (closed !== null) return { ok: false, code: "ended", reason: closed };
     if (!(await this.#writer.confirmed())) return { ok: false, code: this.#rewind.noted ? "rewound" : "unconfirmed" };
@@ -86,7 +88,12 @@ export class Shards {
     const certified = this.#keys.find(request.key.kid);
     // The shard lost its storage: its receipts would not verify, and its chain would begin again at 1.
     if (certified !== undefined && certified.x !== request.key.x) return { ok: false, code: "another_key" };
-    if (certified === undefined) await this.#keys.certify(request.key, "shard");
+    if (certified === undefined) {
+      // A later key is certified before the shard uses it: this one is of a storage that the authority does not know.
+      const first = receiptKid(name, log_epoch, request.shard, 1);
+      if (request.key.kid !== first) return { ok: false, code: "another_key" };
+      await this.#keys.certify(request.key, "shard");
+    }
     const certificate = await this.#certificates.renewed(request.key, request.certified_until_ms, Date.now());
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.

@@ -1,3 +1,4 @@
+import type { PublicJwk } from "../../src/objects/authority.ts";
 import { base64url, fromBase64url } from "../../src/base/bytes.ts";
 import { digestOf } from "../../src/base/digest.ts";
 import { mintRunId } from "../../src/base/ids.ts";
@@ -41,7 +42,7 @@ import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
-import { aesGcm, nodeSha256, ownSigningKey, randomBytes, signJws, type SigningKey } from "../platform.ts";
+import { aesGcm, nodeSha256, randomBytes, signJws } from "../platform.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { Claims } from "./claims.ts";
 import { DecideCall, withholdAnswer, type AcceptedFacts, type ParsedFacts } from "./decide-call.ts";
@@ -57,6 +58,7 @@ import { LineageReader } from "./reader.ts";
 import { RunBook } from "./run/book.ts";
 import { ShardStore } from "./store.ts";
 import { SubjectTags } from "./subject-tags.ts";
+import { ShardKey } from "./shard-key.ts";
 import { ShardTrust } from "./trust.ts";
 import { wantedBy } from "./wanted.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
@@ -114,7 +116,7 @@ export class Shard implements Turn {
   readonly #finder: RecordFinder;
   readonly policy: ReturnType<typeof activePolicy>;
   readonly shard: number;
-  #signing!: SigningKey;
+  #key!: ShardKey;
   #owed: Owed[] = [];
   #paying: Owed[] = [];
   #withheld: Uint8Array[] = [];
@@ -168,7 +170,8 @@ export class Shard implements Turn {
     this.#eraser = new Eraser(new ErasureRows(storage, this.store, past), this.store, identity);
     this.lineage = new LineageReader(this.store, identity, () => this.#allErased());
     this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
-    const kid = receiptKid(this.region, this.log_epoch, shard, 1);
+    // Of as many digits as a key of this shard will have.
+    const kid = receiptKid(this.region, this.log_epoch, shard, 999);
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
     this.#anchoring = new ShardAnchoring(this.store, `shard/${shard}`);
@@ -213,7 +216,7 @@ export class Shard implements Turn {
       trust: this.#trust,
       marked: () => (this.#leaves.mark === null ? this.#leaves.ready : null),
       now: () => this.#clock(),
-      request: (wanted) => this.#trust.leaseRequest(this.shard, this.#signing.publicJwk, wanted),
+      request: (wanted) => this.#trust.leaseRequest(this.shard, this.#key.current.publicJwk, wanted),
       over: () => this.#isOver,
       // A new stub each time: one that threw is never used again.
       send: async (request) => {
@@ -230,7 +233,7 @@ export class Shard implements Turn {
 
   /** Makes the shard's own key at first start, loads it ever after. Nothing else may run before it is done. */
   async start(): Promise<void> {
-    this.#signing = await ownSigningKey(this.store, receiptKid(this.region, this.log_epoch, this.shard, 1));
+    this.#key = await ShardKey.open(this.store, receiptKid(this.region, this.log_epoch, this.shard, 1));
     // Asks the log for its mark; the answer comes when it comes. A sealed one too: it may have more to send. The log of a
     // past epoch has ended, and may have been dropped: asking it would make it again.
     if (!this.#past && (this.#ended === null || this.store.meta("sealed") !== null))
@@ -547,7 +550,19 @@ export class Shard implements Turn {
   }
 
   #sign(payload: string): Promise<string> {
-    return signJws(this.#signing, RECEIPT_TYPE, payload);
+    return signJws(this.#key.current, RECEIPT_TYPE, payload);
+  }
+
+  nextKey(): Promise<PublicJwk> {
+    return this.#key.next();
+  }
+
+  /** The authority has certified it. */
+  async useKey(kid: string): Promise<boolean> {
+    const used = await this.#key.use(kid);
+    // It was about the key before; the next lease brings another.
+    if (used) this.#trust.forgetCertificate();
+    return used;
   }
 
   async receiptOf(first_sseq: number, records: number): Promise<string | null> {

@@ -91,6 +91,10 @@ export class ShardTrust {
     return this.#policy;
   }
   /** What the region says to others of this shard's key; `null` before the first lease. */
+  forgetCertificate(): void {
+    this.#certificate = null;
+  }
+
   get certificate(): GrantedLease["certificate"] {
     return this.#certificate;
   }

@@ -1,7 +1,7 @@
 import { ok } from "../base/result.ts";
 import type { Handler } from "./access.ts";
 import { body, done, door } from "./admin.ts";
-import { nextKeyBody, switchKeyBody } from "./schemas/keys.ts";
+import { nextKeyBody, rotateShardKeysBody, switchKeyBody } from "./schemas/keys.ts";
 
 /** The region's own keys (docs/operations/rotate-keys.md). */
 export const keyHandlers = {
@@ -22,5 +22,11 @@ export const keyHandlers = {
     const { reason, force } = input.value;
     const message = { reason, actor: call.admin.id, ...(force === undefined ? {} : { force }) };
     return done(await call.ask((stub) => stub.switchKey(message)));
+  }),
+  rotateShardKeys: door("rotateShardKeys", async (call) => {
+    const input = await body(call, rotateShardKeysBody);
+    if (!input.ok) return input;
+    const { reason, shard = null } = input.value;
+    return done(await call.ask((stub) => stub.rotateShardKeys({ reason, shard, actor: call.admin.id })));
   }),
 } as const satisfies Readonly<Record<string, Handler>>;

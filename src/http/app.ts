@@ -128,6 +128,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   listSources: sources("listSources"),
   readSource: sources("readSource"),
   removeSource: sources("removeSource"),
+  rotateShardKeys: keyRoom("rotateShardKeys"),
   freeze: admin("freeze"),
   unfreeze: admin("unfreeze"),
 };

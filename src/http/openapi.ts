@@ -32,7 +32,7 @@ import {
   stopRunBody,
   unfreezeBody,
 } from "./schemas/admin.ts";
-import { keysAnswer, nextKeyBody, switchKeyBody } from "./schemas/keys.ts";
+import { keysAnswer, nextKeyBody, rotateShardKeysBody, switchKeyBody } from "./schemas/keys.ts";
 import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
 import {
   acceptedRequestAnswer,
@@ -73,6 +73,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   resetClock: reasonBody,
   nextKey: nextKeyBody,
   switchKey: switchKeyBody,
+  rotateShardKeys: rotateShardKeysBody,
   registerStream: streamBody,
   putSource: sourceBody,
 };
@@ -105,6 +106,7 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   ownKeys: keysAnswer,
   nextKey: keysAnswer,
   switchKey: keysAnswer,
+  rotateShardKeys: keysAnswer,
   listReads: readsAnswer,
   memberships: membershipsAnswer,
   findDecisions: findDecisionsAnswer,

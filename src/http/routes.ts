@@ -625,6 +625,16 @@ export const ROUTES = [
     summary: "Sign with the next key from now on, where the membership lists it and the peers hold that membership",
   },
   {
+    operation: "rotateShardKeys",
+    audience: "admin",
+    method: "POST",
+    path: "/admin/v1/keys/shards",
+    scope: "keys:write",
+    idempotent: "no: each call makes other keys",
+    statuses: [200, 400, 401, 403, 404, 409],
+    summary: "New receipt keys for one shard or all, certified and in use when it answers",
+  },
+  {
     operation: "pushSignal",
     audience: "anyone",
     method: "POST",

@@ -52,10 +52,19 @@ export type SwitchKeyMessage = {
   readonly force?: true;
 };
 
+export type RotateShardKeysMessage = {
+  /** `null`: each of them. */
+  readonly shard: number | null;
+  readonly reason: string;
+  readonly actor: string;
+};
+
 export interface KeysRpc {
   ownKeys(): Promise<KeysView>;
   /** Makes the authority's next key, or shows the one that there is. Nothing is signed with it yet. */
   nextKey(message: NextKeyMessage): Promise<AdminResult<KeysView>>;
   /** Signs with the next key from now on. `wrong_order`: it is not listed yet; `peers_behind`: somebody lacks the list. */
   switchKey(message: SwitchKeyMessage): Promise<AdminResult<KeysView>>;
+  /** New receipt keys, certified and in use when it answers. */
+  rotateShardKeys(message: RotateShardKeysMessage): Promise<AdminResult<KeysView>>;
 }

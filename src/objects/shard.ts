@@ -1,3 +1,4 @@
+import type { PublicJwk } from "./authority.ts";
 import type { RegionMode, FailedCheck, Obligation, Determining } from "../vocabulary/types.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { TrustEntry } from "../trust/events.ts";
@@ -320,6 +321,10 @@ export interface ShardRpc {
   prepareErasure(target: ErasureTarget): Promise<PrepareErasureAnswer>;
   /** Erases one slice; answers when it is on disk. */
   erase(message: EraseMessage): Promise<EraseAnswer>;
+  /** Public half of the shard's next key, which it makes where there is none. */
+  nextKey(): Promise<PublicJwk>;
+  /** Signs with its next key from now on, where that is the one named; whether it does. The authority certified it. */
+  useKey(kid: string): Promise<boolean>;
   /** The clock was ahead and is right now. How far the newest record is ahead of it, 0 where it is not. */
   resetClock(message: { readonly v: 1 }): Promise<{ readonly v: 1; readonly ahead_ms: number }>;
   /** The log takes nothing more: from now on everything is denied. */

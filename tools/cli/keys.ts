@@ -1,5 +1,6 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type { KeysView } from "../../src/objects/keys.ts";
+import { Problem } from "../problem.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
 
 /** A region's own keys (docs/operations/rotate-keys.md). */
@@ -33,7 +34,38 @@ export function keysCommand(): Command {
     const { reason, force } = flags;
     show(await targetOf(flags).client.switchKey({ reason, ...(force === undefined ? {} : { force }) }));
   });
+  addTargetOptions(
+    command
+      .command("rotate")
+      .description("new keys for objects whose keys no membership lists, at once")
+      .addOption(
+        new Option("--role <role>", "shard: receipt keys")
+          .choices(["shard", ...Object.keys(ELSEWHERE)])
+          .makeOptionMandatory(),
+      )
+      .option("--shard <k>", "one shard (default: each)", parseShard)
+      .addOption(reasonOption()),
+  ).action(async (flags: TargetFlags & { role: string; shard?: number; reason: string }) => {
+    const elsewhere = ELSEWHERE[flags.role];
+    if (elsewhere !== undefined) throw new Problem(`The ${flags.role} key is not changed like this`, elsewhere, 2);
+    const { reason, shard } = flags;
+    printJson(await targetOf(flags).client.rotateShardKeys({ reason, ...(shard === undefined ? {} : { shard }) }));
+  });
   return command;
+}
+
+/** What to do for a key that changes otherwise (docs/operations/rotate-keys.md). */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  authority: "interlock keys next: the membership has to list it first.",
+  pep: "PEP credentials are signed with the authority's key: interlock keys next.",
+  log: "One key for one log origin: it changes with the log epoch, interlock epoch seal and next.",
+  witness: "It does not change: let the roots take it out of the membership.",
+};
+
+function parseShard(text: string): number {
+  const shard = Number(text);
+  if (!Number.isInteger(shard) || shard < 0) throw new InvalidArgumentError("Shards are counted from 0.");
+  return shard;
 }
 
 function show(keys: KeysView): void {

@@ -57,6 +57,8 @@ export class AdminClient {
   nextKey = (body: { reason: string; idempotency_key?: string }): Promise<KeysView> =>
     this.#call("POST", "keys/next", body);
   switchKey = (body: { reason: string; force?: true }): Promise<KeysView> => this.#call("POST", "keys/switch", body);
+  rotateShardKeys = (body: { reason: string; shard?: number }): Promise<KeysView> =>
+    this.#call("POST", "keys/shards", body);
   resetClock = (reason: string): Promise<PeersView> => this.#call("POST", "clock/reset", { reason });
   revocations = (query: string): Promise<unknown> => this.#call("GET", `revocations${query}`);
   reads = (query: string): Promise<unknown> => this.#call("GET", `reads${query}`);

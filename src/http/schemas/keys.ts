@@ -26,6 +26,10 @@ export const switchKeyBody = z
   })
   .meta({ id: "SwitchKey" });
 
+export const rotateShardKeysBody = z
+  .strictObject({ reason, shard: z.int().min(0).max(255).optional().describe("Each of them, where none is named") })
+  .meta({ id: "RotateShardKeys" });
+
 const ownKey = z.object({
   kid: z.string(),
   thumbprint: z.string(),

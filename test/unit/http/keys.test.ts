@@ -19,10 +19,15 @@ describe("the region's own keys", () => {
     const early = await call(region, "/admin/v1/keys/switch", { body: { reason: "now" } });
     expect([early.status, (await jsonOf(early))["code"]]).toEqual([409, "wrong_order"]);
     expect((await call(region, "/admin/v1/keys/switch", { body: { reason: "now", force: true } })).status).toBe(200);
+    expect((await call(region, "/admin/v1/keys/shards", { body: { reason: "r", shard: -1 } })).status).toBe(400);
+    expect((await call(region, "/admin/v1/keys/shards", { body: { reason: "all" } })).status).toBe(200);
+    expect((await call(region, "/admin/v1/keys/shards", { body: { reason: "one", shard: 3 } })).status).toBe(200);
     expect(region.authority.asked).toEqual([
       { ...next, actor: "admin:alice" },
       { reason: "now", actor: "admin:alice" },
       { reason: "now", actor: "admin:alice", force: true },
+      { reason: "all", actor: "admin:alice", shard: null },
+      { reason: "one", actor: "admin:alice", shard: 3 },
     ]);
   });
 
@@ -30,6 +35,7 @@ describe("the region's own keys", () => {
     ["GET", "/admin/v1/keys", "status:read"],
     ["POST", "/admin/v1/keys/next", "keys:write"],
     ["POST", "/admin/v1/keys/switch", "keys:write"],
+    ["POST", "/admin/v1/keys/shards", "keys:write"],
   ])("%s %s needs %s", async (method, path, scope) => {
     const region = await newRegion();
     const others = (adminClaims()["scope"] as string).split(" ").filter((one) => one !== scope);

@@ -1,10 +1,16 @@
 import type { AdminResult } from "../../../src/objects/authority.ts";
-import type { KeysRpc, KeysView, NextKeyMessage, SwitchKeyMessage } from "../../../src/objects/keys.ts";
+import type {
+  KeysRpc,
+  KeysView,
+  NextKeyMessage,
+  RotateShardKeysMessage,
+  SwitchKeyMessage,
+} from "../../../src/objects/keys.ts";
 import { MemoryPeers } from "./memory-peers.ts";
 
 /** The region's own keys in memory; what was asked is kept. */
 export class MemoryKeys extends MemoryPeers implements KeysRpc {
-  readonly asked: (NextKeyMessage | SwitchKeyMessage)[] = [];
+  readonly asked: (NextKeyMessage | SwitchKeyMessage | RotateShardKeysMessage)[] = [];
   readonly keysView: KeysView = {
     region: "eu",
     membership_version: 3,
@@ -19,6 +25,10 @@ export class MemoryKeys extends MemoryPeers implements KeysRpc {
 
   async ownKeys(): Promise<KeysView> {
     return this.keysView;
+  }
+  async rotateShardKeys(message: RotateShardKeysMessage): Promise<AdminResult<KeysView>> {
+    this.asked.push(message);
+    return { ok: true, value: this.keysView };
   }
   async nextKey(message: NextKeyMessage): Promise<AdminResult<KeysView>> {
     this.asked.push(message);

@@ -255,6 +255,12 @@ export class MemoryShard implements ShardRpc {
   async applyTrust(): Promise<ApplyTrustAnswer> {
     return { ok: true, revision: this.revision };
   }
+  async nextKey(): Promise<never> {
+    throw new Error("the Worker asks no shard for its key");
+  }
+  async useKey(): Promise<never> {
+    throw new Error("the Worker asks no shard for its key");
+  }
   async resetClock() {
     return { v: 1 as const, ahead_ms: 0 };
   }

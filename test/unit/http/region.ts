@@ -195,6 +195,8 @@ export function bind(shard: ShardRpc): ShardRpc {
     erase: (message) => shard.erase(message),
     halt: (message) => shard.halt(message),
     resetClock: (message) => shard.resetClock(message),
+    nextKey: () => shard.nextKey(),
+    useKey: (kid) => shard.useKey(kid),
     seal: (message) => shard.seal(message),
     runHeads: (after, limit) => shard.runHeads(after, limit),
     drop: (message) => shard.drop(message),
