@@ -5,7 +5,7 @@ import { mintRunId, parseDecisionId } from "../../src/base/ids.ts";
 import { shardName } from "../../src/objects/address.ts";
 import type { EraseOrder, ErasureTarget, ErasureView, ShardSelector } from "../../src/objects/erasure.ts";
 import type { AdminResult } from "../../src/objects/authority.ts";
-import { activate, ask, decide, env, factsOf, read1, region, shard, trust } from "./region.ts";
+import { activate, ask, decide, env, factsOf, read1, region, shard, trust, undeclared } from "./region.ts";
 
 const asked = (id: string) => ({ ...read1, subject: { type: "user", id } });
 const subjectOf = (id: string): ErasureTarget => ({ kind: "subject", key: `subject:user/${id}` });
@@ -124,6 +124,7 @@ describe("erasure of a data subject", () => {
       run,
       principal: { type: "user", id: "alice" },
       members: [{ type: "user", id: "dora" }],
+      ...undeclared,
       facts: await factsOf(),
       traceparent: null,
     });
