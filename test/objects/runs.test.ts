@@ -122,7 +122,7 @@ describe("a run with a plan", () => {
   });
 
   it("goes on after a restart where it was", async () => {
-    const run = await open({ plan: planOf({ a: [], b: ["a"] }), budgets: [budget("2")], labels: ["pii"] });
+    const run = await open({ plan: planOf({ a: [], b: ["a"] }), budgets: [budget("2")] });
     await step(run, { step: "a" });
     const before = await viewOf(run);
     await restart();
@@ -299,12 +299,15 @@ describe("delegations", () => {
 
 describe("a run within a run", () => {
   it("is charged above, rests on its step, and ends with what it is part of", async () => {
-    const run = await open({ budgets: [budget("3")], labels: ["pii"], members: [bob] });
+    const run = await open({ budgets: [budget("3")], members: [bob] });
     const root = await step(run);
     const above = { run, step: root.id };
     const own = budget("9", { id: "own" });
-    const inner = await open({ above, budgets: [own], labels: ["eu"], members: [bob] });
-    expect(await viewOf(inner)).toMatchObject({ above, labels: ["eu", "pii"], members: ["user/alice", "user/bob"] });
+    const inner = await open({ above, budgets: [own], members: [bob] });
+    expect(await viewOf(inner)).toMatchObject({ above, members: ["user/alice", "user/bob"] });
+    const labelled = await open({ labels: ["pii"] });
+    expect(await step(labelled)).toMatchObject({ reason: "residency_violation" });
+    expect(await viewOf(labelled)).toMatchObject({ labels: ["pii"] });
     const told = await Promise.all(Array.from({ length: 10 }, () => step(inner)));
     expect(told.filter(({ decision }) => decision)).toHaveLength(2);
     expect(await step(run)).toMatchObject({ reason: "budget_exceeded" });

@@ -43,7 +43,9 @@ export class OpenRunCall extends RunCall {
     const named = entityForm(principal.type, principal.id);
     const names = [...new Set([named, ...members.map(({ type, id }) => entityForm(type, id))])].sort();
     const delegates = delegations.map(({ delegate }) => delegate);
+    const planned = plan?.nodes.flatMap(({ subject }) => subject ?? []) ?? [];
     const everyone = [...new Set([...names, ...delegates])].map((name) => `subject:${name}`);
+    const subjects = [...new Set([...everyone, ...planned.map((name) => `subject:${name}`)])];
     const above = this.#above(names);
     const admitted = this.admit(this.#facts, [...everyone, ...above.keys]);
     const failed = [...admitted.failed, ...above.failed, ...this.#delegationsFit(named)];
@@ -51,7 +53,7 @@ export class OpenRunCall extends RunCall {
     const verdict = { ...admitted, failed };
     if (failed.length > 0) {
       const alone = turn.writer.implicitRun(run, turn.t_ms, false);
-      return this.record({ kind: "run.open", run: alone, input, subjects: everyone, verdict });
+      return this.record({ kind: "run.open", run: alone, input, subjects, verdict });
     }
     const row = turn.writer.openedRun(run, turn.t_ms, named, above.own(names));
     turn.writer.runs.putPlan({
@@ -63,7 +65,7 @@ export class OpenRunCall extends RunCall {
       above: above.row,
     });
     for (const delegation of delegations) turn.writer.runs.addDelegation(run, delegation);
-    this.record({ kind: "run.open", run: row, input, subjects: everyone, verdict });
+    this.record({ kind: "run.open", run: row, input, subjects, verdict });
   }
 
   #asked() {
