@@ -7,7 +7,6 @@ import type {
   ApplyTrustMessage,
   ClaimAnswer,
   ClaimMessage,
-  ChangeRunMessage,
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
@@ -18,10 +17,10 @@ import type {
   OpenRunMessage,
   RecordDescription,
   RunAnswer,
+  RunDescription,
   RunExport,
   RunHeadView,
   RunLineage,
-  RunView,
   SearchAnswer,
   SearchMessage,
   ShardRpc,
@@ -64,9 +63,6 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   openRun(message: OpenRunMessage): Promise<RunAnswer> {
     return this.#shard.openRun(message);
   }
-  changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
-    return this.#shard.changeRun(message);
-  }
   stopRun(run: string, administrator: string): Promise<RunAnswer> {
     return this.#shard.stopRun(run, administrator);
   }
@@ -78,7 +74,7 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }): Promise<RunAnswer> {
     return this.#shard.closeRun(message);
   }
-  describeRun(run: string): Promise<LineageAnswer<RunView>> {
+  describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
     return this.#shard.lineage.describeRun(run);
   }
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {

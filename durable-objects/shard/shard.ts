@@ -5,7 +5,7 @@ import { mintRunId } from "../../src/base/ids.ts";
 import { isUnanchored, MERGE_DELAY_MS } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
-import type { Facts, TrustView } from "../../src/vocabulary/types.ts";
+import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
 import {
   flushTree,
   maxCallsPerFlush,
@@ -23,7 +23,6 @@ import type {
   ApplyTrustMessage,
   ClaimAnswer,
   ClaimMessage,
-  ChangeRunMessage,
   Continuity,
   DecideAnswer,
   DecideMessage,
@@ -46,15 +45,13 @@ import { Pseudonyms } from "../pseudonyms.ts";
 import { aesGcm, nodeSha256, randomBytes, signJws } from "../platform.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { Claims } from "./claims.ts";
+import { quarantineOf } from "./quarantine.ts";
 import { DecideCall, withholdAnswer, type AcceptedFacts, type ParsedFacts } from "./decide-call.ts";
 import { ClockReset } from "./clock-reset.ts";
 import { Eraser } from "./eraser.ts";
 import { ErasureRows } from "./erasure-rows.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
-import { ChangeRunCall } from "./run/change-call.ts";
-import { viewRun } from "./run/describe.ts";
-import { CloseRunCall } from "./run/close-call.ts";
-import { OpenRunCall } from "./run/open-call.ts";
+import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
 import { nothingFound, search } from "./search.ts";
 import { RecordFinder } from "./finder.ts";
 import { LeaseKeeper, type LeasePorts } from "./lease-keeper.ts";
@@ -164,22 +161,15 @@ export class Shard implements Turn {
       aead: this.#aead,
       tags: new SubjectTags(this.#regionKey.bytes),
     };
-    const ports = {
+    const book = new RunBook(storage.sql, identity, {
       ...this.#trust.markPorts,
-      run: (id: string) => this.writer.run(id, false),
-      transaction: (turn: () => void) => this.store.transaction(turn),
-    };
-    const book = new RunBook(storage.sql, identity, ports);
+      run: (id) => this.writer.run(id, false),
+      transaction: (turn) => this.store.transaction(turn),
+    });
     this.#trust.watch(book.marks);
     this.writer = new SourceWriter(this.store, identity, book);
     this.#eraser = new Eraser(new ErasureRows(storage, this.store, past), this.store, identity);
-    this.lineage = new LineageReader(
-      this.store,
-      identity,
-      () => this.#allErased(),
-      (run) =>
-        viewRun(new RunBook(storage.sql, identity, { ...ports, run: (id) => this.store.run(id) }), run, Date.now()),
-    );
+    this.lineage = new LineageReader(this.store, identity, () => this.#allErased());
     this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
     // Of as many digits as a key of this shard will have.
     const kid = receiptKid(this.region, this.log_epoch, shard, 999);
@@ -284,7 +274,23 @@ export class Shard implements Turn {
     if (accepted === null) return { ok: false, code: "stale_facts" };
     // Without a record, unlike other denies: a rewound source would sign new records under numbers that are taken.
     if (this.#halted !== null) return this.#turnedAway(message.items.length, "lineage_halted");
+    this.#quarantine(message, accepted);
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, accepted, received, resolve)));
+  }
+
+  /** Nobody waits for it: the decision itself denies, and what comes next finds the event. */
+  #quarantine({ items }: DecideMessage, { call, items: own }: AcceptedFacts): void {
+    for (const [at, { request }] of items.entries()) {
+      const { facts } = own[at] ?? call;
+      if (facts.workload?.attestation?.tier !== "contraindicated") continue;
+      const message = quarantineOf(JSON.parse(request) as CanonicalRequest, facts);
+      if (message === null) continue;
+      authority(this.#env, this.#config)
+        .quarantine(message)
+        .catch((cause: unknown) => {
+          console.error(JSON.stringify({ level: "error", event: "quarantine_failed", message: String(cause) }));
+        });
+    }
   }
 
   async claim(message: ClaimMessage): Promise<ClaimAnswer> {
@@ -330,13 +336,6 @@ export class Shard implements Turn {
     return new Promise((resolve) =>
       this.#commit.submit(new CloseRunCall(this, message.run, facts, message.traceparent, resolve)),
     );
-  }
-
-  async changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
-    await this.#lease.ensure();
-    const facts = this.#acceptedFacts(message.facts);
-    if (facts === null) return this.#unknownCaller();
-    return new Promise((resolve) => this.#commit.submit(new ChangeRunCall(this, message, facts, resolve)));
   }
 
   /** An administrator stops a run: no lease and no caller is needed to take away. */

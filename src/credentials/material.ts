@@ -1,5 +1,7 @@
 import type { CryptoKey } from "jose";
 import { importEd25519 } from "./access-token.ts";
+import { IdentitySources } from "./sources/compile.ts";
+import type { IdentityMaterial } from "./sources/material.ts";
 import { readPublicKey, type PublicKey } from "./jws/public-key.ts";
 
 /** The part of `Material` (objects/authority) that verification needs; the two are structurally the same. */
@@ -11,6 +13,7 @@ export type MaterialLike = {
     readonly thumbprint: string;
     readonly jwk: { readonly kty: string; readonly crv?: string; readonly x?: string; readonly kid: string };
   }[];
+  readonly identity?: IdentityMaterial;
 };
 
 /** A key that verifies, and what revoking it is called. */
@@ -23,13 +26,19 @@ type Listed = {
   imported: CryptoKey | null;
 };
 
-/** One immutable set of keys, indexed for verifying PEP credentials. */
+const NO_SOURCES: IdentityMaterial = { nonce_key: "", sources: [] };
+
+/** One immutable set of keys, indexed for verifying PEP credentials; and the registered sources of workload identity. */
 export class KeySet {
   readonly digest: string;
   readonly #pep = new Map<string, Listed>();
   readonly #regions = new Map<string, PublicKey[]>();
 
+  readonly #material: IdentityMaterial;
+  #identity: IdentitySources | null = null;
+
   constructor(material: MaterialLike) {
+    this.#material = material.identity ?? NO_SOURCES;
     this.digest = material.digest;
     for (const { use, issuer, thumbprint, jwk } of material.keys) {
       if (use === "pep") this.#pep.set(jwk.kid, { issuer, thumbprint, jwk, imported: null });
@@ -45,6 +54,10 @@ export class KeySet {
 
   /** Keys that speak for another region now: what it signed for this one is verified by them. */
   readonly regionKeys = (region: string): readonly PublicKey[] => this.#regions.get(region) ?? [];
+
+  identity(region: string): IdentitySources {
+    return (this.#identity ??= new IdentitySources(this.#material, region));
+  }
 
   lists(kid: string): boolean {
     return this.#pep.has(kid);

@@ -82,6 +82,43 @@ export class PepAuthenticator {
     return this.#material.keys?.digest ?? null;
   }
 
+  /** The keys in use; `null` before the first request. */
+  get keys(): KeySet | null {
+    return this.#material.keys;
+  }
+
+  /** The keys in use, read where there are none yet; `null` where they cannot be. */
+  async loaded(now_ms: number): Promise<KeySet | null> {
+    try {
+      return this.#material.keys ?? (await this.#material.load(now_ms));
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * Newer keys than `seen`, for a caller who is nobody under those: no shard would say that they are stale. Asked for at
+   * most once a second; `null`: there are none.
+   */
+  async fresher(seen: string, now_ms: number): Promise<KeySet | null> {
+    if (this.#material.keys?.digest === seen && !this.#material.mayAskForUnknownKid(now_ms)) return null;
+    try {
+      const keys = this.#material.keys?.digest === seen ? await this.#material.load(now_ms) : this.#material.keys;
+      return keys === null || keys.digest === seen ? null : keys;
+    } catch {
+      return null;
+    }
+  }
+
+  /** After `stale_facts` for facts made under `seen`. */
+  async newerThan(seen: string, now_ms: number): Promise<KeySet | null> {
+    try {
+      return await this.#material.newerThan(seen, now_ms);
+    } catch {
+      return null;
+    }
+  }
+
   async #verify(text: string, now_ms: number): Promise<PepAuthentication> {
     const token = gate(text);
     if (!token.ok) return invalid(token.error);
@@ -167,14 +204,18 @@ type CallerParts = Omit<Caller, "facts"> & {
   readonly issuer: string;
   readonly keys: readonly string[];
   readonly thumbprints: readonly string[];
+  /** Of a workload that asks for itself, in place of keys. */
+  readonly sources?: readonly string[];
 };
 
-function callerOf({ pep, credential, issuer, scopes, exp_ms, keys, thumbprints, material }: CallerParts): Caller {
+export function callerOf(parts: CallerParts): Caller {
+  const { pep, credential, issuer, scopes, exp_ms, keys, thumbprints, sources, material } = parts;
   // Members in sorted order: `JSON.stringify` of this literal is its JCS; a test holds the two against each other.
   const facts = {
     keys,
     material,
     pep: { credential, exp_ms, id: pep, issuer, scopes },
+    ...(sources === undefined ? {} : { sources }),
     thumbprints,
     v: 1,
   } as const satisfies Facts;

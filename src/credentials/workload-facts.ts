@@ -36,6 +36,8 @@ export type AttestedUse = {
 export type VerifiedWorkload = {
   readonly failed: readonly FailedCheck[];
   readonly identity: IdentityFacts | null;
+  /** `jti` of the identity, or its digest where it has none: what a `credential:` revocation names. */
+  readonly credential: string | null;
   readonly attestation: AttestationFacts | null;
   readonly delegations: readonly Delegation[];
   /** Registered sources that said something here, as `kind/id@version`, sorted. */
@@ -85,6 +87,7 @@ export async function verifyCredentials(
   return {
     failed: [...failed, ...attested.failed, ...delegated.failed],
     identity,
+    credential: identified.ok ? credentialOf(identified.value) : null,
     attestation: attested.facts,
     delegations: delegated.delegations,
     sources: [...names].sort(),
@@ -126,6 +129,8 @@ export function settled(verified: VerifiedWorkload, claimed: Claimed): WorkloadF
     attestation: null,
   };
 }
+
+const credentialOf = ({ principal: { credential } }: Identified): string => credential.jti ?? credential.digest;
 
 function identityFacts({ principal, proof }: Identified): IdentityFacts {
   const { workload, issuer, trust_domain, on_behalf_of, prior_actors } = principal;

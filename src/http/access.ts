@@ -1,12 +1,15 @@
 import type { PepScope } from "../vocabulary/types.ts";
+import { ok, type Result } from "../base/result.ts";
+import type { Caller } from "../credentials/pep.ts";
 import type { JsonObject } from "../base/json.ts";
-import type { CallerState } from "./ask-shard.ts";
+import type { CallerState } from "./caller-state.ts";
 import { readJsonObject } from "./body.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { evaluateOne } from "./evaluation.ts";
 import { evaluateMany } from "./evaluations.ts";
 import { requirePep } from "./pep-guard.ts";
-import { refuse } from "./reply.ts";
+import { requireCaller, type Asking } from "./self-guard.ts";
+import { refuse, type Problem } from "./reply.ts";
 import { search } from "./search.ts";
 
 /** A handler of one route. `params` are the decoded `{name}` parts of its path. */
@@ -25,18 +28,29 @@ type Answer = (
   body: JsonObject,
 ) => Promise<Response>;
 
+async function asPep(
+  who: Result<Caller, Problem> | Promise<Result<Caller, Problem>>,
+): Promise<Result<Asking, Problem>> {
+  const answer = await who;
+  return answer.ok ? ok({ caller: answer.value, self: null }) : answer;
+}
+
 /** The way into every AuthZEN route: who asks, may they, is it a JSON object; then the answer. */
 const door =
   (scope: PepScope, answer: Answer): Handler =>
   async (room, arrival, request) => {
-    const who = requirePep(room, request, scope, arrival.started_ms);
-    const caller = who instanceof Promise ? await who : who;
-    if (!caller.ok) return refuse(caller.error, "text");
+    const who =
+      scope === "evaluate"
+        ? requireCaller(room, request, arrival.started_ms)
+        : asPep(requirePep(room, request, scope, arrival.started_ms));
+    const asking = who instanceof Promise ? await who : who;
+    if (!asking.ok) return refuse(asking.error, "text");
     const body = await readJsonObject(request, room.max_body_bytes);
     if (!body.ok) return refuse(body.error, "text");
     const state: CallerState = {
       authorization: request.headers.get("authorization"),
-      caller: caller.value,
+      caller: asking.value.caller,
+      self: asking.value.self,
       renewal: null,
     };
     return answer(room, arrival, request, state, body.value);

@@ -10,7 +10,6 @@ import type { peerHandlers } from "./admin-peers.ts";
 import type { requestHandlers } from "./admin-requests.ts";
 import type { streamHandlers } from "./admin-signals.ts";
 import type { logHandlers } from "./log.ts";
-import type { runHandlers } from "./runs.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
 import type { Arrival, Deps, Room } from "./deps.ts";
 import { discoveryHandlers } from "./discovery.ts";
@@ -32,7 +31,7 @@ const later =
   async (room, arrival, request, params) =>
     (await load())(room, arrival, request, params);
 
-const runs = (operation: keyof typeof runHandlers) =>
+const runs = (operation: "openRun" | "describeRun" | "closeRun") =>
   later(async () => (await import("./runs.ts")).runHandlers[operation]);
 const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
@@ -74,9 +73,6 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   openapi: later(async () => (await import("./openapi.ts")).openapi),
   openRun: runs("openRun"),
   describeRun: runs("describeRun"),
-  amendRun: runs("amendRun"),
-  delegate: runs("delegate"),
-  reportOutcome: runs("reportOutcome"),
   closeRun: runs("closeRun"),
   readDecision: decisionOrProof,
   readRun: lineage("readRun"),
@@ -128,6 +124,8 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   ownKeys: keyRoom("ownKeys"),
   nextKey: keyRoom("nextKey"),
   switchKey: keyRoom("switchKey"),
+  challenge: later(async () => (await import("./nonces.ts")).nonceHandlers.challenge),
+  epochNonce: later(async () => (await import("./nonces.ts")).nonceHandlers.epochNonce),
   putSource: sources("putSource"),
   listSources: sources("listSources"),
   readSource: sources("readSource"),

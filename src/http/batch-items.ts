@@ -1,4 +1,5 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
+import type { Credentials } from "../credentials/workload-facts.ts";
 import { actionPart, contextPart, entityPart, isInvalid, requestText, type Parts } from "./canonical-request.ts";
 import { readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText, type Invalid } from "./json-text.ts";
@@ -8,13 +9,18 @@ import { err, ok, type Result } from "../base/result.ts";
 
 /** One item of a batch, read: what a shard is to be asked, or why the item is no request. */
 export type BatchItem =
-  | { readonly kind: "request"; readonly text: string; readonly run: string | null }
+  | {
+      readonly kind: "request";
+      readonly text: string;
+      readonly run: string | null;
+      readonly credentials: Credentials | null;
+    }
   | { readonly kind: "invalid"; readonly message: string };
 
 /** The default parts of a batch, each read at most once and only if an item uses it. */
 type Defaults = {
   readonly body: JsonObject;
-  readonly at: StepOptions;
+  readonly at: StepOptions & Pick<InterlockOptions, "credentials">;
   parts: { -readonly [K in keyof Parts]?: Parts[K] };
 };
 
@@ -56,7 +62,7 @@ function readItem(defaults: Defaults, item: JsonValue): BatchItem {
   if (!isObject(item)) return { kind: "invalid", message: "an evaluation must be a JSON object" };
   const own = (name: string): boolean => Object.hasOwn(item, name);
   const { body, parts } = defaults;
-  let at: StepOptions = defaults.at;
+  let at = defaults.at;
   if (own("context")) {
     const context = item["context"];
     const options = readOptions(isObject(context) ? context["interlock"] : undefined, "item");
@@ -76,7 +82,9 @@ function readItem(defaults: Defaults, item: JsonValue): BatchItem {
     },
     at,
   );
-  return typeof text === "string" ? { kind: "request", text, run: at.run } : invalidItem(text);
+  return typeof text === "string"
+    ? { kind: "request", text, run: at.run, credentials: at.credentials }
+    : invalidItem(text);
 }
 
 const invalidItem = (invalid: Invalid): BatchItem => ({ kind: "invalid", message: invalidText(invalid) });

@@ -1,11 +1,12 @@
 import type { ReasonCode } from "../vocabulary/reasons.ts";
-import type { BatchSemantic, DecideAnswer, DecideItem, ItemAnswer } from "../objects/shard.ts";
+import type { BatchSemantic, DecideAnswer, ItemAnswer } from "../objects/shard.ts";
 import type { Problem } from "./reply.ts";
 import type { Asked } from "./ask-shard.ts";
+import type { AskedItem } from "./workload.ts";
 
 /** One item as it will be executed. */
 export type Planned =
-  | { readonly kind: "ask"; readonly shard: number; readonly item: DecideItem }
+  | { readonly kind: "ask"; readonly shard: number; readonly item: AskedItem }
   /** Answered here, a deny without a record: it never goes to a shard. */
   | { readonly kind: "error"; readonly message: string }
   | { readonly kind: "deny"; readonly reason: ReasonCode };
@@ -23,7 +24,7 @@ export type Executed =
 export type Group = {
   readonly shard: number;
   readonly places: number[];
-  readonly items: DecideItem[];
+  readonly items: AskedItem[];
   readonly call: number;
 };
 

@@ -2,16 +2,19 @@ import { mintRunId, parseRunId } from "../base/ids.ts";
 import { concat, utf8 } from "../base/bytes.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
+import type { Credentials } from "../credentials/workload-facts.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import { actionPart, contextPart, entityPart, isInvalid, requestText } from "./canonical-request.ts";
 import { invalidText } from "./json-text.ts";
 import { isObject } from "../base/json.ts";
 import { readOptions } from "./interlock-options.ts";
-import { askShard, type CallerState } from "./ask-shard.ts";
+import { askShard } from "./ask-shard.ts";
+import type { CallerState } from "./caller-state.ts";
 import { deny, receiptJson, release, singleBody, type DecisionBody } from "./answer-body.ts";
 import { evidenceHeaders } from "./evidence-headers.ts";
 import { countDecision, reportAnswer } from "./report.ts";
 import { bad, json, refuse } from "./reply.ts";
+import { ownerOf } from "./workload.ts";
 import type { Arrival, Room } from "./deps.ts";
 
 /** Access Evaluation: one request, one decision. Denies are 200; only what is not a request at all is 4xx. */
@@ -38,6 +41,8 @@ export async function evaluateOne(
   const elsewhere = options.run === null ? null : runElsewhere(room, options.run);
   if (elsewhere !== null) return locally(room, elsewhere);
 
+  const { idempotency_key: key, dry_run } = options;
+  state.owner = ownerOf(room, state.caller.pep, key, { texts: [text], dry_run });
   const implicit = options.run === null ? implicitRun(room, state.caller.pep, options.idempotency_key) : null;
   const run = options.run ?? implicit!;
   const asked = await askShard(
@@ -47,7 +52,7 @@ export async function evaluateOne(
     room.homeOf(run),
     {
       v: 1,
-      items: [{ request: text, run }],
+      items: [{ request: text, run, ...withCredentials(options.credentials) }],
       semantic: "execute_all",
       implicit_run: implicit,
       traceparent: readTraceparent(request.headers.get("traceparent")),
@@ -62,7 +67,7 @@ export async function evaluateOne(
   if (asked.kind === "refuse") return refuse(asked.problem, "text");
   if (asked.kind === "deny") return locally(room, asked.reason);
 
-  const { dry_run, explain } = options;
+  const { explain } = options;
   const answer = release(asked.answer, room.now(), dry_run);
   const item = answer.items[0];
   if (item === undefined) return locally(room, "internal");
@@ -73,6 +78,10 @@ export async function evaluateOne(
     headers: evidenceHeaders([answer], item.decision && !dry_run ? item.valid_until_ms : 0),
   });
 }
+
+/** An item without credentials is as small as it was. */
+export const withCredentials = (credentials: Credentials | null): { readonly credentials?: Credentials } =>
+  credentials === null ? {} : { credentials };
 
 const ALLOW_TEXT = '{"decision":true}';
 

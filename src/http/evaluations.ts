@@ -1,16 +1,18 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import type { BatchSemantic, DecideAnswer } from "../objects/shard.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
-import { askShard, type CallerState } from "./ask-shard.ts";
+import { askShard } from "./ask-shard.ts";
+import type { CallerState } from "./caller-state.ts";
 import { deny, itemBody, itemError, receiptJson, release, type DecisionBody } from "./answer-body.ts";
 import { readItems, type BatchItem } from "./batch-items.ts";
 import { execute, type Executed, type Group, type Planned } from "./batch-plan.ts";
 import { isInvalid } from "./canonical-request.ts";
 import type { Arrival, Room } from "./deps.ts";
-import { evaluateOne, implicitRun, runElsewhere } from "./evaluation.ts";
+import { evaluateOne, implicitRun, runElsewhere, withCredentials } from "./evaluation.ts";
 import { evidenceHeaders } from "./evidence-headers.ts";
 import { readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText } from "./json-text.ts";
+import { ownerOf } from "./workload.ts";
 import { bad, refuse } from "./reply.ts";
 import { countDecision, reportAnswer } from "./report.ts";
 
@@ -44,6 +46,9 @@ export async function evaluateMany(
 
   const read = readItems(body, items as readonly JsonValue[], options, room.max_body_bytes);
   if (!read.ok) return refuse(read.error, "text");
+  const texts = read.value.map((item) => (item.kind === "request" ? item.text : ""));
+  const { idempotency_key, dry_run } = options;
+  state.owner = ownerOf(room, state.caller.pep, idempotency_key, { texts: [semantic, ...texts], dry_run });
   const { plan, implicit } = planItems(room, state, read.value, semantic, options.idempotency_key);
   const traceparent = readTraceparent(request.headers.get("traceparent"));
   const heard: DecideAnswer[] = [];
@@ -103,11 +108,19 @@ function planItems(
         implicit.add(run);
         current = { run, shard: room.homeOf(run) };
       }
-      return { kind: "ask", shard: current.shard, item: { request: item.text, run: current.run } };
+      return {
+        kind: "ask",
+        shard: current.shard,
+        item: { request: item.text, run: current.run, ...withCredentials(item.credentials) },
+      };
     }
     const elsewhere = runElsewhere(room, item.run);
     if (elsewhere !== null) return { kind: "deny", reason: elsewhere };
-    return { kind: "ask", shard: room.homeOf(item.run), item: { request: item.text, run: item.run } };
+    return {
+      kind: "ask",
+      shard: room.homeOf(item.run),
+      item: { request: item.text, run: item.run, ...withCredentials(item.credentials) },
+    };
   };
   const plan = items.map((item) => {
     const planned = planItem(item);

@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../base/result.ts";
 import { mergeLooks } from "../lineage/found-order.ts";
 import type { FoundRecord } from "../objects/shard.ts";
 import type { Handler } from "./access.ts";
-import { callShard } from "./ask-shard.ts";
+import { callShard } from "./call-shard.ts";
 import type { Room } from "./deps.ts";
 import { epochWalk, EpochWalk } from "./epoch-walk.ts";
 import { roomIn } from "./epochs.ts";

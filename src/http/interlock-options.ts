@@ -1,4 +1,6 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
+import type { Credentials } from "../credentials/workload-facts.ts";
+import { readCredentials } from "./credentials-option.ts";
 import { within, type Invalid } from "./json-text.ts";
 import { isStepOption, NO_STEP, readStepOption, withoutRun, type StepOptions } from "./step-options.ts";
 
@@ -12,7 +14,8 @@ export type CallOptions = {
   readonly inline_evidence: boolean;
 };
 
-export type InterlockOptions = CallOptions & StepOptions;
+/** `credentials`: of the workload that is asked about. */
+export type InterlockOptions = CallOptions & StepOptions & { readonly credentials: Credentials | null };
 
 export const DEFAULT_DEADLINE_MS = 5_000;
 
@@ -23,6 +26,7 @@ const NO_OPTIONS: InterlockOptions = {
   dry_run: false,
   explain: false,
   inline_evidence: false,
+  credentials: null,
   ...NO_STEP,
 };
 
@@ -32,7 +36,7 @@ export type OptionsPlace = "call" | "item" | "search";
 export const MAX_NAME = 1_024;
 const VISIBLE_ASCII = /^[!-~]{1,128}$/;
 /** Known to the design, not to this version. To ignore one could turn a deny into an allow, so each is refused. */
-const NOT_YET: ReadonlySet<string> = new Set(["pass", "permit", "credentials", "step_receipts"]);
+const NOT_YET: ReadonlySet<string> = new Set(["pass", "permit", "step_receipts"]);
 const OF_THE_CALL: ReadonlySet<string> = new Set([
   "consistency",
   "deadline_ms",
@@ -70,7 +74,11 @@ const NEEDS_RUN = "is about a step of a run: send run beside it";
 function refusedHere(name: string, place: OptionsPlace): string | null {
   if (NOT_YET.has(name)) return "is not supported by this version";
   if (place === "item" && OF_THE_CALL.has(name)) return "is for the whole request: send it in the top-level context";
-  if (place === "search" && name !== "deadline_ms" && (isStepOption(name) || OF_THE_CALL.has(name))) {
+  if (
+    place === "search" &&
+    name !== "deadline_ms" &&
+    (isStepOption(name) || name === "credentials" || OF_THE_CALL.has(name))
+  ) {
     return "is not supported in a search";
   }
   return null;
@@ -96,6 +104,12 @@ function readOption(draft: Draft, name: string, value: JsonValue): string | null
       if (typeof value !== "boolean") return "true or false is required";
       draft[name] = value;
       return null;
+    case "credentials": {
+      const read = readCredentials(value);
+      if (read !== null && "what" in read) return read.what;
+      draft.credentials = read;
+      return null;
+    }
     case "evidence":
       if (value !== "inline") return 'the only value is "inline"';
       draft.inline_evidence = true;

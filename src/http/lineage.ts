@@ -1,6 +1,6 @@
 import { parseDecisionId } from "../base/ids.ts";
 import type { Handler } from "./access.ts";
-import { callShard } from "./ask-shard.ts";
+import { callShard } from "./call-shard.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { roomIn } from "./epochs.ts";
 import { DEFAULT_DEADLINE_MS } from "./interlock-options.ts";

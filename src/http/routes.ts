@@ -19,7 +19,6 @@ export type Route = {
 
 const EVALUATE = [200, 400, 401, 403, 409, 413, 503] as const;
 const SEARCH = [200, 400, 401, 403, 413, 503] as const;
-const CHANGE_RUN = [200, 400, 401, 403, 404, 410, 413, 503] as const;
 const WITH_KEY = "with `context.interlock.idempotency_key`";
 const READ_LINEAGE = "`lineage.read` (PEP) or `lineage:read` (auditor, admin)";
 const SAME_ENTRY = "yes (same key, still revoked: the same entry)";
@@ -44,6 +43,26 @@ export const ROUTES = [
     idempotent: WITH_KEY,
     statuses: EVALUATE,
     summary: "Several evaluations in one request, answered in order",
+  },
+  {
+    operation: "challenge",
+    audience: "PEP",
+    method: "POST",
+    path: "/access/v1/nonces",
+    scope: "evaluate",
+    idempotent: "no",
+    statuses: [200, 401, 403, 503],
+    summary: "A nonce for one attestation result: good for two minutes, used once",
+  },
+  {
+    operation: "epochNonce",
+    audience: "PEP",
+    method: "GET",
+    path: "/access/v1/nonces",
+    scope: "evaluate",
+    idempotent: "yes",
+    statuses: [200, 401, 403, 503],
+    summary: "The nonce that everybody may use for this minute, and the last one",
   },
   {
     operation: "searchSubjects",
@@ -94,36 +113,6 @@ export const ROUTES = [
     idempotent: "yes",
     statuses: [200, 401, 403, 404, 410, 503],
     summary: "State of a run",
-  },
-  {
-    operation: "amendRun",
-    audience: "PEP",
-    method: "POST",
-    path: "/runs/v1/runs/{run}/amend",
-    scope: "runs",
-    idempotent: "with `state_version`",
-    statuses: CHANGE_RUN,
-    summary: "Amend the plan: nodes may be added, and what was taken stays as it is",
-  },
-  {
-    operation: "delegate",
-    audience: "PEP",
-    method: "POST",
-    path: "/runs/v1/runs/{run}/delegations",
-    scope: "runs",
-    idempotent: "with `state_version`",
-    statuses: [201, 400, 401, 403, 404, 410, 413, 503],
-    summary: "Enter a delegation: within what its delegator has, and revoked as delegation:<id>",
-  },
-  {
-    operation: "reportOutcome",
-    audience: "PEP",
-    method: "POST",
-    path: "/runs/v1/runs/{run}/steps/{id}/outcome",
-    scope: "runs",
-    idempotent: "yes (same outcome)",
-    statuses: [200, 400, 401, 403, 404, 409, 410, 413, 503],
-    summary: "What became of an allowed step: completed or failed, once; an item of a batch is {id}/{index}",
   },
   {
     operation: "closeRun",

@@ -1,6 +1,8 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import type { SearchAnswer, SearchKind, SearchMessage } from "../objects/shard.ts";
-import { callShard, renewFacts, type CallerState } from "./ask-shard.ts";
+import { renewFacts } from "./ask-shard.ts";
+import { callShard } from "./call-shard.ts";
+import type { CallerState } from "./caller-state.ts";
 import { ANY_ACTION, actionPart, contextPart, entityPart, isInvalid, requestText } from "./canonical-request.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { readOptions } from "./interlock-options.ts";

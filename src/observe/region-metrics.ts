@@ -11,6 +11,8 @@ export type RegionMetrics = {
   readonly flush: Histogram;
   /** Values: route, status. */
   readonly requests: Counter;
+  /** Value: kind. */
+  readonly anomalies: Counter;
 };
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -33,6 +35,11 @@ export function createMetrics(): RegionMetrics {
       "Time from a request's arrival to its answer; the clock moves only with I/O on Cloudflare, so this is time around I/O.",
       SECONDS,
       "route",
+    ),
+    anomalies: registry.counter(
+      "interlock_identity_anomalies_total",
+      "Workload credentials that should not be seen in a sound fleet: used before, overtaken by a worse result, contraindicated.",
+      ["kind"],
     ),
     batch: registry.histogram("interlock_batch_items", "Evaluations in one evaluations request.", ITEMS),
     flush: registry.histogram(

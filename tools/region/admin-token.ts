@@ -17,6 +17,8 @@ const ADMIN_SCOPES = [
   "epoch:write",
   "epoch:drop",
   "ssf:write",
+  "identity:read",
+  "identity:write",
   "peers:read",
   "clock:write",
   "keys:write",

@@ -13,6 +13,29 @@ const subject = z.looseObject({ type: name, id: name, properties }).meta({ id: "
 const resource = z.looseObject({ type: name, id: name, properties }).meta({ id: "Resource" });
 const action = z.looseObject({ name, properties }).meta({ id: "Action" });
 
+const jwt = z.string().min(1).max(16_384).nullish();
+const credentials = z
+  .strictObject({
+    wit: jwt.describe("Workload Identity Token; needs wpt"),
+    wpt: jwt.describe("Workload Proof Token for one of the PEP's registered audiences"),
+    jwt_svid: jwt,
+    service_account: jwt.describe("Kubernetes projected token"),
+    access_token: jwt,
+    dpop: jwt.describe("For one of the PEP's registered targets"),
+    txn_token: jwt.describe("Covered by the wpt; only its hash is compared"),
+    attestation: z
+      .array(
+        z.union([
+          z.string().min(1).max(16_384),
+          z.strictObject({ result: z.string().min(1).max(16_384), challenge: z.string().min(1).max(128).nullish() }),
+        ]),
+      )
+      .max(4)
+      .nullish(),
+    delegations: z.array(z.string().min(1).max(16_384)).max(16).nullish(),
+  })
+  .meta({ id: "WorkloadCredentials" });
+
 const interlock = z
   .strictObject({
     run: name.nullish().describe("Id of the run that this step belongs to"),
@@ -36,6 +59,7 @@ const interlock = z
     dry_run: z.boolean().nullish().describe("Decide, but record nothing"),
     explain: z.boolean().nullish().describe("Say which checks failed and which policies decided"),
     evidence: z.literal("inline").nullish(),
+    credentials: credentials.nullish().describe("What came along about the workload that is asked about"),
   })
   .refine(({ run, step, parents, state_version }) => {
     const about = [step, parents?.length === 0 ? null : parents, state_version];
