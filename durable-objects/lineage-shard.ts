@@ -7,6 +7,7 @@ import type {
   ApplyTrustMessage,
   ClaimAnswer,
   ClaimMessage,
+  ChangeRunMessage,
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
@@ -17,10 +18,10 @@ import type {
   OpenRunMessage,
   RecordDescription,
   RunAnswer,
-  RunDescription,
   RunExport,
   RunHeadView,
   RunLineage,
+  RunView,
   SearchAnswer,
   SearchMessage,
   ShardRpc,
@@ -63,6 +64,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   openRun(message: OpenRunMessage): Promise<RunAnswer> {
     return this.#shard.openRun(message);
   }
+  changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
+    return this.#shard.changeRun(message);
+  }
   stopRun(run: string, administrator: string): Promise<RunAnswer> {
     return this.#shard.stopRun(run, administrator);
   }
@@ -74,7 +78,7 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }): Promise<RunAnswer> {
     return this.#shard.closeRun(message);
   }
-  describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
+  describeRun(run: string): Promise<LineageAnswer<RunView>> {
     return this.#shard.lineage.describeRun(run);
   }
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {

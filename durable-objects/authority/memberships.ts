@@ -90,11 +90,14 @@ export class Memberships {
     const verified = await this.#acceptable(jws);
     if (!verified.ok) return verified.error;
     const membership = verified.value;
-    const current = this.#standing.membership;
-    if (current !== null && jcs(current) === jcs(membership)) {
+    const inForce = async (): Promise<AdminResult<Enrolment> | null> => {
+      const current = this.#standing.membership;
+      if (current === null || jcs(current) !== jcs(membership)) return null;
       this.#standing.keep(membership, jws);
       return { ok: true, value: await this.enrolment() };
-    }
+    };
+    const already = await inForce();
+    if (already !== null) return already;
     const self = membership.regions.find(({ region }) => region === this.#region.name);
     const next = this.#own.replacement(self);
     const stored = await this.#writer.append(
@@ -116,6 +119,9 @@ export class Memberships {
       next ?? undefined,
     );
     if (!stored.result) {
+      // The same one may have come from a peer meanwhile: it is in force all the same.
+      const meanwhile = await inForce();
+      if (meanwhile !== null) return meanwhile;
       return {
         ok: false,
         code: "conflict",

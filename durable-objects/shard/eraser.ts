@@ -169,7 +169,10 @@ export class Eraser {
       }
       case "rewrite":
         if (state.touched) {
-          state.copied = rows.rewrite("record") + rows.rewrite("run");
+          const copied = (["record", "run", "run_plan", "run_delegation", "run_approval"] as const).map((table) =>
+            rows.rewrite(table),
+          );
+          state.copied = copied.reduce((sum, bytes) => sum + bytes, 0);
         }
         state.phase = state.touched ? "waste" : "done";
         return [];
@@ -190,6 +193,7 @@ export class Eraser {
   /** Looks at `SLICE` records; whether there are more. */
   #records(state: EraserState, selector: ShardSelector, erased: number[]): boolean {
     const budget = { left: SLICE };
+    const seen = new Set<string>();
     const look = (record: ErasableRecord | null): void => {
       budget.left--;
       if (record === null || !record.held || record.sseq > selector.until) return;
@@ -225,9 +229,12 @@ export class Eraser {
         for (const sseq of next) {
           const record = this.#rows.record(sseq);
           look(record);
-          // Every step of an opened run is sealed with its members.
-          const opened = record?.prev_sseq === null ? this.#store.run(record.run) : null;
-          if (opened?.kind === "opened") state.runs.push({ run: opened.id, at: opened.last_sseq });
+          const opened = record === null || seen.has(record.run) ? null : this.#store.run(record.run);
+          if (record === null || opened?.kind !== "opened") continue;
+          // Every step of an opened run is sealed with its members; what it declared names others too.
+          if (record.prev_sseq === null) state.runs.push({ run: opened.id, at: opened.last_sseq });
+          else this.#redact(opened.id, selector);
+          seen.add(opened.id);
         }
         state.at = (next.at(-1) ?? state.at) + 1;
         state.flush = state.at > flush.sseqs.at(-1)! ? flush.first_sseq + 1 : flush.first_sseq;
@@ -239,13 +246,16 @@ export class Eraser {
   /** Names in the run's own row. A run that is open and merely old keeps them: it goes on with them. */
   #redact(id: string, selector: ShardSelector): void {
     const run = this.#store.run(id);
-    if (run === null || run.kind !== "opened" || (run.principal === null && run.members.length === 0)) return;
+    if (run === null || run.kind !== "opened") return;
     const whole = selector.kind === "tag" || selector.kind === "run";
     const goesOn = run.status === "open" && !this.#rows.over;
     if (!whole && (goesOn || run.last_sseq > selector.until)) return;
     const stays = (name: string): boolean =>
       selector.kind === "tag" && this.#id.tags.of(`subject:${name}`) !== selector.tag;
+    this.#rows.redactDeclared(id, stays);
     const principal = run.principal !== null && stays(run.principal) ? run.principal : null;
-    this.#rows.redactRun(id, principal, run.members.filter(stays));
+    const members = run.members.filter(stays);
+    if (principal !== run.principal || members.length < run.members.length)
+      this.#rows.redactRun(id, principal, members);
   }
 }

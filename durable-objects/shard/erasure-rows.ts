@@ -1,3 +1,5 @@
+import { utf8 } from "../../src/base/bytes.ts";
+import type { Approval, Delegation, Plan } from "../../src/vocabulary/run.ts";
 import type { EraserState } from "./eraser.ts";
 import type { ShardStore } from "./store.ts";
 
@@ -24,7 +26,13 @@ const COPIED = {
     size: "300 + length(members)",
     blank: `${crossedOut("principal")}, ${crossedOut("members")}`,
   },
+  run_plan: { order: "run", size: "200 + coalesce(length(plan), 0) + length(budgets)", blank: crossedOut("plan") },
+  run_delegation: { order: "run, id", size: "200 + length(body)", blank: crossedOut("body") },
+  run_approval: { order: "run, scope, id", size: "200 + length(body)", blank: crossedOut("body") },
 } as const;
+/** `"subject":"…"` of as many bytes; no entity has a form like this. */
+const crossedName = (member: string): string =>
+  `"subject":"${"x".repeat(utf8(member).length - '"subject":""'.length)}"`;
 /** What an erased answer is kept as (`Kept` in `decide-call`). */
 const NO_ANSWER = JSON.stringify({ items: [], records: 0, t_ms: 0 });
 
@@ -166,6 +174,36 @@ export class ErasureRows {
   }
 
   /**
+   * Takes names out of what a run declared, in place. A plan's node that was for somebody erased is nobody's from then
+   * on; a delegation or an approval that names one is crossed out as a whole, and counts no more.
+   */
+  redactDeclared(run: string, stays: (name: string) => boolean): void {
+    const { plan } = this.#sql
+      .exec<{ plan: string | null }>("SELECT plan FROM run_plan WHERE run = ?", run)
+      .toArray()[0] ?? { plan: null };
+    if (plan !== null) {
+      const subjects = (JSON.parse(plan) as Plan).nodes.flatMap(({ subject }) => subject ?? []);
+      const gone = [...new Set(subjects)].filter((name) => !stays(name));
+      const left = gone.reduce((text, name) => text.replaceAll(`"subject":${JSON.stringify(name)}`, crossedName), plan);
+      if (gone.length > 0) this.#sql.exec("UPDATE run_plan SET plan = ? WHERE run = ?", left, run);
+    }
+    for (const table of ["run_delegation", "run_approval"] as const) {
+      const rows = this.#sql
+        .exec<{ id: string; body: string }>(
+          `SELECT id, body FROM ${table} WHERE run = ? AND substr(body, 1, 1) = '{'`,
+          run,
+        )
+        .toArray();
+      for (const { id, body } of rows) {
+        const { delegator, delegate, approver } = JSON.parse(body) as Partial<Delegation & Approval>;
+        const names = [delegator, delegate, approver].filter((name) => name !== undefined);
+        if (!names.every(stays))
+          this.#sql.exec(`UPDATE ${table} SET ${COPIED[table].blank} WHERE run = ? AND id = ?`, run, id);
+      }
+    }
+  }
+
+  /**
    * Answers kept under an idempotency key, `limit` of them after `key`: those about a record without payload lose what
    * they say, and keep their key: a repetition is a conflict, and is not carried out twice. The last key looked at, or
    * `null` after the last.
@@ -247,7 +285,7 @@ export class ErasureRows {
    * its first rows lie there until some six hundred pages below have overwritten them. Tells the most that its pages
    * took: they lie in free pages, and with the new ones in the write-ahead log, until waste takes their place.
    */
-  rewrite(table: "record" | "run"): number {
+  rewrite(table: keyof typeof COPIED): number {
     const { order, size, blank } = COPIED[table];
     const { n, bytes } = this.#sql
       .exec<{ n: number; bytes: number }>(

@@ -2,15 +2,9 @@ import { base64url } from "../../src/base/bytes.ts";
 import { decisionId, parseDecisionId } from "../../src/base/ids.ts";
 import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
 import { openPayload, type OpenedPayload } from "../../src/lineage/seal.ts";
-import type {
-  LineageAnswer,
-  RecordDescription,
-  RunDescription,
-  RunExport,
-  RunLineage,
-} from "../../src/objects/shard.ts";
-import { describeRun } from "./run-calls.ts";
-import type { RecordRow, ShardStore } from "./store.ts";
+import type { LineageAnswer, RecordDescription, RunExport, RunLineage, RunView } from "../../src/objects/shard.ts";
+import { describeRun } from "./run/describe.ts";
+import type { RecordRow, RunRow, ShardStore } from "./store.ts";
 import type { SourceIdentity } from "./writer.ts";
 
 /** A page of an export. */
@@ -23,12 +17,14 @@ export class LineageReader {
   readonly #store: ShardStore;
   readonly #id: SourceIdentity;
   readonly #erased: () => Promise<boolean>;
+  readonly #view: (run: RunRow) => RunView;
 
-  /** `erased`: whether all that the journal says is erased is erased here, also where this storage was put back. */
-  constructor(store: ShardStore, id: SourceIdentity, erased: () => Promise<boolean>) {
+  /** `view`: of what is in storage. `erased`: whether all that the journal says is erased is erased here, also where this storage was put back. */
+  constructor(store: ShardStore, id: SourceIdentity, erased: () => Promise<boolean>, view: (run: RunRow) => RunView) {
     this.#store = store;
     this.#id = id;
     this.#erased = erased;
+    this.#view = view;
   }
 
   async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
@@ -47,11 +43,11 @@ export class LineageReader {
     return { ok: true, value: described };
   }
 
-  async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
+  async describeRun(run: string): Promise<LineageAnswer<RunView>> {
     // Its row names people, and an erasure takes those names.
     if (!(await this.#erased())) return { ok: false, code: "erasing" };
     const row = this.#store.run(run);
-    return row === null ? { ok: false, code: "not_found" } : { ok: true, value: describeRun(row) };
+    return row === null ? { ok: false, code: "not_found" } : { ok: true, value: this.#view(row) };
   }
 
   async readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>> {

@@ -23,6 +23,7 @@ import type {
   ApplyTrustMessage,
   ClaimAnswer,
   ClaimMessage,
+  ChangeRunMessage,
   Continuity,
   DecideAnswer,
   DecideMessage,
@@ -51,7 +52,10 @@ import { ClockReset } from "./clock-reset.ts";
 import { Eraser } from "./eraser.ts";
 import { ErasureRows } from "./erasure-rows.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
-import { CloseRunCall, OpenRunCall } from "./run-calls.ts";
+import { ChangeRunCall } from "./run/change-call.ts";
+import { viewRun } from "./run/describe.ts";
+import { CloseRunCall } from "./run/close-call.ts";
+import { OpenRunCall } from "./run/open-call.ts";
 import { nothingFound, search } from "./search.ts";
 import { RecordFinder } from "./finder.ts";
 import { LeaseKeeper, type LeasePorts } from "./lease-keeper.ts";
@@ -161,15 +165,22 @@ export class Shard implements Turn {
       aead: this.#aead,
       tags: new SubjectTags(this.#regionKey.bytes),
     };
-    const book = new RunBook(storage.sql, identity, {
+    const ports = {
       ...this.#trust.markPorts,
-      run: (id) => this.writer.run(id, false),
-      transaction: (turn) => this.store.transaction(turn),
-    });
+      run: (id: string) => this.writer.run(id, false),
+      transaction: (turn: () => void) => this.store.transaction(turn),
+    };
+    const book = new RunBook(storage.sql, identity, ports);
     this.#trust.watch(book.marks);
     this.writer = new SourceWriter(this.store, identity, book);
     this.#eraser = new Eraser(new ErasureRows(storage, this.store, past), this.store, identity);
-    this.lineage = new LineageReader(this.store, identity, () => this.#allErased());
+    this.lineage = new LineageReader(
+      this.store,
+      identity,
+      () => this.#allErased(),
+      (run) =>
+        viewRun(new RunBook(storage.sql, identity, { ...ports, run: (id) => this.store.run(id) }), run, Date.now()),
+    );
     this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
     // Of as many digits as a key of this shard will have.
     const kid = receiptKid(this.region, this.log_epoch, shard, 999);
@@ -336,6 +347,13 @@ export class Shard implements Turn {
     return new Promise((resolve) =>
       this.#commit.submit(new CloseRunCall(this, message.run, facts, message.traceparent, resolve)),
     );
+  }
+
+  async changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
+    await this.#lease.ensure();
+    const facts = this.#acceptedFacts(message.facts);
+    if (facts === null) return this.#unknownCaller();
+    return new Promise((resolve) => this.#commit.submit(new ChangeRunCall(this, message, facts, resolve)));
   }
 
   /** An administrator stops a run: no lease and no caller is needed to take away. */

@@ -30,6 +30,7 @@ function places(): readonly Place[] {
 const WIDE: ReadonlySet<string> = new Set([
   "/lineage/v1/decisions/{id}",
   "/lineage/v1/decisions/{id}/proof",
+  "/runs/v1/runs/{run}/steps/{id}/outcome",
   "/log/tile/{tile}",
   "/logs/{epoch}/tile/{tile}",
 ]);

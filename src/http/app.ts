@@ -10,6 +10,7 @@ import type { peerHandlers } from "./admin-peers.ts";
 import type { requestHandlers } from "./admin-requests.ts";
 import type { streamHandlers } from "./admin-signals.ts";
 import type { logHandlers } from "./log.ts";
+import type { runHandlers } from "./runs.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
 import type { Arrival, Deps, Room } from "./deps.ts";
 import { discoveryHandlers } from "./discovery.ts";
@@ -31,7 +32,7 @@ const later =
   async (room, arrival, request, params) =>
     (await load())(room, arrival, request, params);
 
-const runs = (operation: "openRun" | "describeRun" | "closeRun") =>
+const runs = (operation: keyof typeof runHandlers) =>
   later(async () => (await import("./runs.ts")).runHandlers[operation]);
 const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
@@ -73,6 +74,9 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   openapi: later(async () => (await import("./openapi.ts")).openapi),
   openRun: runs("openRun"),
   describeRun: runs("describeRun"),
+  amendRun: runs("amendRun"),
+  delegate: runs("delegate"),
+  reportOutcome: runs("reportOutcome"),
   closeRun: runs("closeRun"),
   readDecision: decisionOrProof,
   readRun: lineage("readRun"),

@@ -46,7 +46,7 @@ import { sourceAnswer, sourceBody, sourcesAnswer } from "./schemas/identity.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
 import { findDecisionsAnswer, findDecisionsQuery, proofQuery } from "./schemas/find.ts";
-import { openRunBody, readRunQuery } from "./schemas/runs.ts";
+import { amendRunBody, delegateBody, openRunBody, outcomeBody, readRunQuery } from "./schemas/runs.ts";
 
 /** The schemas in use, by route. */
 const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
@@ -56,6 +56,9 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   searchResources: authzen.searchResourceBody,
   searchActions: authzen.searchActionBody,
   openRun: openRunBody,
+  amendRun: amendRunBody,
+  delegate: delegateBody,
+  reportOutcome: outcomeBody,
   putMembership: membershipBody,
   registerPep: registerPepBody,
   revoke: revokeBody,

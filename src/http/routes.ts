@@ -19,6 +19,7 @@ export type Route = {
 
 const EVALUATE = [200, 400, 401, 403, 409, 413, 503] as const;
 const SEARCH = [200, 400, 401, 403, 413, 503] as const;
+const CHANGE_RUN = [200, 400, 401, 403, 404, 410, 413, 503] as const;
 const WITH_KEY = "with `context.interlock.idempotency_key`";
 const READ_LINEAGE = "`lineage.read` (PEP) or `lineage:read` (auditor, admin)";
 const SAME_ENTRY = "yes (same key, still revoked: the same entry)";
@@ -113,6 +114,36 @@ export const ROUTES = [
     idempotent: "yes",
     statuses: [200, 401, 403, 404, 410, 503],
     summary: "State of a run",
+  },
+  {
+    operation: "amendRun",
+    audience: "PEP",
+    method: "POST",
+    path: "/runs/v1/runs/{run}/amend",
+    scope: "runs",
+    idempotent: "with `state_version`",
+    statuses: CHANGE_RUN,
+    summary: "Amend the plan: nodes may be added, and what was taken stays as it is",
+  },
+  {
+    operation: "delegate",
+    audience: "PEP",
+    method: "POST",
+    path: "/runs/v1/runs/{run}/delegations",
+    scope: "runs",
+    idempotent: "with `state_version`",
+    statuses: [201, 400, 401, 403, 404, 410, 413, 503],
+    summary: "Enter a delegation: within what its delegator has, and revoked as delegation:<id>",
+  },
+  {
+    operation: "reportOutcome",
+    audience: "PEP",
+    method: "POST",
+    path: "/runs/v1/runs/{run}/steps/{id}/outcome",
+    scope: "runs",
+    idempotent: "yes (same outcome)",
+    statuses: [200, 400, 401, 403, 404, 409, 410, 413, 503],
+    summary: "What became of an allowed step: completed or failed, once; an item of a batch is {id}/{index}",
   },
   {
     operation: "closeRun",

@@ -1,6 +1,7 @@
 import type { PublicJwk } from "./authority.ts";
 import type { RegionMode, FailedCheck, Obligation, Determining } from "../vocabulary/types.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
+import type { Budget, Delegation, Plan, StepOutcome } from "../vocabulary/run.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { AttestedUse } from "../credentials/workload-facts.ts";
@@ -145,6 +146,32 @@ export type OpenRunMessage = {
   readonly run: string;
   readonly principal: { readonly type: string; readonly id: string };
   readonly members: readonly { readonly type: string; readonly id: string }[];
+  /** Read (`runs/plan`); `null`: none is declared. */
+  readonly plan: Plan | null;
+  readonly budgets: readonly Budget[];
+  /** Sorted. */
+  readonly labels: readonly string[];
+  /** From the principal, in their own right; ids minted in the Worker. */
+  readonly delegations: readonly Delegation[];
+  /** The run and the step of it that this run is part of. */
+  readonly above: { readonly run: string; readonly step: string } | null;
+  readonly facts: string;
+  readonly traceparent: string | null;
+};
+
+/** What changes in a run that is open. */
+export type RunChange =
+  | { readonly kind: "amend"; readonly plan: Plan }
+  | { readonly kind: "delegate"; readonly delegation: Delegation }
+  /** What became of an allowed step, by its decision id. */
+  | { readonly kind: "outcome"; readonly step: string; readonly outcome: StepOutcome };
+
+export type ChangeRunMessage = {
+  readonly v: 1;
+  readonly run: string;
+  readonly change: RunChange;
+  /** Denied with `state_conflict` where the run has another version. */
+  readonly state_version: number | null;
   readonly facts: string;
   readonly traceparent: string | null;
 };
@@ -156,7 +183,16 @@ export type RunAnswer =
       readonly receipt: string | null;
       readonly decision_id: string | null;
     }
-  | { readonly ok: false; readonly code: "not_found" | "stale_facts" | "denied"; readonly reason: ReasonCode | null };
+  | {
+      readonly ok: false;
+      /** `conflict`: the step was reported otherwise before. */
+      readonly code: "not_found" | "stale_facts" | "denied" | "conflict";
+      readonly reason: ReasonCode | null;
+      readonly detail?: string;
+      /** Of the record, where the denial has one. */
+      readonly decision_id?: string;
+      readonly receipt?: string | null;
+    };
 
 export type RunDescription = {
   readonly run: string;
@@ -166,6 +202,26 @@ export type RunDescription = {
   readonly members: readonly string[];
   readonly version: number;
   readonly opened_at_ms: number;
+};
+
+/** A run with what it declared, and how far it is. */
+export type RunView = RunDescription & {
+  readonly above: { readonly run: string; readonly step: string } | null;
+  readonly plan: Plan | null;
+  readonly plan_digest: string | null;
+  /** In the plan's order. */
+  readonly nodes: readonly {
+    readonly id: string;
+    readonly state: "none" | "denied" | "failed" | "allowed";
+    readonly taken: number;
+    /** Decision id of the newest allowed step that did not fail. */
+    readonly newest: string | null;
+  }[];
+  /** Of this run and those that it is part of. `spent` of a budget for each subject or step: `null`. */
+  readonly budgets: readonly (Budget & { readonly spent: string | null })[];
+  readonly labels: readonly string[];
+  /** The first 1,000. */
+  readonly delegations: readonly Delegation[];
 };
 
 /** One record as the authorized read it. */
@@ -302,9 +358,11 @@ export interface ShardRpc {
     readonly facts: string;
     readonly traceparent: string | null;
   }): Promise<RunAnswer>;
+  /** Amends the plan, adds a delegation, takes the outcome of a step. */
+  changeRun(message: ChangeRunMessage): Promise<RunAnswer>;
   /** An administrator closes a run that is homed here. */
   stopRun(run: string, administrator: string): Promise<RunAnswer>;
-  describeRun(run: string): Promise<LineageAnswer<RunDescription>>;
+  describeRun(run: string): Promise<LineageAnswer<RunView>>;
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>>;
   readRun(run: string, limit: number, before_sseq: number | null): Promise<LineageAnswer<RunLineage>>;
   findRecords(message: FindRecordsMessage): Promise<FindRecordsAnswer>;

@@ -25,8 +25,12 @@ export const PlanInput = z.strictObject({ nodes: z.array(NodeInput).min(1).max(M
  */
 export function readPlan(value: unknown): Result<Plan, string> {
   const input = read(PlanInput, value);
-  if (!input.ok) return input;
-  const nodes = input.value.nodes.map((node): PlanNode => ({
+  return input.ok ? planOf(input.value) : input;
+}
+
+/** The same of a plan whose form was read already, as part of a larger body. */
+export function planOf(input: z.output<typeof PlanInput>): Result<Plan, string> {
+  const nodes = input.nodes.map((node): PlanNode => ({
     action: node.action,
     after: [...(node.after ?? [])].sort(byText),
     id: node.id,

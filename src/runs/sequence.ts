@@ -4,7 +4,10 @@ import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
 
 /** Where a step stands in its run; plain data in, failed checks out, in registry order. */
 
-export const movedOn = (version: number, { state_version }: CanonicalRequest): FailedCheck | null =>
+export const movedOn = (
+  version: number,
+  { state_version }: Pick<CanonicalRequest, "state_version">,
+): FailedCheck | null =>
   state_version === undefined || state_version === version
     ? null
     : { reason: "state_conflict", detail: `the run is at ${version}` };

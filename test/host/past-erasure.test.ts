@@ -13,7 +13,7 @@ import { interlock } from "../support/command.ts";
 import { bearer, evaluate, post, READ } from "../support/http.ts";
 import { proofOf, until, verifyEd25519 } from "../support/log.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
-import { ownLeavesOf, shardFiles, trustLeavesOf } from "../support/stored.ts";
+import { ownLeavesOf, shardFiles, tamper, trustLeavesOf } from "../support/stored.ts";
 
 /** G11 over log epochs: what is erased of an epoch that is past, in order or not, is gone from disk, and is proven. */
 let regions: readonly TestRegion[] = [];
@@ -235,6 +235,37 @@ test("of an epoch that a halt ended: before the next begins, and after", async (
   expect(bundle.later_head).toMatchObject({ log_epoch: 2 });
   expect(await report(bundle, all)).toMatchObject({ status: "verified", erased: { records: 4, proven: 4 } });
 }, 120_000);
+
+test("retention reaches the payloads of a past epoch when they are too old", async () => {
+  await Promise.all(regions.map((region) => region.remove()));
+  const env = { INTERLOCK_LOG: "off", INTERLOCK_RETENTION_DAYS: "1" };
+  regions = await startRegions(["eu", "us"], { packs: ["sovereign", "authzen-certification"], env });
+  eu = regions[0]!;
+  admin = new AdminClient(eu.url, eu.admin);
+  const old = (await evaluate(eu, { ...READ, subject })).id!;
+  await sealEpoch();
+  const young = (await evaluate(eu, READ)).id!;
+  await eu.stop();
+  const shard = shardFiles(eu.dataDir).find((one) => storedIn(one).includes(old))!;
+  tamper(shard, "UPDATE record SET t_ms = t_ms - 2 * 86400000");
+  // The alarm rings an hour after the start: it is put forward in workerd's list and in the object.
+  const authority = join(eu.dataDir, "do", "interlock-trust-authority");
+  for (const name of readdirSync(authority).filter((one) => one.endsWith(".sqlite")))
+    tamper(
+      join(authority, name),
+      name.startsWith("metadata")
+        ? "UPDATE _cf_ALARM SET scheduled_time = 1"
+        : "UPDATE _cf_METADATA SET value = 1 WHERE key = 1",
+    );
+  await eu.restart();
+  await until(async () => (await admin.erasures("")).erasures[0]?.status === "done", "retained", 30_000);
+  const { erasures } = await admin.erasures("");
+  expect(erasures).toMatchObject([
+    { ground: "retention", what: "older_than", payloads: 1, shards: [{ log_epoch: 1, shard: 0 }] },
+  ]);
+  expect([await statusOf(old), await statusOf(young)]).toEqual(["erased", "opened"]);
+  expect(onDisk(CANARY)).toBe(false);
+}, 60_000);
 
 test("a shard that never answers: the epoch is ended without it when told so, which the log says, and so do erasures", async () => {
   await Promise.all(regions.map((region) => region.remove()));

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { fromUtf8 } from "../../src/base/bytes.ts";
 import { mintRunId } from "../../src/base/ids.ts";
 import type { AdminResult, RevocationView, RevokeMessage } from "../../src/objects/authority.ts";
-import { activate, decide, env, factsOf, read1, region, shard, trust } from "./region.ts";
+import { activate, decide, env, factsOf, read1, region, shard, trust, undeclared } from "./region.ts";
 
 const message: RevokeMessage = {
   key: "subject:user/ida",
@@ -67,7 +67,7 @@ describe("stopping a run", () => {
     const run = mintRunId(region.name, region.log_epoch, crypto.getRandomValues(new Uint8Array(16)));
     const principal = { type: "user", id: "alice" };
     const facts = await factsOf();
-    await shard().openRun({ v: 1, run, principal, members: [], facts, traceparent: null });
+    await shard().openRun({ v: 1, run, principal, members: [], ...undeclared, facts, traceparent: null });
     const closed = await shard().stopRun(run, "ana");
     if (!closed.ok || closed.decision_id === null) throw new Error("not closed");
     expect(closed).toMatchObject({ ok: true, run: { status: "closed" } });

@@ -5,7 +5,9 @@ import { mintRunId, parseDecisionId } from "../../src/base/ids.ts";
 import { shardName } from "../../src/objects/address.ts";
 import type { EraseOrder, ErasureTarget, ErasureView, ShardSelector } from "../../src/objects/erasure.ts";
 import type { AdminResult } from "../../src/objects/authority.ts";
-import { activate, ask, decide, env, factsOf, read1, region, shard, trust } from "./region.ts";
+import { change, delegationTo, open, step, viewOf } from "./run-steps.ts";
+import { readPlan } from "../../src/runs/plan.ts";
+import { activate, ask, decide, env, factsOf, read1, region, shard, trust, undeclared } from "./region.ts";
 
 const asked = (id: string) => ({ ...read1, subject: { type: "user", id } });
 const subjectOf = (id: string): ErasureTarget => ({ kind: "subject", key: `subject:user/${id}` });
@@ -124,6 +126,7 @@ describe("erasure of a data subject", () => {
       run,
       principal: { type: "user", id: "alice" },
       members: [{ type: "user", id: "dora" }],
+      ...undeclared,
       facts: await factsOf(),
       traceparent: null,
     });
@@ -134,6 +137,36 @@ describe("erasure of a data subject", () => {
       expect(await statusOf(id)).toBe("erased");
     const described = await shard().describeRun(run);
     expect(described).toMatchObject({ ok: true, value: { principal: "user/alice", members: ["user/alice"] } });
+  });
+
+  it("takes names out of what a run declares, which goes on without them", async () => {
+    const delegations = [delegationTo("olaf", { depth: 1 }), delegationTo("bob")];
+    const below = delegationTo("pia", { delegator: "user/olaf", parent: delegations[0]!.id });
+    const nodes = [
+      { id: "a", action: "read", subject: { type: "user", id: "olaf" } },
+      { id: "b", action: "read", subject: { type: "user", id: "bob" } },
+    ];
+    const plan = readPlan({ nodes });
+    if (!plan.ok) throw new Error(plan.error);
+    const run = await open({ delegations, plan: plan.value });
+    expect(await change(run, { kind: "delegate", delegation: below })).toMatchObject({ ok: true });
+    const text = () =>
+      sql((db) => {
+        const rows = ["run", "run_plan", "run_delegation"].flatMap((table) =>
+          db.exec(`SELECT * FROM ${table}`).toArray(),
+        );
+        return JSON.stringify(rows);
+      });
+    expect(await text()).toMatch(/olaf.*pia|pia.*olaf/);
+    await erased(subjectOf("pia"));
+    expect(await text()).not.toContain("pia");
+    await erased(subjectOf("olaf"));
+    expect(await text()).not.toContain("olaf");
+    const view = await viewOf(run);
+    expect(view.delegations).toEqual([delegations[1]]);
+    expect(await step(run, { step: "b", subject: { type: "user", id: "bob" } })).toMatchObject({ decision: true });
+    const olaf = { step: "a", subject: { type: "user", id: "olaf" } };
+    expect(await step(run, olaf)).toMatchObject({ decision: false });
   });
 
   it("makes a kept answer a conflict: a repetition is not carried out twice", async () => {

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { mintRunId } from "../../src/base/ids.ts";
 import { shardName } from "../../src/objects/address.ts";
 import type { FindRecordsMessage, FoundRecord } from "../../src/objects/shard.ts";
-import { activate, decide, env, factsOf, read1, region, shard } from "./region.ts";
+import { activate, decide, env, factsOf, read1, region, shard, undeclared } from "./region.ts";
 
 /** What one shard finds; the order over several is in test/unit/lineage/found-order.test.ts. */
 const question = (subject: string, action: string) => ({
@@ -61,6 +61,7 @@ beforeAll(async () => {
     run,
     principal: { type: "user", id: "alice" },
     members: [],
+    ...undeclared,
     facts: await factsOf(),
     traceparent: null,
   });

@@ -11,7 +11,7 @@ import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
 import { leafHash } from "../../src/lineage/record.ts";
 import { shardName } from "../../src/objects/address.ts";
 import type { DecideAnswer } from "../../src/objects/shard.ts";
-import { activate, ask, decide, env, factsOf, read1, region, shard, trust } from "./region.ts";
+import { activate, ask, decide, env, factsOf, read1, region, shard, trust, undeclared } from "./region.ts";
 
 const bobWrites = { ...read1, subject: { type: "user", id: "bob" }, action: { name: "write" } };
 const bytes = (text: string): Uint8Array => fromBase64url(text)!;
@@ -223,6 +223,7 @@ describe("runs", () => {
       run: id,
       principal: { type: "user", id: "alice" },
       members: [],
+      ...undeclared,
       facts,
       traceparent: null,
     });
@@ -262,6 +263,7 @@ describe("runs", () => {
       run: id,
       principal: { type: "user", id: "alice" },
       members: [],
+      ...undeclared,
       facts: await factsOf(),
       traceparent: null,
     });
@@ -319,7 +321,7 @@ describe("a shard", () => {
     const run = mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
     const principal = { type: "user", id: "alice" };
     const refused = { ok: false, code: "denied", reason: "trust_lease_expired" };
-    const opening = { v: 1, run, principal, members: [], facts, traceparent: null } as const;
+    const opening = { v: 1, run, principal, members: [], ...undeclared, facts, traceparent: null } as const;
     expect(await unleased.openRun(opening)).toEqual(refused);
     expect(await unleased.closeRun({ v: 1, run, facts, traceparent: null })).toEqual(refused);
     expect(await unleased.status()).toMatchObject({ sseq: 0, denies: "trust_lease_expired" });

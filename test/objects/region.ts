@@ -62,6 +62,9 @@ export const read1: CanonicalRequest = {
   resource: { type: "record", id: "record-1" },
 };
 
+/** Of a run that declares nothing but its principal and members. */
+export const undeclared = { plan: null, budgets: [], labels: [], delegations: [], above: null } as const;
+
 export async function factsOf(pep = "gateway"): Promise<string> {
   const material = await trust().material();
   const facts: Facts = {

@@ -6,7 +6,7 @@ import { mintRunId, parseDecisionId } from "../../src/base/ids.ts";
 import { subjectIndexKey, subjectTag } from "../../src/lineage/subject-tag.ts";
 import { shardName } from "../../src/objects/address.ts";
 import { ShardStore } from "../../durable-objects/shard/store.ts";
-import { activate, decide, env, factsOf, read1, region, shard } from "./region.ts";
+import { activate, decide, env, factsOf, read1, region, shard, undeclared } from "./region.ts";
 
 const asked = (id: string) => ({ ...read1, subject: { type: "user", id } });
 
@@ -53,6 +53,7 @@ it("finds a run by its principal and its members", async () => {
     run: mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16))),
     principal: { type: "user", id: "erin" },
     members: [{ type: "user", id: "frank" }],
+    ...undeclared,
     facts: await factsOf(),
     traceparent: null,
   });

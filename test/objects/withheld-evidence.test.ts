@@ -12,7 +12,7 @@ import { verifyEvidence } from "../../src/lineage/verify-evidence.ts";
 import { regionLog, shardName } from "../../src/objects/address.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
 import { ed25519Verify, nodeSha256, randomBytes } from "../../durable-objects/platform.ts";
-import { activate, ask, decide, env, factsOf, read1, region, shard } from "./region.ts";
+import { activate, ask, decide, env, factsOf, read1, region, shard, undeclared } from "./region.ts";
 
 const log = () => regionLog(env, region);
 
@@ -71,6 +71,7 @@ describe("evidence of a run", () => {
       run,
       principal: { type: "user", id: "alice" },
       members: [],
+      ...undeclared,
       facts: await factsOf(),
       traceparent: null,
     });

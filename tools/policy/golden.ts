@@ -10,6 +10,7 @@ import {
   type PolicyOutcome,
 } from "../../src/policy/evaluate.ts";
 import { approvalScope } from "../../src/runs/rows.ts";
+import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
 import { admitsDegraded } from "../../src/policy/degraded.ts";
 import { anchoringLimit } from "../../src/policy/anchoring.ts";
 import type { GoldenCase, GoldenSearch } from "../../src/policy/golden-format.ts";
@@ -109,19 +110,23 @@ function withoutNulls(json: JsonValue): JsonValue {
 type Decided = PolicyOutcome & { readonly gained: readonly string[] };
 
 /**
- * What the kernel would say as far as packs go, in its order: the level of trust, places, the run, what has to be
- * stated, then the policies and last their limit on anchoring. Identity, attestation and delegation are the kernel's.
+ * What the kernel would say as far as packs go, in its order: the level of trust, who acts, places, the run, what has to
+ * be stated, then the policies and last their limit on anchoring. Delegations and budgets are left to the kernel's tests.
  */
 function decideGolden(policy: LoadedPolicy, pack: string, golden: GoldenCase): Decided {
   const [request, known] = [goldenRequest(golden), goldenEnv(pack, golden)];
   if (known.trust === "degraded" && !admitsDegraded(policy, request)) return refused({ reason: "trust_degraded" });
+  const rules = rulesFor(policy, request);
+  const workload = { failed: [], identity: known.identity, attestation: known.attestation };
   const { failed: misplaced, carried, gained } = placesOf(policy, request, known.labels, known.region);
   const env = { ...known, labels: carried };
   const [first] = [
+    ...identityHolds(rules.identity, workload, request.subject.id, env.t_ms),
+    ...attestationHolds(rules.attestation, workload, env.t_ms),
     ...misplaced,
     ...(needsRun(policy, request.action.name, env) ? [{ reason: "run_required" as const }] : []),
     ...consentsOf(policy, request).failed,
-    ...pinsHold(rulesFor(policy, request).pinned, request),
+    ...pinsHold(rules.pinned, request),
   ];
   if (first !== undefined) return refused(first);
   const outcome = { ...evaluatePolicy(policy, request, env), gained };

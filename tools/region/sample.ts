@@ -22,5 +22,6 @@ function firstAllowed(pack: string): GoldenCase | null {
   return golden.cases.find((one) => one.expect.decision && asItIs(one)) ?? null;
 }
 
-const asItIs = ({ run, region, pep, labels, t_ms }: GoldenCase): boolean =>
-  run !== "opened" && region === undefined && pep === undefined && labels === undefined && t_ms === undefined;
+/** Under the circumstances that anybody has who follows the line: nothing is known but what the request says. */
+const asItIs = ({ name: _name, request: _request, expect: _expect, run, ...rest }: GoldenCase): boolean =>
+  run !== "opened" && Object.keys(rest).length === 0;

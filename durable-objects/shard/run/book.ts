@@ -78,7 +78,8 @@ export class RunBook {
     for (const row of this.#planRows.values()) this.rows.putPlan(row);
     for (const { row } of this.#steps.values()) this.rows.putStep(row);
     for (const [child, parents] of this.#parents) for (const parent of parents) this.rows.addEdge(parent, child);
-    for (const { run, delegation } of this.#delegations) this.rows.putDelegation(run, delegation);
+    for (const { run, delegation } of this.#delegations)
+      this.rows.putDelegation(run, delegation, this.tag(delegation.delegate));
     for (const { run, approval } of this.#approvals) this.rows.putApproval(run, approval);
     this.sums.write();
     this.marks.write();
@@ -132,13 +133,14 @@ export class RunBook {
   }
 
   /** Nodes of a plan by id; parsed once for each plan. */
-  nodes({ plan, digest }: PlanRow): ReadonlyMap<string, PlanNode> {
-    if (plan === null || digest === null) return NO_NODES;
-    let nodes = this.#plans.get(digest);
+  nodes({ plan }: PlanRow): ReadonlyMap<string, PlanNode> {
+    if (plan === null) return NO_NODES;
+    // By its text: an erasure takes names out of a plan and leaves its digest.
+    let nodes = this.#plans.get(plan);
     if (nodes === undefined) {
       nodes = new Map((JSON.parse(plan) as Plan).nodes.map((node) => [node.id, node]));
       if (this.#plans.size >= PLANS) this.#plans.clear();
-      this.#plans.set(digest, nodes);
+      this.#plans.set(plan, nodes);
     }
     return nodes;
   }
@@ -232,7 +234,7 @@ export class RunBook {
 
   delegationsTo(run: string, delegate: string): readonly Delegation[] {
     const made = this.#delegations.filter((one) => one.run === run && one.delegation.delegate === delegate);
-    return [...this.rows.delegationsTo(run, delegate), ...made.map(({ delegation }) => delegation)];
+    return [...this.rows.delegationsTo(run, this.tag(delegate)), ...made.map(({ delegation }) => delegation)];
   }
 
   delegationCount(run: string): number {

@@ -45,6 +45,9 @@ type RawStep = {
   sums: string;
 };
 
+/** Not crossed out by an erasure (`erasure-rows`). */
+const READABLE = "substr(body, 1, 1) = '{'";
+
 /** The rows of opened runs. Each method is one statement or a few; the caller brackets them in a transaction. */
 export class RunRows {
   readonly #sql: SqlStorage;
@@ -171,17 +174,18 @@ export class RunRows {
 
   delegation(run: string, id: string): Delegation | null {
     const row = this.#sql
-      .exec<{ body: string }>("SELECT body FROM run_delegation WHERE run = ? AND id = ?", run, id)
+      .exec<{ body: string }>(`SELECT body FROM run_delegation WHERE run = ? AND id = ? AND ${READABLE}`, run, id)
       .toArray()[0];
     return row === undefined ? null : (JSON.parse(row.body) as Delegation);
   }
 
-  delegationsTo(run: string, delegate: string): readonly Delegation[] {
+  /** `tag`: of the delegate (`subject-tags`); an index has no names. One whose names were erased is nobody's. */
+  delegationsTo(run: string, tag: string): readonly Delegation[] {
     return this.#sql
       .exec<{ body: string }>(
-        "SELECT body FROM run_delegation WHERE run = ? AND delegate = ? ORDER BY id",
+        `SELECT body FROM run_delegation WHERE run = ? AND delegate = ? AND ${READABLE} ORDER BY id`,
         run,
-        delegate,
+        tag,
       )
       .toArray()
       .map(({ body }) => JSON.parse(body) as Delegation);
@@ -189,7 +193,11 @@ export class RunRows {
 
   delegationsOf(run: string, limit: number): readonly Delegation[] {
     return this.#sql
-      .exec<{ body: string }>("SELECT body FROM run_delegation WHERE run = ? ORDER BY id LIMIT ?", run, limit)
+      .exec<{ body: string }>(
+        `SELECT body FROM run_delegation WHERE run = ? AND ${READABLE} ORDER BY id LIMIT ?`,
+        run,
+        limit,
+      )
       .toArray()
       .map(({ body }) => JSON.parse(body) as Delegation);
   }
@@ -198,12 +206,12 @@ export class RunRows {
     return this.#sql.exec<{ n: number }>("SELECT count(*) AS n FROM run_delegation WHERE run = ?", run).one().n;
   }
 
-  putDelegation(run: string, delegation: Delegation): void {
+  putDelegation(run: string, delegation: Delegation, tag: string): void {
     this.#sql.exec(
       "INSERT INTO run_delegation(run, id, delegate, body) VALUES (?, ?, ?, ?)",
       run,
       delegation.id,
-      delegation.delegate,
+      tag,
       JSON.stringify(delegation),
     );
   }
@@ -211,7 +219,7 @@ export class RunRows {
   approvals(run: string, scope: string, t_ms: number, limit: number): readonly Approval[] {
     return this.#sql
       .exec<{ body: string }>(
-        "SELECT body FROM run_approval WHERE run = ? AND scope = ? AND expires_ms > ? ORDER BY id LIMIT ?",
+        `SELECT body FROM run_approval WHERE run = ? AND scope = ? AND expires_ms > ? AND ${READABLE} ORDER BY id LIMIT ?`,
         run,
         scope,
         t_ms,

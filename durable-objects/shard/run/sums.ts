@@ -29,7 +29,7 @@ export class Sums {
       if (since_ms !== null && added.t_ms < since_ms) continue;
       count += added.count;
       units += added.units;
-      if (added.count > 0) last_ms = added.t_ms;
+      if (added.count > 0 && !back.includes(added.sseq)) last_ms = added.t_ms;
     }
     return { count, units, last_ms: count > 0 ? last_ms : null };
   }

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { BudgetsInput } from "../../runs/budgets.ts";
+import { PlanInput } from "../../runs/plan.ts";
 import { IRREVOCABLE, irrevocable } from "../../trust/keys.ts";
 
 const entity = z
@@ -8,12 +10,49 @@ const entity = z
     if (member !== null) context.addIssue({ code: "custom", path: [member], message: IRREVOCABLE });
   });
 
+/** Data labels: what a run's data may touch, by the packs' rules. */
+const label = z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/, "1 to 64 of A-Z a-z 0-9 . _ : -");
+
+/** A delegation as a caller enters it: from whom to whom, for what, until when. */
+const delegation = z.strictObject({
+  delegator: entity.optional().describe("Default: the run's principal"),
+  delegate: entity,
+  scopes: z.array(z.string()).min(1).max(64).describe("Actions, prefixes followed by .*, or *"),
+  limits: z.array(z.looseObject({})).max(32).optional().describe("Budgets that everything done under it is charged to"),
+  not_before_ms: z.int().min(0).optional().describe("Default: now"),
+  expires_ms: z.int().min(0),
+  depth: z.int().min(0).optional().describe("How many delegations may follow below it; default 0"),
+  parent: z.string().max(128).nullish().describe("The delegation that the delegator acts under"),
+});
+
+export type DelegationBody = z.output<typeof delegation>;
+
+const stateVersion = z.int().min(1).nullish().describe("Denied with state_conflict where the run has another version");
+
 export const openRunBody = z
   .strictObject({
     principal: entity.describe("Who the run is for"),
     members: z.array(entity).max(100).default([]).describe("Subjects that may step in it besides the principal"),
+    plan: PlanInput.nullish().describe("The steps of the run and what each comes after; without one any step is taken"),
+    budgets: BudgetsInput.default([]).describe("What its steps may add up to"),
+    labels: z.array(label).max(64).default([]).describe("Labels of the data that it begins with"),
+    delegations: z.array(delegation).max(64).default([]).describe("From the principal, in their own right"),
+    parent_run: z.string().max(1_024).nullish().describe("The run that this one is part of; parent_step beside it"),
+    parent_step: z.string().max(128).nullish().describe("Decision id of the step of it that this run rests on"),
   })
+  .refine(
+    ({ parent_run, parent_step }) => !parent_run === !parent_step,
+    "parent_run and parent_step are sent together, or not at all",
+  )
   .meta({ id: "OpenRun" });
+
+export const amendRunBody = z
+  .strictObject({ plan: PlanInput.describe("The whole plan as it is to be"), state_version: stateVersion })
+  .meta({ id: "AmendRun" });
+
+export const delegateBody = delegation.extend({ state_version: stateVersion }).meta({ id: "Delegate" });
+
+export const outcomeBody = z.strictObject({ outcome: z.enum(["completed", "failed"]) }).meta({ id: "StepOutcome" });
 
 /** Closing takes no input; an empty object is as good as no body. */
 export const closeRunBody = z.strictObject({}).meta({ id: "CloseRun" });

@@ -35,7 +35,14 @@ function runOf(erased: boolean): LineageReader {
     shard: 0,
     region_key: { number: 1, bytes: bytesOf("key") },
   } as unknown as ConstructorParameters<typeof LineageReader>[1];
-  return new LineageReader(store, identity, async () => erased);
+  return new LineageReader(
+    store,
+    identity,
+    async () => erased,
+    () => {
+      throw new Error("no view is asked for");
+    },
+  );
 }
 
 test("a page of a run with large payloads fits one message, and the pages are the whole run", async () => {

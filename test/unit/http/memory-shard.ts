@@ -6,6 +6,7 @@ import type {
   ClaimAnswer,
   ClaimMessage,
   ApplyTrustAnswer,
+  ChangeRunMessage,
   DecideAnswer,
   DecideMessage,
   DecideRefusal,
@@ -18,6 +19,7 @@ import type {
   RunAnswer,
   RunDescription,
   RunLineage,
+  RunView,
   SearchAnswer,
   SearchMessage,
   ShardRpc,
@@ -219,9 +221,23 @@ export class MemoryShard implements ShardRpc {
   async erase(): Promise<EraseAnswer> {
     return { ok: true, slice: null, done: true };
   }
-  async describeRun(run: string): Promise<LineageAnswer<RunDescription>> {
+  async describeRun(run: string): Promise<LineageAnswer<RunView>> {
     const value = this.runs.get(run);
-    return value === undefined ? { ok: false, code: "not_found" } : { ok: true, value };
+    if (value === undefined) return { ok: false, code: "not_found" };
+    const nothing = { above: null, plan: null, plan_digest: null, nodes: [], budgets: [], labels: [], delegations: [] };
+    return { ok: true, value: { ...value, ...nothing } };
+  }
+  /** What was asked last, and the answer as the run's state here says. */
+  readonly changes: ChangeRunMessage[] = [];
+  async changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
+    this.changes.push(message);
+    if (this.#facts(message.facts) === null) return { ok: false, code: "stale_facts", reason: null };
+    const run = this.runs.get(message.run);
+    if (run === undefined) return { ok: false, code: "not_found", reason: null };
+    const evidence = { decision_id: `eu.1.s${this.#number}.2`, receipt: "{}" };
+    return run.status === "closed"
+      ? { ok: false, code: "denied", reason: "run_closed", ...evidence }
+      : { ok: true, run, ...evidence };
   }
   async readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
     const value = this.records.find(({ decision_id }) => decision_id === (id.includes("/") ? id : `${id}/0`));

@@ -182,6 +182,7 @@ export function bind(shard: ShardRpc): ShardRpc {
     search: (message) => shard.search(message),
     openRun: (message) => shard.openRun(message),
     closeRun: (message) => shard.closeRun(message),
+    changeRun: (message) => shard.changeRun(message),
     stopRun: (run, administrator) => shard.stopRun(run, administrator),
     describeRun: (run) => shard.describeRun(run),
     readDecision: (id) => shard.readDecision(id),

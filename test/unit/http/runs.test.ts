@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { OpenRunMessage } from "../../../src/objects/shard.ts";
 import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import { alice, allowed, bob, call, newRegion, jsonOf } from "./region.ts";
 
@@ -23,7 +24,7 @@ test("open, step, describe, close", async () => {
   expect(message.implicit_run).toBeNull();
   expect(JSON.parse(message.items[0]!.request)).toMatchObject({ run: run.run });
 
-  expect(await (await call(region, `${RUNS}/${run.run}`)).json()).toEqual(run);
+  expect(await (await call(region, `${RUNS}/${run.run}`)).json()).toMatchObject({ ...run, plan: null, nodes: [] });
   const closed = await call(region, `${RUNS}/${run.run}/close`, { method: "POST" });
   expect(await closed.json()).toMatchObject({ status: "closed" });
   expect(await (await call(region, `/lineage/v1/runs/${run.run}`)).json()).toMatchObject({ records: [] });
@@ -51,15 +52,127 @@ test.each(["us.1.AAAAAAAAAAAAAAAAAAAAAA", "eu.1.AAAAAAAAAAAAAAAAAAAAAA", "nonsen
   },
 );
 
+const node = { id: "a", action: "read" };
+const budget = { id: "b", actions: ["*"], max: 3 };
+const delegation = { delegate: bob, scopes: ["*"], expires_ms: 4_102_444_800_000 };
+const open = (more: object): object => ({ principal: alice, ...more });
+
 test.each<readonly [unknown, string]>([
   [{}, "principal: "],
   [{ principal: { type: "user" } }, "principal.id: "],
   [{ principal: { type: "user", id: "" } }, "principal.id: "],
-  [{ principal: alice, members: [{ type: "user" }] }, "members[0].id: "],
-  [{ principal: alice, plan: {} }, "plan: not a known member"],
+  [open({ members: [{ type: "user" }] }), "members[0].id: "],
+  [open({ wish: 1 }), "wish: not a known member"],
+  [open({ plan: {} }), "plan.nodes: "],
+  [open({ plan: { nodes: [] } }), "plan.nodes: "],
+  [open({ plan: { nodes: [{ ...node, wish: 1 }] } }), "plan.nodes[0].wish: not a known member"],
+  [open({ plan: { nodes: [{ ...node, id: "a b" }] } }), "plan.nodes[0].id: "],
+  [open({ plan: { nodes: [{ ...node, repeat: 0 }] } }), "plan.nodes[0].repeat: "],
+  [open({ plan: { nodes: [node, node] } }), "plan: node a stands twice"],
+  [open({ plan: { nodes: [{ ...node, after: ["z"] }] } }), "plan: node a comes after z"],
+  [open({ plan: { nodes: [{ ...node, after: ["a"] }] } }), "plan: the plan goes in a circle"],
+  [open({ budgets: [budget, budget] }), "budgets: "],
+  [open({ budgets: [{ ...budget, max: -1 }] }), "budgets[0].max: "],
+  [open({ budgets: [{ ...budget, max: "1.00001" }] }), "budgets[0].max: "],
+  [open({ budgets: [{ ...budget, per: "week" }] }), "budgets[0].per: "],
+  [open({ budgets: Array.from({ length: 33 }, (_, i) => ({ ...budget, id: `b${i}` })) }), "budgets: "],
+  [open({ labels: ["a b"] }), "labels[0]: "],
+  [open({ labels: Array.from({ length: 65 }, (_, i) => `l${i}`) }), "labels: "],
+  [open({ delegations: [{ ...delegation, scopes: ["a*b"] }] }), "delegations[0].scopes.0: "],
+  [open({ delegations: [{ ...delegation, expires_ms: 1 }] }), "delegations[0]: it ends before it begins"],
+  [open({ delegations: [{ ...delegation, delegate: alice }] }), "delegations[0]: nobody delegates to themselves"],
+  [open({ delegations: [{ ...delegation, limits: [{}] }] }), "delegations[0].limits.0."],
+  [open({ delegations: [{ ...delegation, depth: 16 }] }), "delegations[0].depth: "],
+  [open({ parent_run: "eu.1.AAAAAAAAAAAAAAAAAAAAAA" }), "parent_run and parent_step are sent together"],
+  [open({ parent_step: "eu.1.s0.1" }), "parent_run and parent_step are sent together"],
 ])("%j is refused", async (body, says) => {
   const region = await newRegion();
   const response = await call(region, RUNS, { body });
+  expect(response.status).toBe(400);
+  expect((await jsonOf(response))["detail"]).toContain(says);
+});
+
+test("what a run declares comes to its shard canonical, with ids that the shard is home of", async () => {
+  let homeOf = (_id: string): number => -1;
+  const region = await newRegion({ deps: (deps) => ((homeOf = deps.homeOf), deps) });
+  const asked: OpenRunMessage[] = [];
+  for (const shard of region.shards) {
+    const openRun = shard.openRun.bind(shard);
+    shard.openRun = (message) => {
+      asked.push(message);
+      return openRun(message);
+    };
+  }
+  const plan = {
+    nodes: [
+      { ...node, id: "b", after: ["a"] },
+      { ...node, subject: bob },
+    ],
+  };
+  const body = open({ plan, budgets: [budget], labels: ["z", "a", "z"], delegations: [delegation] });
+  const opened = await jsonOf<Run & { delegations: string[] }>(await call(region, RUNS, { body }));
+  expect(asked[0]).toMatchObject({
+    above: null,
+    budgets: [{ id: "b", max: "3", per: "run", sum: null, window_ms: null }],
+    delegations: [{ delegator: "user/alice", delegate: "user/bob", depth: 0, id: opened.delegations[0], parent: null }],
+    labels: ["a", "z"],
+    plan: {
+      nodes: [
+        { id: "a", after: [], subject: "user/bob", repeat: 1 },
+        { id: "b", after: ["a"], subject: null, region: null },
+      ],
+    },
+  });
+  expect(homeOf(opened.delegations[0]!)).toBe(homeOf(opened.run));
+});
+
+const CHANGES = [
+  ["amend", { plan: { nodes: [node] }, state_version: 4 }, 200],
+  ["delegations", { ...delegation, delegator: alice, parent: "eu.1.AAAAAAAAAAAAAAAAAAAAAA" }, 201],
+  ["steps/eu.1.s0.7/outcome", { outcome: "failed" }, 200],
+  ["steps/eu.1.s0.7/2/outcome", { outcome: "completed" }, 200],
+] as const;
+
+test.each(CHANGES)("POST …/%s changes a run that is open, and is denied where it is closed", async (path, body, ok) => {
+  const region = await newRegion();
+  const { run } = await jsonOf<Run>(await call(region, RUNS, { body: open({}) }));
+  const changed = await call(region, `${RUNS}/${run}/${path}`, { body });
+  expect(changed.status).toBe(ok);
+  expect(changed.headers.get("interlock-decision-id")).toMatch(/^eu\./);
+  const message = region.shards.flatMap(({ changes }) => changes)[0]!;
+  expect(message).toMatchObject({ run, state_version: "state_version" in body ? body.state_version : null });
+  const named = message.change.kind === "outcome" ? `steps/${message.change.step}/outcome` : path;
+  expect(named).toBe(path);
+  await call(region, `${RUNS}/${run}/close`, { method: "POST" });
+  const denied = await call(region, `${RUNS}/${run}/${path}`, { body });
+  expect(denied.status).toBe(403);
+  expect(denied.headers.get("interlock-receipt")).toBe("{}");
+  expect(await denied.json()).toMatchObject({ code: "run_closed" });
+});
+
+test.each(CHANGES)("POST …/%s of a run that is not here is 404, and without a credential 401", async (path, body) => {
+  const region = await newRegion();
+  for (const run of ["us.1.AAAAAAAAAAAAAAAAAAAAAA", "eu.1.AAAAAAAAAAAAAAAAAAAAAA", "nonsense"])
+    expect((await call(region, `${RUNS}/${run}/${path}`, { body })).status).toBe(404);
+  expect((await call(region, `${RUNS}/eu.1.AAAAAAAAAAAAAAAAAAAAAA/${path}`, { body, token: null })).status).toBe(401);
+});
+
+test.each<readonly [string, unknown, string]>([
+  ["amend", {}, "plan: "],
+  ["amend", { plan: { nodes: [node] }, state_version: 0 }, "state_version: "],
+  ["amend", { plan: { nodes: [node] }, force: true }, "force: not a known member"],
+  ["amend", { plan: { nodes: [{ ...node, after: ["a"] }] } }, "plan: the plan goes in a circle"],
+  ["delegations", { ...delegation }, "delegator: is required"],
+  ["delegations", { ...delegation, delegator: alice, id: "x" }, "id: not a known member"],
+  ["delegations", { ...delegation, delegator: alice, source: "run" }, "source: not a known member"],
+  ["delegations", { ...delegation, delegator: alice, scopes: [] }, "scopes: "],
+  ["steps/eu.1.s0.7/outcome", {}, "outcome: "],
+  ["steps/eu.1.s0.7/outcome", { outcome: "maybe" }, "outcome: "],
+  ["steps/eu.1.s0.7/outcome", { outcome: "failed", why: 1 }, "why: not a known member"],
+])("POST …/%s with %j is refused", async (path, body, says) => {
+  const region = await newRegion();
+  const { run } = await jsonOf<Run>(await call(region, RUNS, { body: open({}) }));
+  const response = await call(region, `${RUNS}/${run}/${path}`, { body });
   expect(response.status).toBe(400);
   expect((await jsonOf(response))["detail"]).toContain(says);
 });

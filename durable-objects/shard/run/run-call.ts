@@ -1,0 +1,171 @@
+import { base64url } from "../../../src/base/bytes.ts";
+import { digestOf } from "../../../src/base/digest.ts";
+import { decisionId } from "../../../src/base/ids.ts";
+import { homesAct, nothingRevoked, trustHolds } from "../../../src/decision/checks.ts";
+import { callerKeys } from "../../../src/decision/basis.ts";
+import { coreText, regionChecks } from "../../../src/decision/decide.ts";
+import { receiptText } from "../../../src/lineage/receipt.ts";
+import type { RecordKind } from "../../../src/lineage/record.ts";
+import type { RunAnswer } from "../../../src/objects/shard.ts";
+import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
+import type { FailedCheck, Facts, TrustMatch } from "../../../src/vocabulary/types.ts";
+import { nodeSha256 } from "../../platform.ts";
+import type { ParsedFacts } from "../decide-call.ts";
+import type { Call, Flush } from "../group-commit.ts";
+import { describeRunState } from "../run-state.ts";
+import type { RunRow } from "../store.ts";
+import type { Turn } from "../turn.ts";
+import type { Appended } from "../writer.ts";
+import { describeRun } from "./describe.ts";
+
+/** What the checks found: an allow where nothing failed. */
+export type Verdict = { readonly failed: readonly FailedCheck[]; readonly matches: readonly TrustMatch[] };
+
+export type RunRecord = {
+  readonly kind: RecordKind;
+  readonly run: RunRow;
+  /** JCS text of what was asked. */
+  readonly input: string;
+  /** Canonical keys of those whom it is about. */
+  readonly subjects: readonly string[];
+  /** `null`: it says what is so, and decides nothing. */
+  readonly verdict: Verdict | null;
+  readonly parents?: readonly string[];
+};
+
+/** What changes a run is a record of its chain, like its steps. */
+export abstract class RunCall implements Call {
+  protected readonly turn: Turn;
+  /** Text of what was verified about who asks. */
+  readonly #asker: string;
+  readonly #traceparent: string | null;
+  readonly #resolve: (answer: RunAnswer) => void;
+  protected run: RunRow | null = null;
+  #appended: Appended | null = null;
+  #refused: Extract<RunAnswer, { readonly ok: false }> | null = null;
+
+  constructor(turn: Turn, asker: string, traceparent: string | null, resolve: (answer: RunAnswer) => void) {
+    this.turn = turn;
+    this.#asker = asker;
+    this.#traceparent = traceparent;
+    this.#resolve = resolve;
+  }
+
+  abstract execute(): void;
+
+  get records(): number {
+    return this.#appended === null ? 0 : 1;
+  }
+
+  get weight(): number {
+    return 1;
+  }
+
+  get leafHashes(): readonly Uint8Array[] {
+    return this.#appended === null ? [] : [this.#appended.leaf_hash];
+  }
+
+  protected refuse(code: "not_found" | "denied" | "conflict", reason: ReasonCode | null, detail?: string): void {
+    this.#refused = { ok: false, code, reason, ...(detail === undefined ? {} : { detail }) };
+  }
+
+  /** What every change needs: a region that acts, and nothing that stands against the caller and `keys`. */
+  protected admit({ facts }: ParsedFacts, keys: readonly string[]): Verdict {
+    const { trust, condition, policy, region, t_ms } = this.turn;
+    const all = [...keys, ...callerKeys(facts, region)];
+    const problem = regionChecks({ trust, condition, policy, region, at_least: null, t_ms }, all);
+    if (problem !== null) return { failed: [problem], matches: [] };
+    const matches = trust.match(all, t_ms);
+    const failed: FailedCheck[] = t_ms < facts.pep.exp_ms ? [] : [{ reason: "identity_expired" }];
+    const against = homesAct(matches) ?? nothingRevoked(matches) ?? trustHolds(matches, false);
+    return { failed: against === null ? failed : [...failed, against], matches };
+  }
+
+  protected shutOut(facts: Facts): boolean {
+    const { trust, region, t_ms } = this.turn;
+    return trust.match(callerKeys(facts, region), t_ms).length > 0;
+  }
+
+  /** Appends it; where something failed the caller hears of that, and of the record. */
+  protected record({ kind, run, input, subjects, verdict, parents = [] }: RunRecord): void {
+    const { turn } = this;
+    const state = describeRunState({
+      id: run.id,
+      kind: run.kind,
+      status: run.status,
+      members: run.members,
+      version: run.seq,
+    });
+    const failed = verdict?.failed[0] ?? null;
+    const decision = verdict === null ? null : failed === null ? "allow" : "deny";
+    const trust = turn.trustDigest(verdict?.matches ?? []);
+    const core =
+      verdict === null || decision === null
+        ? state.text
+        : coreText({
+            decision,
+            facts: digestOf(this.#asker, nodeSha256),
+            failed: verdict.failed,
+            input: digestOf(input, nodeSha256),
+            obligations: [],
+            policy: turn.policy.digest,
+            reason: failed?.reason ?? null,
+            region: turn.region,
+            run: state.digest,
+            t_ms: turn.t_ms,
+            trust,
+            v: 1,
+          });
+    this.run = run;
+    this.#appended = turn.writer.append(
+      {
+        kind,
+        run,
+        subjects,
+        core,
+        decision,
+        reason: failed?.reason ?? null,
+        refers: null,
+        parents,
+        input,
+        facts: this.#asker,
+        run_state: state.text,
+        sealed: "",
+        policy: turn.policy.digest,
+        trust: { digest: trust, revision: turn.trust.revision },
+        traceparent: this.#traceparent,
+      },
+      turn.t_ms,
+      turn.writer.sseq + 1,
+      true,
+    );
+    if (failed !== null) this.refuse("denied", failed.reason, failed.detail);
+  }
+
+  release(flush: Flush | null, index: number): void {
+    const { turn } = this;
+    const appended = this.#appended;
+    const evidence = {
+      decision_id: appended === null ? null : decisionId(turn.region, turn.log_epoch, turn.shard, appended.sseq),
+      receipt:
+        appended === null || flush === null
+          ? null
+          : receiptText(flush.jws, {
+              call: index,
+              items: 1,
+              leaf: base64url(appended.leaf_hash),
+              path: flush.path(index),
+            }),
+    };
+    if (this.#refused !== null) {
+      const { decision_id, receipt } = evidence;
+      return this.#resolve(decision_id === null ? this.#refused : { ...this.#refused, decision_id, receipt });
+    }
+    if (this.run === null) return this.#resolve({ ok: false, code: "denied", reason: "internal" });
+    this.#resolve({ ok: true, run: describeRun(this.run), ...evidence });
+  }
+
+  fail(): void {
+    this.#resolve({ ok: false, code: "denied", reason: "lineage_unavailable" });
+  }
+}
