@@ -8,6 +8,8 @@
  * const subject = { type: "agent", id: "a-1" };
  * const { decision } = await ask({ subject, action: { name: "pay" }, resource: { type: "invoice", id: "7" } });
  */
+export { createRuns } from "./runs.ts";
+
 type Properties = Readonly<Record<string, unknown>>;
 export type Entity = { type: string; id: string; properties?: Properties };
 export type Action = { name: string; properties?: Properties };

@@ -1,0 +1,103 @@
+import type { Entity } from "./index.ts";
+
+/**
+ * Runs over HTTP (`/runs/v1`, docs/runs.md). Nothing throws: what is not a clear success is `{ ok: false }` with the
+ * region's `code`, `unreachable`, or `unreadable`. Nothing is retried, since opening twice is two runs.
+ *
+ * @example
+ * const runs = createRuns({ url: "http://127.0.0.1:8787", credential });
+ * const opened = await runs.open({ principal, plan: { nodes: [{ id: "pay", action: "payment.execute" }] } });
+ * if (opened.ok) await ask({ subject, action, resource, context: { interlock: { run: opened.value.run, step: "pay" } } });
+ */
+export type PlanNode = {
+  id: string;
+  action: string;
+  subject?: Ref;
+  resource?: { type: string; id?: string };
+  after?: readonly string[];
+  region?: string;
+  repeat?: number;
+};
+type Ref = Pick<Entity, "type" | "id">;
+export type Plan = { nodes: readonly PlanNode[] };
+export type Budget = {
+  id: string;
+  actions: readonly string[];
+  sum?: string;
+  unit?: { property: string; value: string };
+  per?: "step" | "run" | "subject";
+  window_ms?: number;
+  max: string | number;
+};
+export type Delegation = {
+  delegator?: Ref;
+  delegate: Ref;
+  scopes: readonly string[];
+  limits?: readonly Budget[];
+  not_before_ms?: number;
+  expires_ms: number;
+  depth?: number;
+  parent?: string;
+};
+export type Opening = {
+  principal: Ref;
+  members?: readonly Ref[];
+  plan?: Plan;
+  budgets?: readonly Budget[];
+  labels?: readonly string[];
+  delegations?: readonly Delegation[];
+  /** Both, or neither. */
+  parent_run?: string;
+  parent_step?: string;
+};
+/** `version`: what `state_version` of the next step or change may say. */
+export type Run = { run: string; status: "open" | "closed"; version: number };
+/** `delegations`: ids of those that came with the opening. */
+export type OpenedRun = Run & { delegations?: readonly string[] };
+export type RunView = Run & {
+  principal: string | null;
+  members: readonly string[];
+  nodes: readonly {
+    id: string;
+    state: "none" | "denied" | "failed" | "allowed";
+    taken: number;
+    newest: string | null;
+  }[];
+  budgets: readonly (Budget & { spent: string | null })[];
+  labels: readonly string[];
+};
+/** `id` names the record of what was decided, a denial too. */
+export type Reply<T> = { ok: true; value: T; id?: string } | { ok: false; code: string; detail: string; id?: string };
+export type RunOptions = { url: string; credential: string; timeout_ms?: number; fetch?: typeof fetch };
+
+export function createRuns({ url, credential, timeout_ms = 6_000, fetch: send = fetch }: RunOptions) {
+  const base = `${url.replace(/\/$/, "")}/runs/v1/runs`;
+  async function call<T>(method: "GET" | "POST", path: string, body?: object): Promise<Reply<T>> {
+    const headers = { Authorization: `Bearer ${credential}`, "Content-Type": "application/json" };
+    const signal = AbortSignal.timeout(timeout_ms);
+    const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) };
+    const response = await send(`${base}${path}`, { ...sent, headers, redirect: "error", signal }).catch(() => null);
+    if (response === null) return { ok: false, code: "unreachable", detail: url };
+    const named = response.headers.get("interlock-decision-id");
+    const id = named === null ? {} : { id: named };
+    try {
+      const answer = (await response.json()) as T & { code?: string; detail?: string };
+      if (response.ok) return { ok: true, value: answer, ...id };
+      return { ok: false, code: answer.code ?? `http_${response.status}`, detail: answer.detail ?? "", ...id };
+    } catch {
+      return { ok: false, code: "unreadable", detail: `status ${response.status}`, ...id };
+    }
+  }
+  const at = (run: string): string => `/${encodeURIComponent(run)}`;
+  return {
+    open: (opening: Opening) => call<OpenedRun>("POST", "", opening),
+    describe: (run: string) => call<RunView>("GET", at(run)),
+    amend: (run: string, plan: Plan, state_version?: number) =>
+      call<Run>("POST", `${at(run)}/amend`, state_version === undefined ? { plan } : { plan, state_version }),
+    delegate: (run: string, delegation: Delegation & { delegator: Ref }) =>
+      call<Run & { delegation: { id: string } }>("POST", `${at(run)}/delegations`, delegation),
+    report: (run: string, step: string, outcome: "completed" | "failed") =>
+      call<Run>("POST", `${at(run)}/steps/${encodeURIComponent(step)}/outcome`, { outcome }),
+    close: (run: string) => call<Run>("POST", `${at(run)}/close`, {}),
+  };
+}
