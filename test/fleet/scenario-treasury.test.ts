@@ -101,7 +101,7 @@ async function prepared(): Promise<{ run: OpenedRun; quoted: string }> {
 
 test("1: the run pins its plan, and nobody steps in it but who was delegated to", async () => {
   const run = await openPayout();
-  expect(await run.view()).toMatchObject({ plan: { digest: expect.stringMatching(/^sha256:/) as string } });
+  expect(await run.view()).toMatchObject({ plan_digest: expect.stringMatching(/^sha256:/) as string });
   const stranger = { ...READ, subject: agent("preparer") };
   expect((await run.step(stranger, { step: "read" })).verdict).not.toBe("allow");
   // The payer was not given the reading.
@@ -129,7 +129,7 @@ test("steps are taken in the plan's order", async () => {
   const run = await openPayout();
   expect((await run.step(quote("fx-quoter-eu"), { step: "quote" })).verdict).toBe("sequence_violation");
   expect((await run.step(pay(6000), { step: "execute" })).verdict).toBe("sequence_violation");
-  expect((await run.step(READ, { step: "quote" })).verdict).toBe("plan_violation");
+  expect((await run.step(quote("fx-quoter-eu"), { step: "read" })).verdict).toBe("plan_violation");
 });
 
 test("5: 18,400 needs an approval, and more than 20,000 is more than was delegated", async () => {
