@@ -40,7 +40,9 @@ export class Pseudonyms {
     return this.#secrets.map((secret) => pseudonym(secret, key, nodeHmac));
   }
 
+  /** What another region told by its pseudonym only is looked up as it is. */
   of(key: string): readonly Pseudonym[] {
+    if (secretOf(key) !== null) return [{ text: key, token: this.tokenOf(key) }];
     let known = this.#cache.get(key);
     if (known === undefined) {
       known = this.#secrets

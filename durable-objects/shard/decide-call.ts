@@ -219,6 +219,7 @@ export class DecideCall implements Call {
       region: turn.region,
       at_least: readAtLeast(message),
       t_ms: turn.t_ms,
+      names: (key) => turn.namesOf(key),
       trust_digest: turn.trustDigest,
     };
     const outcome = this.#outcomeOf(input, bug);

@@ -620,6 +620,10 @@ export class Shard implements Turn {
 
   readonly trustDigest = (matches: Parameters<ShardTrust["digest"]>[0]): string => this.#trust.digest(matches);
   now = (): number => this.#clock();
+  namesOf(key: string): readonly string[] {
+    return this.#trust.markPorts.namesOf(key);
+  }
+
   liveTrust = (): TrustView => this.#trust.view();
   liveCondition = (): ShardCondition => ({
     halted: this.#halted,

@@ -46,6 +46,8 @@ export interface Turn {
   /** JSON of the condition's `Anchoring`. */
   readonly anchoringText: string;
   readonly trustDigest: (matches: readonly TrustMatch[]) => string;
+  /** Pseudonyms of a canonical key. */
+  namesOf(key: string): readonly string[];
   now(): number;
   liveTrust(): TrustView;
   liveCondition(): ShardCondition;

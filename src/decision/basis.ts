@@ -11,6 +11,7 @@ import {
   runKey,
   subjectKey,
 } from "../trust/keys.ts";
+import { secretOf } from "../trust/pseudonym.ts";
 import type { Approval, Delegation, StepState } from "../vocabulary/run.ts";
 import type { AttestationRule } from "../vocabulary/rules.ts";
 import type { CanonicalRequest, Facts, RunState, TrustView } from "../vocabulary/types.ts";
@@ -64,7 +65,7 @@ export function dependenciesOf(
     }
     if (attestation !== null) keys.push(...attestation.keys);
   }
-  if (pass !== undefined) repeats = keys.push(...pass.dependencies) > 0;
+  if (pass !== undefined) repeats = keys.push(...pass.keys, ...pass.dependencies) > 0;
   if (chain.length > 0) repeats = keys.push(...chain.flatMap(chainKeysOf)) > 0;
   if (approvals.length > 0) repeats = keys.push(...approvals.flatMap(approvalKeys)) > 0;
   return repeats ? [...new Set(keys)] : keys;
@@ -94,7 +95,7 @@ export function homesOf(
   return used.every((home) => homes.includes(home)) ? homes : [...new Set([...homes, ...used])].sort();
 }
 
-const isKey = (text: string): boolean => text.includes(":");
+const isKey = (text: string): boolean => secretOf(text) === null;
 
 /** Until when what is known of these regions is fresh: this region's lease, and what is left of each home's. */
 export function freshUntil(trust: TrustView, homes: readonly string[]): number {

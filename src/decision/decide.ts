@@ -4,7 +4,7 @@ import { admitsDegraded } from "../policy/degraded.ts";
 import { evaluateAs, type LoadedPolicy, type PolicyOutcome } from "../policy/evaluate.ts";
 import { pinsHold } from "../policy/pinned.ts";
 import { rulesFor } from "../policy/step-rules.ts";
-import { passHolds } from "../runs/guest.ts";
+import { passHolds, type NamesOf } from "../runs/guest.ts";
 import { effectOf } from "../runs/effect.ts";
 import { withinBudgets } from "../runs/budgets.ts";
 import { isLimit } from "../runs/delegation.ts";
@@ -62,6 +62,8 @@ export type DecideInput = {
   readonly purpose?: Purpose;
   /** What the shard's own rows say against it: a permit or hold that is over. */
   readonly found?: readonly FailedCheck[];
+  /** Pseudonyms of a canonical key in the federation: a pass names its subject by one. */
+  readonly names?: NamesOf;
   /** Digest text of the matched trust entries. */
   readonly trust_digest: (matches: readonly TrustMatch[]) => string;
 };
@@ -133,7 +135,7 @@ function stepChecks(
     if (purpose === "step") failed.push(...position(step, request, input.region));
     failed.push(...parentsHold(step.parents));
   }
-  if (facts.pass !== undefined) add(failed, passHolds(facts.pass, request, t_ms));
+  if (facts.pass !== undefined) add(failed, passHolds(facts.pass, request, input.names, t_ms));
   failed.push(...unstated, ...pinsHold(rules.pinned, request));
   if (purpose === "step" || purpose === "run") {
     const budgets = charged.filter((entry) => !isLimit(entry));

@@ -1,15 +1,22 @@
-import { entityForm } from "../trust/keys.ts";
+import { subjectKey } from "../trust/keys.ts";
 import type { PassFacts } from "../vocabulary/run.ts";
 import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
 
-/** Whether the pass of another region is for this step: a pass opens one node for one subject, and nothing else. */
+/** Every pseudonym that a canonical key has here. */
+export type NamesOf = (key: string) => readonly string[];
+
+/**
+ * Whether the pass of another region is for this step: a pass opens one node for one subject, and nothing else. It
+ * names the subject by a pseudonym of the federation; a region that cannot say its own names takes no pass.
+ */
 export function passHolds(
   pass: PassFacts,
   { subject, action, step }: CanonicalRequest,
+  names: NamesOf | undefined,
   t_ms: number,
 ): FailedCheck | null {
   const wrong =
-    pass.subject !== entityForm(subject.type, subject.id)
+    names?.(subjectKey(subject.type, subject.id)).includes(pass.subject) !== true
       ? "another subject"
       : pass.action !== action.name
         ? `another action, ${pass.action}`

@@ -1,6 +1,7 @@
 import { base64url } from "../../../src/base/bytes.ts";
 import { parseDecisionId } from "../../../src/base/ids.ts";
 import type { Approval, Delegation, ParentStep, Plan, PlanNode, StepOutcome } from "../../../src/vocabulary/run.ts";
+import { secretOf } from "../../../src/trust/pseudonym.ts";
 import type { SubjectTags } from "../subject-tags.ts";
 import type { RunRow } from "../store.ts";
 import { Marks, type MarkPorts } from "./marks.ts";
@@ -267,14 +268,19 @@ export class RunBook {
     this.#approvals.push({ run, approval });
   }
 
-  /** `keys`: what an allowed step rests on; empty for a denied one, on which nothing can rest. */
+  /**
+   * `keys`: what an allowed step rests on, canonical or (of a pass) pseudonymous; empty for a denied one, on which
+   * nothing can rest.
+   */
   addStep(row: StepRow, leaf: Uint8Array, parents: readonly number[], keys: readonly string[]): void {
     this.#dirty = true;
     this.#steps.set(row.sseq, { row, was: null });
     this.#leaves.set(row.sseq, leaf);
     this.#parents.set(row.sseq, parents);
     for (const [key, units] of row.sums) this.sums.add(key, row.t_ms, row.sseq, BigInt(units));
-    if (keys.length > 0) this.marks.addDependencies(row.sseq, keys);
+    if (keys.length === 0) return;
+    const told = keys.filter((key) => !isCanonical(key));
+    this.marks.addDependencies(row.sseq, told.length === 0 ? keys : keys.filter(isCanonical), told);
   }
 
   /** An allow that was withdrawn before it left: the step counts as denied, and what it was charged is free again. */
@@ -296,6 +302,9 @@ export class RunBook {
     this.#steps.set(row.sseq, { row, was });
   }
 }
+
+/** The others are pseudonyms that another region told. */
+const isCanonical = (key: string): boolean => secretOf(key) === null;
 
 const NO_NODES: ReadonlyMap<string, PlanNode> = new Map();
 

@@ -46,7 +46,7 @@ export async function packsFolder(packs: Readonly<Record<string, PackFiles>>): P
   return folder;
 }
 
-async function writePacks(folder: string, packs: Readonly<Record<string, PackFiles>>): Promise<void> {
+export async function writePacks(folder: string, packs: Readonly<Record<string, PackFiles>>): Promise<void> {
   for (const [name, files] of Object.entries(packs)) {
     const write = async (leaf: string, content: unknown) => {
       await writeFile(join(folder, name, leaf), typeof content === "string" ? content : JSON.stringify(content));
