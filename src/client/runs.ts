@@ -81,7 +81,7 @@ export function createRuns({ url, credential, timeout_ms = 6_000, fetch: send = 
     const named = response.headers.get("interlock-decision-id");
     const id = named === null ? {} : { id: named };
     try {
-      const answer = (await response.json()) as T & { code?: string; detail?: string };
+      const answer = JSON.parse(await response.text()) as T & { code?: string; detail?: string };
       if (response.ok) return { ok: true, value: answer, ...id };
       return { ok: false, code: answer.code ?? `http_${response.status}`, detail: answer.detail ?? "", ...id };
     } catch {

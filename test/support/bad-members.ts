@@ -10,6 +10,8 @@ const RUNS = "/runs/v1/runs";
 const REVOCATIONS = "/admin/v1/revocations";
 const PEPS = "/admin/v1/peps";
 
+const NODE = { id: "a", action: "read" };
+
 const brief = (value: unknown): string => {
   const text = JSON.stringify(value) ?? "nothing";
   return text.length > 60 ? `${text.slice(0, 20)}… (${text.length})` : text;
@@ -130,10 +132,58 @@ const runs: readonly BadCase[] = [
   posted(RUNS, "nothing", {}, 400, /principal/),
   posted(RUNS, "principal text", { principal: "alice" }, 400, /principal/),
   posted(RUNS, "principal.id number", { principal: { type: "user", id: 7 } }, 400, /principal\.id/),
-  posted(RUNS, "a member not known", { principal: alice, plan: {} }, 400, /plan: not a known member/),
+  posted(RUNS, "a member not known", { principal: alice, wish: {} }, 400, /wish: not a known member/),
   posted(RUNS, "principal with more", { principal: { ...alice, role: "admin" } }, 400, /principal\.role/),
   posted(RUNS, "101 members", { principal: alice, members: Array.from({ length: 101 }, () => alice) }, 400, /members/),
   posted(RUNS, "members object", { principal: alice, members: {} }, 400, /members/),
+  ...(
+    [
+      ["an empty plan", { plan: { nodes: [] } }, /^plan\.nodes: /],
+      [
+        "257 nodes",
+        { plan: { nodes: Array.from({ length: 257 }, (_, i) => ({ id: `n${i}`, action: "a" })) } },
+        /^plan/,
+      ],
+      ["a circle", { plan: { nodes: [{ id: "a", action: "x", after: ["a"] }] } }, /^plan: the plan goes in a circle/],
+      ["an edge to nowhere", { plan: { nodes: [{ id: "a", action: "x", after: ["b"] }] } }, /^plan: node a comes/],
+      ["a budget of everything", { budgets: [{ id: "b", actions: ["*"], max: "all" }] }, /^budgets\[0\]\.max: /],
+      ["a star in a scope", { budgets: [{ id: "b", actions: ["a*b"], max: 1 }] }, /^budgets\[0\]\.actions\[0\]: /],
+      ["a window of nothing", { budgets: [{ id: "b", actions: ["*"], max: 1, window_ms: 0 }] }, /window_ms: /],
+      ["a label with a space", { labels: ["a b"] }, /^labels\[0\]: /],
+      [
+        "a delegation to oneself",
+        { delegations: [{ delegate: alice, scopes: ["*"], expires_ms: 9e12 }] },
+        /themselves/,
+      ],
+      ["half a parent", { parent_run: `eu.1.${"A".repeat(22)}` }, /sent together/],
+    ] as const
+  ).map(([name, more, says]) => posted(RUNS, name, { principal: alice, ...more }, 400, says)),
+  posted(`${RUNS}/{run}/amend`, "no plan", {}, 400, /^plan: /),
+  posted(`${RUNS}/{run}/amend`, "version 0", { plan: { nodes: [NODE] }, state_version: 0 }, 400, /^state_version: /),
+  posted(
+    `${RUNS}/{run}/delegations`,
+    "no delegator",
+    { delegate: alice, scopes: ["*"], expires_ms: 9e12 },
+    400,
+    /^delegator: /,
+  ),
+  posted(
+    `${RUNS}/{run}/delegations`,
+    "an id of one's own",
+    { delegator: alice, id: "x" },
+    400,
+    /id: not a known member|delegate: /,
+  ),
+  posted(`${RUNS}/{run}/steps/eu.1.s0.1/outcome`, "no word", { outcome: "maybe" }, 400, /^outcome: /),
+  posted(`${RUNS}/{run}/steps/nonsense/outcome`, "no step", { outcome: "failed" }, 404, /no such step/),
+  posted(`${RUNS}/{run}/steps/eu.1.s0.999999999/outcome`, "a step to come", { outcome: "failed" }, 404, /no such step/),
+  posted(
+    `${RUNS}/eu.1.${"A".repeat(22)}/amend`,
+    "a run nobody opened",
+    { plan: { nodes: [NODE] } },
+    404,
+    /no such run/,
+  ),
   posted("/runs/v1/runs/{run}/close", "a member not known", { forced: true }, 400, /forced: not a known member/),
 ];
 

@@ -6,7 +6,7 @@ async function connected() {
   const region = await newRegion();
   const send = (url: string | URL | Request, init?: RequestInit): Promise<Response> =>
     region.fetch(new Request(url, init));
-  const options = { url: "https://eu.pdp.example/", fetch: send as typeof fetch };
+  const options = { url: "https://eu.pdp.example/", fetch: send };
   return {
     region,
     runs: createRuns({ ...options, credential: region.pep }),
