@@ -21,7 +21,7 @@ export type PepRefusal = { readonly code: "missing" | "invalid" | "unavailable";
 
 export type PepAuthentication = Result<Caller, PepRefusal>;
 
-const SCOPES: readonly PepScope[] = ["evaluate", "lineage.read", "runs", "search"];
+const SCOPES: readonly PepScope[] = ["approve", "evaluate", "lineage.read", "runs", "search"];
 const PEP_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const MAX_LIFETIME_MS = 366 * 86_400_000;
 const CACHED_TOKENS = 1_024;

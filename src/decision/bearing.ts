@@ -3,9 +3,11 @@ import { consentsOf } from "../policy/consents.ts";
 import type { LoadedPolicy } from "../policy/evaluate.ts";
 import { placesOf, type Places } from "../policy/places.ts";
 import { amountText } from "../runs/amount.ts";
-import { countingApprovals, isIndependent, type Involved } from "../runs/approvals.ts";
+import { approvalKeys, countingApprovals, isIndependent, type Involved } from "../runs/approvals.ts";
 import { appliesTo } from "../runs/budgets.ts";
 import { authorityOf, type Authority } from "../runs/delegation.ts";
+import { presentedProblem, type ApprovalProblem } from "../runs/presented.ts";
+import { approvalScope } from "../runs/rows.ts";
 import { byText } from "../runs/input.ts";
 import { regionKey } from "../trust/keys.ts";
 import type { Approval, Charged } from "../vocabulary/run.ts";
@@ -27,6 +29,8 @@ export type Bearing = {
   readonly approvals: readonly Approval[];
   /** Who approved and may not. */
   readonly dependent_approvers: readonly string[];
+  /** Why the approval that the request names does not help; absent: it names none, or that one counts. */
+  readonly presented_problem?: ApprovalProblem;
   readonly charged: readonly Charged[];
   /** Where the step reaches, and which labels it moves and brings. */
   readonly places: Places;
@@ -65,17 +69,23 @@ export function bearingOn(asked: Asked, rules: StepRules): Bearing {
   let authority = rules.delegation.required && facts.pass === undefined ? NO_RUN : OWN_RIGHT;
   let approvals: readonly Approval[] = NONE;
   let dependent_approvers: readonly string[] = NONE;
+  let presented: ApprovalProblem | null = null;
   if (run !== null && step !== undefined) {
     const subject = subjectForm(request);
     const state = counts ? step : { ...step, charged: NONE };
     authority = authorityOf(state, run.members, subject, request.action, rules.delegation, t_ms, dead);
+    const involved: Involved = {
+      subject,
+      principal: step.principal,
+      chain: authority.chain,
+      on_behalf_of: facts.workload?.identity?.on_behalf_of ?? null,
+    };
+    if (step.presented !== undefined) {
+      const independent = ({ approver }: Approval): boolean => isIndependent(approver, involved);
+      const over = (approval: Approval): boolean => dead(approvalKeys(approval));
+      presented = presentedProblem(step.presented, { scope: approvalScope(request), t_ms, independent, dead: over });
+    }
     if (step.approvals.length > 0) {
-      const involved: Involved = {
-        subject,
-        principal: step.principal,
-        chain: authority.chain,
-        on_behalf_of: facts.workload?.identity?.on_behalf_of ?? null,
-      };
       approvals = countingApprovals(step.approvals, involved, t_ms, dead);
       dependent_approvers = step.approvals
         .map(({ approver }) => approver)
@@ -92,6 +102,7 @@ export function bearingOn(asked: Asked, rules: StepRules): Bearing {
     authority,
     approvals,
     dependent_approvers,
+    ...(presented === null ? {} : { presented_problem: presented }),
     charged,
     places: placesOf(policy, request, labelsOf(step?.labels ?? NONE, facts.pass?.labels ?? NONE), region, searched),
     unstated: consents.failed,

@@ -2,6 +2,7 @@ import type { ConsistencyToken } from "../trust/consistency.ts";
 import { anchoringLimit } from "../policy/anchoring.ts";
 import { admitsDegraded } from "../policy/degraded.ts";
 import { evaluateAs, type LoadedPolicy, type PolicyOutcome } from "../policy/evaluate.ts";
+import { unsupported } from "../policy/obligations.ts";
 import { pinsHold } from "../policy/pinned.ts";
 import { rulesFor } from "../policy/step-rules.ts";
 import { passHolds, type NamesOf } from "../runs/guest.ts";
@@ -10,6 +11,7 @@ import { withinBudgets } from "../runs/budgets.ts";
 import { isLimit } from "../runs/delegation.ts";
 import { movedOn, nothingAboveRevoked, parentsHold, position } from "../runs/sequence.ts";
 import { anchoredWithin, logReached } from "./anchoring.ts";
+import { approvalNote } from "./approval-note.ts";
 import { bearingOn, type Bearing, type Purpose } from "./bearing.ts";
 import { dependenciesOf, freshUntil } from "./basis.ts";
 import {
@@ -98,16 +100,28 @@ export function decide(input: DecideInput): Outcome {
     if (policy.reason === "approval_required" && bearing.dependent_approvers.length > 0)
       failed.push({ reason: "approver_not_independent", detail: bearing.dependent_approvers.join(", ") });
   }
+  // The PEP would have to treat the allow as a deny: it is one, and on record as one.
+  const dishonoured = policy.reason === null ? unsupported(policy.obligations, input.request) : null;
+  if (dishonoured !== null)
+    failed.push({ reason: "policy_denied", detail: `${UNSUPPORTED}: ${dishonoured.type}:${dishonoured.id}` });
   add(failed, anchoredWithin(anchoringLimit(input.policy, input.request), input.condition, input.t_ms));
+  const { valid_for_ms } = policy;
+  const ending =
+    valid_for_ms === null
+      ? bearing
+      : { ...bearing, expires_ms: Math.min(bearing.expires_ms, input.t_ms + valid_for_ms) };
   return {
-    ...outcome(input, bearing, failed, trustDigest, policy.obligations),
+    ...outcome(input, ending, failed, trustDigest, policy.obligations),
     determining: policy.determining,
     errors: policy.errors,
-    policy_reason: policy.policy_reason,
+    policy_reason: dishonoured === null ? policy.policy_reason : UNSUPPORTED,
     permit_ttl_ms: policy.permit_ttl_ms,
     degraded,
   };
 }
+
+/** `policy_reason` of an allow that its PEP says it cannot carry out. */
+const UNSUPPORTED = "obligation_unsupported";
 
 /** The checks of the step itself, all of them, in registry order. */
 function stepChecks(
@@ -215,7 +229,9 @@ function outcome(
   const primary = failed[0]?.reason ?? null;
   const allowed = primary === null;
   const { dependencies, homes, expires_ms } = bearing;
+  const note = approvalNote(input, bearing, primary);
   return {
+    ...(note === null ? {} : { approval: note }),
     core: {
       decision: allowed ? "allow" : "deny",
       facts: input.facts_digest,

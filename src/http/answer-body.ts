@@ -1,4 +1,5 @@
 import type { JsonValue } from "../base/json.ts";
+import { shownObligation } from "../policy/obligations.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { DecideAnswer, ItemAnswer } from "../objects/shard.ts";
 
@@ -61,7 +62,7 @@ function contextOf(item: ItemAnswer, { explain, dry_run, id }: Shown): Record<st
   let context: Record<string, unknown> | null = null;
   if (dry_run) (context ??= {})["dry_run"] = true;
   if (!item.decision && item.policy_reason !== null) (context ??= {})["policy_reason"] = item.policy_reason;
-  if (item.obligations.length > 0) (context ??= {})["obligations"] = item.obligations;
+  if (item.obligations.length > 0) (context ??= {})["obligations"] = item.obligations.map(shownObligation);
   if (explain) {
     context ??= {};
     context["failed"] = item.failed ?? [];

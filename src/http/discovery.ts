@@ -1,3 +1,5 @@
+import { activePolicy } from "../policy/baseline.ts";
+import { issuedTypes } from "../policy/obligations.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { json, refuse, unavailable } from "./reply.ts";
@@ -21,13 +23,16 @@ const ENDPOINTS: readonly (readonly [member: string, operation: Operation])[] = 
  * `policy_decision_point`, or it discards the document (the mix-up defence). Empty members are left out, so there
  * are no `capabilities` yet.
  */
-function metadata(room: Room, identifier: string): Readonly<Record<string, string>> {
-  const out: Record<string, string> = { policy_decision_point: identifier };
+function metadata(room: Room, identifier: string): Metadata {
+  const out: Record<string, string | readonly string[]> = { policy_decision_point: identifier };
   for (const [member, operation] of ENDPOINTS) {
     out[member] = room.region.pdp + ROUTES.find((route) => route.operation === operation)!.path;
   }
-  return out;
+  const types = issuedTypes(activePolicy(room.region));
+  return types.length === 0 ? out : { ...out, obligations_supported: types };
 }
+
+type Metadata = Readonly<Record<string, string | readonly string[]>>;
 
 /** Signed metadata by identifier, for the material under which they were signed; per room, and a room has two. */
 const signed = new WeakMap<Room, Map<string, { readonly material: string; readonly jwt: string }>>();
@@ -39,11 +44,7 @@ async function discovery(room: Room, identifier: string): Promise<Response> {
   return json(jwt === null ? plain : { ...plain, signed_metadata: jwt }, 200, jwt === null ? undefined : CACHEABLE);
 }
 
-async function signedMetadata(
-  room: Room,
-  identifier: string,
-  plain: Readonly<Record<string, string>>,
-): Promise<string | null> {
+async function signedMetadata(room: Room, identifier: string, plain: Metadata): Promise<string | null> {
   try {
     const material = room.peps.material ?? (await twice(READ_MS, () => room.authority().material())).digest;
     let known = signed.get(room);

@@ -14,9 +14,13 @@ export type Annotated = {
   readonly obligations: readonly Obligation[];
   /** `@permit_ttl_s`, on a permit: how long a permit minted for such an allow may live, instead of the usual minute. */
   readonly permit_ttl_ms: number | null;
+  /** `@valid_for`, on a permit: an allow that rests on it ends so long after it was decided. */
+  readonly valid_for_ms: number | null;
 };
 
 const MAX_PERMIT_TTL_S = 900;
+const MAX_VALID_FOR_MS = 86_400_000;
+const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
 const NO_OBLIGATIONS: readonly Obligation[] = [];
 
@@ -38,11 +42,23 @@ export function readAnnotations(effect: Effect, annotations: ReadonlyMap<string,
     if (effect !== "permit") return err("@permit_ttl_s: only a permit gives one");
   }
   const permit_ttl_ms = ttl === null ? null : Number(ttl) * 1_000;
+  const valid_for = annotations.get("valid_for");
+  if (valid_for !== undefined && effect !== "permit") return err("@valid_for: only a permit has an end");
+  const valid_for_ms = valid_for === undefined ? null : durationOf(valid_for);
+  if (valid_for_ms === undefined) return err('@valid_for: a whole number with s, m or h, at most 24 hours, as "15m"');
+  const said: Omit<Annotated, "obligations"> = { reason, step_up, permit_ttl_ms, valid_for_ms };
   const written = annotations.get("obligation");
-  if (written === undefined) return ok({ reason, step_up, obligations: NO_OBLIGATIONS, permit_ttl_ms });
+  if (written === undefined) return ok({ ...said, obligations: NO_OBLIGATIONS });
   if (effect !== "permit") return err("@obligation: only a permit carries obligations");
   const obligations = readObligations(written);
-  return obligations.ok ? ok({ reason, step_up, obligations: obligations.value, permit_ttl_ms }) : obligations;
+  return obligations.ok ? ok({ ...said, obligations: obligations.value }) : obligations;
+}
+
+/** Milliseconds of `90s`, `15m`, `2h`; `undefined` for anything else. */
+function durationOf(text: string): number | undefined {
+  const match = /^([1-9][0-9]{0,4})([smh])$/.exec(text);
+  const ms = match === null ? 0 : Number(match[1]) * UNITS[match[2]!]!;
+  return ms > 0 && ms <= MAX_VALID_FOR_MS ? ms : undefined;
 }
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;

@@ -35,6 +35,8 @@ export type PolicyOutcome = {
   readonly obligations: readonly Obligation[];
   /** Of an allow: how long a permit for it may live, the shortest `@permit_ttl_s`; `null`: none of them says. */
   readonly permit_ttl_ms: number | null;
+  /** Of an allow: how long after the decision it ends at the latest, the shortest `@valid_for`; `null`: none says. */
+  readonly valid_for_ms: number | null;
   /** Evaluation errors by `pack/policy`, and departures from the schema by `pack`. */
   readonly errors: readonly { readonly policy: string; readonly message: string }[];
 };
@@ -142,6 +144,7 @@ const deny = (
   determining: NONE,
   obligations: NONE,
   permit_ttl_ms: null,
+  valid_for_ms: null,
   errors: NONE,
 });
 
@@ -155,6 +158,7 @@ function allowed(pack: LoadedPack, { reasons }: StrictDecision): PolicyOutcome {
     determining: facts.map(({ determining }) => determining),
     obligations: obligations.length > 1 ? sortObligations(obligations) : obligations,
     permit_ttl_ms: facts.reduce<number | null>((ttl, policy) => shorter(ttl, policy.permit_ttl_ms), null),
+    valid_for_ms: facts.reduce<number | null>((end, policy) => shorter(end, policy.valid_for_ms), null),
     errors: NONE,
   };
 }
@@ -202,6 +206,7 @@ function conjoin(a: PolicyOutcome, b: PolicyOutcome): PolicyOutcome {
       determining: [...a.determining, ...b.determining],
       obligations: sortObligations([...a.obligations, ...b.obligations]),
       permit_ttl_ms: shorter(a.permit_ttl_ms, b.permit_ttl_ms),
+      valid_for_ms: shorter(a.valid_for_ms, b.valid_for_ms),
     };
   }
   if (b.reason === null) return { ...a, errors };

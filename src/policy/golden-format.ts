@@ -70,6 +70,7 @@ const GoldenCase = z.strictObject({
     /** Labels that the run has gained after an allow, sorted. */
     gained: z.array(z.string()).optional(),
     permit_ttl_s: z.int().optional(),
+    valid_for_s: z.int().optional(),
   }),
 });
 

@@ -15,6 +15,7 @@ export type PolicyFacts = {
   readonly step_up: "approval" | null;
   readonly obligations: readonly Obligation[];
   readonly permit_ttl_ms: number | null;
+  readonly valid_for_ms: number | null;
 };
 
 export type LoadedPack = {

@@ -16,6 +16,7 @@ import type {
 } from "../vocabulary/run.ts";
 import type { CanonicalRequest } from "../vocabulary/types.ts";
 import { amountText, type Units } from "./amount.ts";
+import { NOT_ASKED, presentedId } from "./presented.ts";
 import { appliesTo, countedFrom, sumOf } from "./budgets.ts";
 import { chainsOf, likeliest } from "./delegation.ts";
 
@@ -61,6 +62,8 @@ export interface RunRows {
   history(rule: HistoryRule, since_ms: number | null, steps: readonly string[] | null): Omit<HistoryFact, "name">;
   /** Approvals of this scope that end after `t_ms`, by id; at most 8. */
   approvals(scope: string, t_ms: number): readonly Approval[];
+  /** The approval of this id, whatever its scope and end; `null`: this run has none. */
+  approval(id: string): Approval | null;
 }
 
 export type Step = {
@@ -87,7 +90,9 @@ export function stepStateOf(rows: RunRows, step: Step): StepState {
     subject === rows.principal
       ? []
       : likeliest(chainsOf(delegationsFor(rows, step, subject), rows.principal, subject), request.action.name, t_ms);
+  const presented = presentedId(request);
   return {
+    ...(presented === null ? {} : { presented: { id: presented, approval: rows.approval(presented) } }),
     after: before.map(({ name, steps }): AfterNode => ({ node: name, state: stateOf(steps) })),
     approvals: rules.approval === null ? [] : rows.approvals(approvalScope(request, step.hash), t_ms),
     chains,
@@ -169,8 +174,12 @@ function chargedTo(
     }));
 }
 
-/** What an approval is for: the step's request, wherever in the run it is taken. */
+/**
+ * What an approval is for: the step's request, wherever in the run it is taken, and whatever it says about the answer
+ * that it wants (`NOT_ASKED`).
+ */
 export function approvalScope(request: CanonicalRequest, hash: Sha256 = sha256): string {
-  const { run: _run, step: _step, parents: _parents, state_version: _version, ...asked } = request;
-  return digestOf(jcs(asked), hash);
+  const { run: _run, step: _step, parents: _parents, state_version: _version, context, ...asked } = request;
+  const bound = Object.entries(context ?? {}).filter(([name]) => !NOT_ASKED.has(name));
+  return digestOf(jcs(bound.length === 0 ? asked : { ...asked, context: Object.fromEntries(bound) }), hash);
 }

@@ -117,6 +117,9 @@ export type Approval = {
   readonly expires_ms: number;
 };
 
+/** An approval that the request names, and what the run's rows have under that name. */
+export type PresentedApproval = { readonly id: string; readonly approval: Approval | null };
+
 /** What an opened run knows that bears on one step; made by the shard before the decision, recorded with it. */
 export type StepState = {
   /** Digest text of the plan in force; `null`: the run declared none. */
@@ -139,6 +142,8 @@ export type StepState = {
   readonly labels: readonly string[];
   readonly history: readonly HistoryFact[];
   readonly approvals: readonly Approval[];
+  /** Absent: the request names none. It only bears on what the answer says about it. */
+  readonly presented?: PresentedApproval;
 };
 
 /** What an allowed step changes, besides the record. */

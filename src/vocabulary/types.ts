@@ -25,7 +25,7 @@ export type CanonicalRequest = {
   readonly state_version?: number;
 };
 
-export type PepScope = "evaluate" | "search" | "runs" | "lineage.read";
+export type PepScope = "approve" | "evaluate" | "search" | "runs" | "lineage.read";
 
 /**
  * What the Worker verified before the shard was asked: plain data, one schema. The shard accepts it only if
@@ -162,4 +162,20 @@ export type Outcome = {
   readonly permit_ttl_ms: number | null;
   /** Until when a PEP may cache an allow, Unix milliseconds. */
   readonly valid_until_ms: number;
+  /** About approvals, where one is required or the request names one. */
+  readonly approval?: ApprovalNote;
+};
+
+/** What the answer says of approvals, in the words of AuthZEN's access-request draft (docs/approvals.md). */
+export type ApprovalNote = {
+  /** `null`: approval is not what is missing. */
+  readonly requestable: boolean | null;
+  /** Why approval is missing and cannot be asked for; `null` where it can. */
+  readonly why_not: "implicit_run" | "no_approval_rule" | null;
+  /** What the request names, and why it does not help (`null`: it counts, until then). */
+  readonly presented: {
+    readonly id: string;
+    readonly problem: string | null;
+    readonly until_ms: number | null;
+  } | null;
 };

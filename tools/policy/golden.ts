@@ -151,6 +151,7 @@ const refused = ({ reason, detail }: FailedCheck): Decided => ({
   determining: [],
   obligations: [],
   permit_ttl_ms: null,
+  valid_for_ms: null,
   errors: [],
   gained: [],
 });
@@ -189,6 +190,7 @@ export function runCase(policy: LoadedPolicy, pack: string, golden: GoldenCase):
   }
   if (expect.gained !== undefined) compare("gained", expect.gained, outcome.gained);
   if (expect.permit_ttl_s !== undefined) compare("permit_ttl_s", expect.permit_ttl_s * 1_000, outcome.permit_ttl_ms);
+  if (expect.valid_for_s !== undefined) compare("valid_for_s", expect.valid_for_s * 1_000, outcome.valid_for_ms);
   if (differences.length > 0 && outcome.errors.length > 0) {
     differences.push(`errors: ${outcome.errors.map(({ policy, message }) => `${policy}: ${message}`).join("; ")}`);
   }

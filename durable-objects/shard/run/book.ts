@@ -251,6 +251,11 @@ export class RunBook {
       .slice(0, limit);
   }
 
+  approval(run: string, id: string): Approval | null {
+    const made = this.#approvals.find((one) => one.run === run && one.approval.id === id);
+    return made?.approval ?? this.rows.approval(run, id);
+  }
+
   // ── changing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   putPlan(row: PlanRow): void {

@@ -137,6 +137,10 @@ export class OpenedRun implements RunPort {
     return this.#book.approvals(this.#run.id, scope, t_ms, MAX_APPROVALS);
   }
 
+  approval(id: string): Approval | null {
+    return this.#book.approval(this.#run.id, id);
+  }
+
   /** What an allowed step adds to which sums. */
   sumsOf(action: string, { charges, amounts }: StepEffect): StepRow["sums"] {
     return [

@@ -229,6 +229,13 @@ export class RunRows {
       .map(({ body }) => JSON.parse(body) as Approval);
   }
 
+  approval(run: string, id: string): Approval | null {
+    const row = this.#sql
+      .exec<{ body: string }>(`SELECT body FROM run_approval WHERE run = ? AND id = ? AND ${READABLE}`, run, id)
+      .toArray()[0];
+    return row === undefined ? null : (JSON.parse(row.body) as Approval);
+  }
+
   putApproval(run: string, approval: Approval): void {
     this.#sql.exec(
       "INSERT OR REPLACE INTO run_approval(run, scope, id, expires_ms, body) VALUES (?, ?, ?, ?, ?)",

@@ -106,9 +106,9 @@ export const registerPepBody = z
       .regex(/^[A-Za-z0-9._-]{1,128}$/, "1 to 128 letters, digits, dots, underscores and hyphens")
       .describe("Name of the PEP in this region"),
     scopes: z
-      .array(z.enum(["evaluate", "search", "runs", "lineage.read"]))
+      .array(z.enum(["evaluate", "search", "runs", "lineage.read", "approve"]))
       .min(1)
-      .max(4)
+      .max(5)
       .refine((scopes) => new Set(scopes).size === scopes.length, "a scope is listed twice"),
     ttl_s: z
       .int()

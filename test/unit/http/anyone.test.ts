@@ -13,6 +13,7 @@ test("discovery: every member is https, none is empty, the signature verifies", 
   const { signed_metadata, ...plain } = await jsonOf(response);
   expect(plain).toEqual({
     policy_decision_point: PDP,
+    obligations_supported: ["notification"],
     access_evaluation_endpoint: `${PDP}/access/v1/evaluation`,
     access_evaluations_endpoint: `${PDP}/access/v1/evaluations`,
     search_subject_endpoint: `${PDP}/access/v1/search/subject`,

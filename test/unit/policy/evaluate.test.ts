@@ -64,6 +64,7 @@ describe("default deny", () => {
       determining: [{ policy: "a/all", reason: "why not" }],
       obligations: [],
       permit_ttl_ms: null,
+      valid_for_ms: null,
       errors: [],
     });
   });
@@ -300,6 +301,29 @@ describe("@permit_ttl_s", () => {
   test.each(["0", "901", "1.5", "-1", "", "15m"])("%s is refused", async (ttl) => {
     const { problem } = loadPolicy(await bundleOf({ a: { policies: policies(ttl) } }), ["a"]);
     expect(problem).toMatch(/@permit_ttl_s/);
+  });
+});
+
+describe("@valid_for", () => {
+  const policies = (end: string) => `@valid_for("${end}") permit (principal, action, resource);`;
+
+  test.each([
+    [{ a: { policies: policies("15m") + "permit (principal, action, resource);" } }, 900_000],
+    [{ a: { policies: policies("2h") + policies("90s") } }, 90_000],
+    [{ a: { policies: policies("24h") }, b: { policies: policies("15m") } }, 900_000],
+    [{ a: {} }, null],
+  ])("the shortest of those that determine the allow", async (packs, expected) => {
+    expect(evaluatePolicy(await policyOf(packs), request(), ENV).valid_for_ms).toBe(expected);
+  });
+
+  test.each(["0m", "15", "25h", "1441m", "1.5m", "-1m", "", "15 m", "1d", "015m"])("%s is refused", async (end) => {
+    const { problem } = loadPolicy(await bundleOf({ a: { policies: policies(end) } }), ["a"]);
+    expect(problem).toMatch(/@valid_for/);
+  });
+
+  test("on a forbid it is refused", async () => {
+    const forbid = '@valid_for("15m") forbid (principal, action, resource);';
+    expect(loadPolicy(await bundleOf({ a: { policies: forbid } }), ["a"]).problem).toMatch(/only a permit/);
   });
 });
 
