@@ -30,8 +30,8 @@ function checkEstablishing(where: string, identity: Identity, attestation: Attes
   const only_bearers = identity !== "pep-asserted" && identity.accept.every((kind) => BEARERS.has(kind));
   if (only_bearers && identity.allow_bearer !== true)
     problems.push(`${where}.identity: what it accepts are bearers, and allow_bearer is not set`);
-  if (only_bearers && attestation !== undefined && attestation !== null && attestation.bound !== false)
-    problems.push(`${where}.attestation: a bearer proves no key that a result could be bound to; say bound: false`);
+  if (only_bearers && attestation !== undefined && attestation !== null)
+    problems.push(`${where}.attestation: a bearer proves no key that a result could be about`);
   return problems;
 }
 

@@ -84,12 +84,12 @@ describe("rules that name nothing, or that nobody could meet, are refused", () =
     ["bearers that are not allowed", subject({ identity: { accept: ["service-account"] } }), /allow_bearer is not set/],
     ["nothing that would do", subject({ identity: { accept: [] } }), /subjects\.user\.identity/],
     [
-      "a result bound to the key of a bearer",
+      "a result about the key of a bearer",
       subject({
         identity: { accept: ["jwt-svid"], allow_bearer: true },
         attestation: { max_age_ms: 60_000, tiers: ["affirming"] },
       }),
-      /say bound: false/,
+      /a bearer proves no key that a result could be about/,
     ],
     [
       "an override that cannot be met",
