@@ -11,7 +11,6 @@ import {
   runKey,
   subjectKey,
 } from "../trust/keys.ts";
-import { secretOf } from "../trust/pseudonym.ts";
 import type { Approval, Delegation, StepState } from "../vocabulary/run.ts";
 import type { AttestationRule } from "../vocabulary/rules.ts";
 import type { CanonicalRequest, Facts, RunState, TrustView } from "../vocabulary/types.ts";
@@ -95,7 +94,8 @@ export function homesOf(
   return used.every((home) => homes.includes(home)) ? homes : [...new Set([...homes, ...used])].sort();
 }
 
-const isKey = (text: string): boolean => secretOf(text) === null;
+/** A canonical key has a colon, and a pseudonym none. */
+const isKey = (text: string): boolean => text.includes(":");
 
 /** Until when what is known of these regions is fresh: this region's lease, and what is left of each home's. */
 export function freshUntil(trust: TrustView, homes: readonly string[]): number {

@@ -45,7 +45,7 @@ export const countedFrom = (budget: Budget, t_ms: number): number | null =>
   budget.window_ms === null ? null : t_ms - budget.window_ms + 1;
 
 /** What one step adds. A step that does not say it in the budget's terms has no amount, and cannot be allowed. */
-export function amountOf(budget: Budget, { properties = {} }: Action): Result<Units, string> {
+function amountOf(budget: Budget, { properties = {} }: Action): Result<Units, string> {
   if (budget.sum === null) return ok(ONE);
   const { sum, unit } = budget;
   if (unit !== null && own(properties, unit.property) !== unit.value)

@@ -9,7 +9,7 @@ import { byText, entity, scopes, t_ms } from "./input.ts";
 import { anyCovers, scopesWithin } from "./scope.ts";
 
 /** The longest chain that is followed at all; a pack may ask for less. */
-export const MAX_CHAIN = 16;
+const MAX_CHAIN = 16;
 export const MAX_CHAINS = 8;
 
 /** A delegation as callers write it; its id and who vouches are not theirs to say. */

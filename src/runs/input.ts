@@ -8,7 +8,7 @@ import { isScope } from "./scope.ts";
 
 /** Parts that declared plans, budgets and delegations share, as callers write them. */
 
-export const scope = z.string().refine(isScope, "an action, a prefix followed by .*, or *");
+const scope = z.string().refine(isScope, "an action, a prefix followed by .*, or *");
 export const scopes = z.array(scope).min(1).max(64);
 export const region = z.string().refine(isRegionName, "a region's name");
 export const smallName = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "1 to 64 of A-Za-z0-9._-");

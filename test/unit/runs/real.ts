@@ -15,7 +15,7 @@ import type { TrustEntry } from "../../../src/trust/events.ts";
 import type { Budget, Delegation, Plan, StepOutcome } from "../../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState, TrustView } from "../../../src/vocabulary/types.ts";
 
-export const FAR_MS = 4_000_000_000_000;
+const FAR_MS = 4_000_000_000_000;
 const FACTS: Facts = {
   v: 1,
   material: "m",

@@ -3,12 +3,12 @@ import type { Budget, Delegation, PlanNode } from "../../../src/vocabulary/run.t
 
 /** Random plans, budgets, delegations and requests over a few names, so that they meet. */
 export const ACTIONS = ["pay.execute", "pay.prepare", "pay.big", "quote", "read.doc"] as const;
-export const SCOPES = ["*", "pay.*", "read.*", "pay.execute", "pay.big", "quote", "read.doc"] as const;
+const SCOPES = ["*", "pay.*", "read.*", "pay.execute", "pay.big", "quote", "read.doc"] as const;
 export const RESOURCES = ["thing/a", "thing/b", "other/a"] as const;
 export const PRINCIPAL = "agent/p";
 export const MEMBER = "agent/m";
 export const DELEGATES = ["agent/d1", "agent/d2", "agent/d3"] as const;
-export const SUBJECTS = [PRINCIPAL, MEMBER, ...DELEGATES, "agent/x"] as const;
+const SUBJECTS = [PRINCIPAL, MEMBER, ...DELEGATES, "agent/x"] as const;
 const AMOUNTS = [0, 1, 2.5, "3", "0.0001", 4.25, 10, "7.125"] as const;
 const BAD_AMOUNTS = [-1, "x", "0.00001", "-2", true, "1e2", "01", ".5"] as const;
 
@@ -19,7 +19,7 @@ export function randomSubject(random: Random): string {
   return dice < 96 ? random.pick(DELEGATES) : "agent/x";
 }
 
-export const some = <T>(random: Random, from: readonly T[], chance: number): T[] =>
+const some = <T>(random: Random, from: readonly T[], chance: number): T[] =>
   from.filter(() => random.chance(chance));
 
 export function randomNode(random: Random, id: string, before: readonly string[]): PlanNode {
