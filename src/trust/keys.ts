@@ -155,6 +155,8 @@ const BINDING: ReadonlySet<KeyKind> = new Set([
   "attestation-policy",
   "pod",
   "run",
+  "delegation",
+  "approval",
   "region",
   "consent",
 ]);

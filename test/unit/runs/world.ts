@@ -19,8 +19,7 @@ export function randomSubject(random: Random): string {
   return dice < 96 ? random.pick(DELEGATES) : "agent/x";
 }
 
-const some = <T>(random: Random, from: readonly T[], chance: number): T[] =>
-  from.filter(() => random.chance(chance));
+const some = <T>(random: Random, from: readonly T[], chance: number): T[] => from.filter(() => random.chance(chance));
 
 export function randomNode(random: Random, id: string, before: readonly string[]): PlanNode {
   const [type, target] = random.pick(RESOURCES).split("/") as [string, string];
