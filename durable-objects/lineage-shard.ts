@@ -62,13 +62,13 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
     return this.#shard.search(message);
   }
   openRun(message: OpenRunMessage): Promise<RunAnswer> {
-    return this.#shard.openRun(message);
+    return this.#shard.runs.open(message);
   }
   changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
-    return this.#shard.changeRun(message);
+    return this.#shard.runs.change(message);
   }
   stopRun(run: string, administrator: string): Promise<RunAnswer> {
-    return this.#shard.stopRun(run, administrator);
+    return this.#shard.runs.stop(run, administrator);
   }
   closeRun(message: {
     readonly v: 1;
@@ -76,7 +76,7 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
     readonly facts: string;
     readonly traceparent: string | null;
   }): Promise<RunAnswer> {
-    return this.#shard.closeRun(message);
+    return this.#shard.runs.close(message);
   }
   describeRun(run: string): Promise<LineageAnswer<RunView>> {
     return this.#shard.lineage.describeRun(run);

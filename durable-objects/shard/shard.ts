@@ -23,7 +23,6 @@ import type {
   ApplyTrustMessage,
   ClaimAnswer,
   ClaimMessage,
-  ChangeRunMessage,
   Continuity,
   DecideAnswer,
   DecideMessage,
@@ -31,7 +30,6 @@ import type {
   EndLeasesMessage,
   FindRecordsAnswer,
   FindRecordsMessage,
-  OpenRunMessage,
   RunAnswer,
   RunHeadView,
   SearchAnswer,
@@ -52,10 +50,8 @@ import { ClockReset } from "./clock-reset.ts";
 import { Eraser } from "./eraser.ts";
 import { ErasureRows } from "./erasure-rows.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
-import { ChangeRunCall } from "./run/change-call.ts";
 import { viewRun } from "./run/describe.ts";
-import { CloseRunCall } from "./run/close-call.ts";
-import { OpenRunCall } from "./run/open-call.ts";
+import { RunDoor } from "./run/door.ts";
 import { nothingFound, search } from "./search.ts";
 import { RecordFinder } from "./finder.ts";
 import { LeaseKeeper, type LeasePorts } from "./lease-keeper.ts";
@@ -116,6 +112,8 @@ export class Shard implements Turn {
   readonly #facts = new Map<string, ParsedFacts>();
   readonly #claims: Claims;
   readonly store: ShardStore;
+  /** What is asked of runs beside their steps. */
+  readonly runs: RunDoor;
   readonly writer: SourceWriter;
   readonly lineage: LineageReader;
   readonly #finder: RecordFinder;
@@ -221,6 +219,12 @@ export class Shard implements Turn {
       rest: () => pause(1_000),
     });
     this.#lease = new LeaseKeeper(this.#leasePorts());
+    this.runs = new RunDoor(this, {
+      ready: () => this.#lease.ensure(),
+      accepted: (facts) => this.#acceptedFacts(facts),
+      unknown: () => this.#unknownCaller(),
+      submit: (call) => this.#commit.submit(call),
+    });
   }
 
   #leasePorts(): LeasePorts {
@@ -327,38 +331,6 @@ export class Shard implements Turn {
     if (facts === null) return { ok: false, code: "stale_facts" };
     this.store.touch();
     return search(this, message, facts);
-  }
-
-  async openRun(message: OpenRunMessage): Promise<RunAnswer> {
-    await this.#lease.ensure();
-    const facts = this.#acceptedFacts(message.facts);
-    if (facts === null) return this.#unknownCaller();
-    return new Promise((resolve) => this.#commit.submit(new OpenRunCall(this, message, facts, resolve)));
-  }
-
-  async closeRun(message: {
-    readonly run: string;
-    readonly facts: string;
-    readonly traceparent: string | null;
-  }): Promise<RunAnswer> {
-    await this.#lease.ensure();
-    const facts = this.#acceptedFacts(message.facts);
-    if (facts === null) return this.#unknownCaller();
-    return new Promise((resolve) =>
-      this.#commit.submit(new CloseRunCall(this, message.run, facts, message.traceparent, resolve)),
-    );
-  }
-
-  async changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
-    await this.#lease.ensure();
-    const facts = this.#acceptedFacts(message.facts);
-    if (facts === null) return this.#unknownCaller();
-    return new Promise((resolve) => this.#commit.submit(new ChangeRunCall(this, message, facts, resolve)));
-  }
-
-  /** An administrator stops a run: no lease and no caller is needed to take away. */
-  async stopRun(run: string, administrator: string): Promise<RunAnswer> {
-    return new Promise((resolve) => this.#commit.submit(new CloseRunCall(this, run, { administrator }, null, resolve)));
   }
 
   /** No lease since this object started: it has no key material, so no facts could be newer, and it says why. */
@@ -637,8 +609,9 @@ export class Shard implements Turn {
     this.#trust.applied !== this.trust.revision && this.revoked(dependencies, degraded);
   marked = (sseq: number): boolean => {
     const { runs } = this.writer;
+    runs.settleMarks();
     // Where entries wait for their marks nobody can say that it is not marked.
-    return !runs.settleMarks() || runs.marks.of(sseq) !== null;
+    return runs.marks.unsettled || runs.marks.of(sseq) !== null;
   };
   markedSince = (sseq: number): boolean =>
     (this.#trust.applied !== this.trust.revision || this.writer.runs.marks.unsettled) && this.marked(sseq);

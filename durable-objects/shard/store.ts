@@ -1,6 +1,6 @@
 import type { TrustEntry } from "../../src/trust/events.ts";
 import { blob, Rows } from "../rows.ts";
-import { RUN_STEP } from "./run/schema.ts";
+import { RUN_KEY_STEP, RUN_STEP } from "./run/schema.ts";
 
 /**
  * Rows of one shard (docs/storage.md). `record` is append-only and keyed by `sseq`; a run is found by its own row and
@@ -26,6 +26,7 @@ const STEPS = [
    CREATE TABLE waste(b BLOB NOT NULL) STRICT;`,
   `ALTER TABLE trust_entry ADD COLUMN until_ms INTEGER;`,
   RUN_STEP,
+  RUN_KEY_STEP,
 ];
 
 export type RunRow = {

@@ -75,6 +75,7 @@ export class ShardTrust {
     binds: (origin, kind, home) =>
       origin === this.#region || this.#federation === null || this.#federation.bindsAt(origin, kind, home),
     entriesOf: (name) => this.#store.entriesOf(name),
+    known: () => this.#material !== null,
   };
 
   get applied(): number {
@@ -290,7 +291,7 @@ export class ShardTrust {
     if (answer.material !== null) this.#material = answer.material;
     if (answer.federation !== null) {
       this.#federation = new Federation(answer.federation);
-      this.#marks?.noteMembership();
+      this.#marks?.noteMembership(answer.federation.version);
     }
     if (answer.certificate !== null) this.#certificate = answer.certificate;
     this.#policy = answer.policy;

@@ -10,6 +10,8 @@ export type MarkPorts = {
   /** Whether an entry of `origin` counts about a key of this kind and home. */
   readonly binds: (origin: string, kind: string, home: string | null) => boolean;
   readonly entriesOf: (name: string) => readonly TrustEntry[];
+  /** Whether it is known whose word counts: since the first lease. Before it nothing is allowed. */
+  readonly known: () => boolean;
 };
 
 export type Mark = { readonly step: number; readonly key: string };
@@ -35,6 +37,7 @@ export class Marks {
   readonly #numbers = new Map<string, number>();
   #newest = 0;
   #newKeys = new Map<string, { readonly no: number; readonly names: readonly string[] }>();
+  #newNames = new Map<string, number>();
   #dependencies: (readonly [no: number, sseq: number])[] = [];
 
   constructor(sql: SqlStorage, ports: MarkPorts) {
@@ -58,8 +61,13 @@ export class Marks {
     }
   }
 
-  /** Whose word counts may have changed: every key with an entry is looked at again. */
-  noteMembership(): void {
+  /** Whose word counts may have changed: every key with an entry is looked at again, once for each membership. */
+  noteMembership(version: number): void {
+    const seen = this.#sql
+      .exec<{ value: string }>("SELECT value FROM meta WHERE key = 'marks_membership'")
+      .toArray()[0];
+    if (seen?.value === String(version)) return;
+    this.#sql.exec("INSERT OR REPLACE INTO meta(key, value) VALUES ('marks_membership', ?)", String(version));
     this.#sql.exec(
       "INSERT OR IGNORE INTO run_unmarked(name) SELECT k.name FROM run_key k WHERE EXISTS (SELECT 1 FROM trust_entry t WHERE t.key = k.name)",
     );
@@ -71,10 +79,11 @@ export class Marks {
     return this.#unmarked;
   }
 
-  /** Makes the marks that are due; returns whether none is due any more. */
+  /** Makes the marks that can be made; returns whether those that wait for a turn are made. */
   settle(): boolean {
     if (!this.#unmarked) return true;
     if (this.#ahead) return false;
+    if (!this.#ports.known()) return true;
     const names = this.#sql.exec<{ name: string }>("SELECT name FROM run_unmarked").toArray();
     for (const { name } of names) this.#look(name);
     this.#sql.exec("DELETE FROM run_unmarked");
@@ -157,9 +166,12 @@ export class Marks {
         JSON.stringify(names),
       )
       .toArray()[0];
-    const made = [...this.#newKeys.values()].find((entry) => names.some((name) => entry.names.includes(name)));
-    const no = stored !== undefined && stored.n > 0 ? stored.no : (made?.no ?? ++this.#newest);
-    if (stored === undefined || stored.n < names.length) this.#newKeys.set(key, { no, names });
+    const made = names.map((name) => this.#newNames.get(name)).find((no) => no !== undefined);
+    const no = stored !== undefined && stored.n > 0 ? stored.no : (made ?? ++this.#newest);
+    if (stored === undefined || stored.n < names.length) {
+      this.#newKeys.set(key, { no, names });
+      for (const name of names) this.#newNames.set(name, no);
+    }
     if (this.#numbers.size >= KNOWN_KEYS) this.#numbers.clear();
     this.#numbers.set(key, no);
     return no;
@@ -183,7 +195,10 @@ export class Marks {
 
   /** The turn is in storage. */
   written(): void {
-    this.#newKeys = new Map();
+    if (this.#newKeys.size > 0) {
+      this.#newKeys = new Map();
+      this.#newNames = new Map();
+    }
     this.#dependencies = [];
     this.#ahead = false;
   }

@@ -23,3 +23,6 @@ export const RUN_STEP = `
   CREATE INDEX run_delegation_to ON run_delegation(run, delegate);
   CREATE TABLE run_approval(run TEXT NOT NULL, scope TEXT NOT NULL, id TEXT NOT NULL, expires_ms INTEGER NOT NULL,
     body TEXT NOT NULL, PRIMARY KEY(run, scope, id)) STRICT, WITHOUT ROWID;`;
+
+/** A key's names by its number: where its marks are made and told. */
+export const RUN_KEY_STEP = `CREATE INDEX run_key_no ON run_key(no, name);`;

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { describeRun } from "../../../durable-objects/shard/run/describe.ts";
 import { LineageReader } from "../../../durable-objects/shard/reader.ts";
 import { ShardStore } from "../../../durable-objects/shard/store.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
@@ -6,6 +7,16 @@ import { bytesOf } from "../lineage/build.ts";
 
 const STEPS = 24;
 const PAYLOAD_BYTES = 1_048_576;
+
+const NOTHING_DECLARED = {
+  above: null,
+  plan: null,
+  plan_digest: null,
+  nodes: [],
+  budgets: [],
+  labels: [],
+  delegations: [],
+} as const;
 
 function runOf(erased: boolean): LineageReader {
   const store = new ShardStore(new FakeStorage().attach());
@@ -39,9 +50,7 @@ function runOf(erased: boolean): LineageReader {
     store,
     identity,
     async () => erased,
-    () => {
-      throw new Error("no view is asked for");
-    },
+    (run) => ({ ...describeRun(run), ...NOTHING_DECLARED }),
   );
 }
 

@@ -66,6 +66,7 @@ export class Real {
       namesOf: (key) => [nameOf(key)],
       homeOf: () => null,
       binds: () => true,
+      known: () => true,
       entriesOf: (name) => [this.#entries.get(name)].filter((entry) => entry !== undefined),
       run: (id) => this.#rows.get(id) ?? null,
       transaction: (turn) => this.#transaction(turn),
