@@ -28,6 +28,7 @@ export type OpenedRun = {
   step(question: Question, place?: object): Promise<Answer>;
   /** The run as `GET /runs/v1/runs/{run}` has it. */
   view(): Promise<Record<string, unknown>>;
+  /** The delegation's id. */
   delegate(body: object): Promise<string>;
 };
 
@@ -43,13 +44,13 @@ export async function openRun(region: TestRegion, body: object): Promise<OpenedR
     step: (question, place = {}) => decide(region, question, { ...place, run: id }),
     async view() {
       const answer = await fetch(at, { headers: { authorization: `Bearer ${region.pep}` } });
-      return (await answer.json()) as Record<string, unknown>;
+      return JSON.parse(await answer.text()) as Record<string, unknown>;
     },
     async delegate(delegation) {
       const answer = await post(`${at}/delegations`, region.pep, delegation);
       const said = await answer.text();
       if (answer.status !== 201) throw new Error(`${region.name}: ${answer.status} ${said}`);
-      return (JSON.parse(said) as { delegation: string }).delegation;
+      return (JSON.parse(said) as { delegation: { id: string } }).delegation.id;
     },
   };
 }
