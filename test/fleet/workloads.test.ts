@@ -411,6 +411,44 @@ describe("what the region takes back", () => {
   });
 });
 
+describe("a signed delegation", () => {
+  const artefact = (jti: string, change: Json = {}, by = keys.delegator): string =>
+    mint(
+      by,
+      { alg: "EdDSA", kid: "delegator-1", typ: "interlock-delegation+jwt" },
+      {
+        iss: "https://payroll.example",
+        aud: [region.pdp],
+        sub: `job/${AGENT}`,
+        delegator: "user/alice",
+        scopes: ["unseal"],
+        iat: now_s() - 60,
+        nbf: now_s() - 60,
+        exp: now_s() + 600,
+        depth: 0,
+        jti,
+        ...change,
+      },
+    );
+  const step = (run: string, delegations: readonly string[]): Promise<Asked> =>
+    ask(region, { ...proven(), delegations }, "job", { run });
+
+  test("lets its delegate step in the delegator's run, within its scopes, until it is revoked", async () => {
+    const principal = { type: "user", id: "alice" };
+    const opened = await post(`${region.url}/runs/v1/runs`, region.pep, { principal });
+    const { run } = await jsonOf<{ run: string }>(opened);
+    const id = run.replace(/[^.]+$/, "D".repeat(21) + "A");
+    expect((await step(run, [])).decision).toBe(false);
+    expect((await step(run, [artefact(id, {}, makeKey("EdDSA", "delegator-1"))])).decision).toBe(false);
+    expect((await step(run, [artefact(id, { scopes: ["seal"] })])).decision).toBe(false);
+    expect((await step(run, [artefact(id, { delegator: "user/bob" })])).decision).toBe(false);
+    expect((await step(run, [artefact(id, { aud: "https://us.pdp.example" })])).decision).toBe(false);
+    expect(await step(run, [artefact(id)])).toMatchObject(ALLOW);
+    await admin.revoke({ key: `delegation:${id}`, from: "issue", reason: "test", wait: "local" });
+    expect(await step(run, [artefact(id)])).toMatchObject(denied("revoked"));
+  });
+});
+
 describe("a workload that asks for itself", () => {
   const here = (): string => `${region.pdp}/access/v1/evaluation`;
   const body = (id = AGENT): object => ({
