@@ -3,20 +3,13 @@ import type { CanonicalRequest, Determining, Obligation } from "../vocabulary/ty
 import { authorizeStrict, type StrictDecision } from "../cedar/index.ts";
 import { sortObligations } from "./annotations.ts";
 import { validApprovals } from "./approval.ts";
-import {
-  covers,
-  interlockContext,
-  type InterlockContext,
-  mapRequest,
-  mapSovereign,
-  type PolicyEnv,
-  type Searched,
-} from "./cedar-request.ts";
+import { covers, mapRequest, mapSovereign, type Searched } from "./cedar-request.ts";
+import { interlockContext, type InterlockContext, type PolicyEnv } from "./interlock-context.ts";
 import { withDescribed } from "./described.ts";
 import type { ApplicationPack, LoadedPack, LoadedPolicy } from "./load.ts";
 
 export { loadPolicy, type LoadedPolicy } from "./load.ts";
-export type { PolicyEnv } from "./cedar-request.ts";
+export type { PolicyEnv } from "./interlock-context.ts";
 
 export type PolicyOutcome = {
   /** Which layer denied; `null` for an allow. */

@@ -1,5 +1,6 @@
 import type { CanonicalRequest } from "../vocabulary/types.ts";
-import type { PackTypes, PolicyEnv } from "./cedar-request.ts";
+import type { PackTypes } from "./cedar-request.ts";
+import type { PolicyEnv } from "./interlock-context.ts";
 import { evaluateAs, type PolicyOutcome } from "./evaluate.ts";
 import type { ApplicationPack, LoadedPolicy } from "./load.ts";
 

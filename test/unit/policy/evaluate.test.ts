@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Bundle, ValidPack } from "../../../src/policy/bundle.ts";
 import { evaluatePolicy, loadPolicy, runRequirement } from "../../../src/policy/evaluate.ts";
 import { approvalScope } from "../../../src/runs/rows.ts";
-import type { PolicyEnv } from "../../../src/policy/cedar-request.ts";
+import type { PolicyEnv } from "../../../src/policy/interlock-context.ts";
 import type { Approval } from "../../../src/vocabulary/run.ts";
 import { buildBundle } from "../../../tools/policy/build.ts";
 import {

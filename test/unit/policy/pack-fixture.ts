@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import type { ValidPack } from "../../../src/policy/bundle.ts";
 import { buildPacks } from "../../../tools/policy/build.ts";
 import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
-import { NOTHING_KNOWN, type PolicyEnv } from "../../../src/policy/cedar-request.ts";
+import { NOTHING_KNOWN, type PolicyEnv } from "../../../src/policy/interlock-context.ts";
 
 /** Files of one pack; what is left out is written with a default that validates. */
 export type PackFiles = {

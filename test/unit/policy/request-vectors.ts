@@ -2,15 +2,8 @@ import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
 import type { JsonObject, JsonValue } from "../../../src/base/json.ts";
 import { buildEntityStore, type EntityJson } from "../../../src/cedar/index.ts";
 import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
-import {
-  covers,
-  interlockContext,
-  mapRequest,
-  NOTHING_KNOWN,
-  packTypes,
-  type PolicyEnv,
-  type Searched,
-} from "../../../src/policy/cedar-request.ts";
+import { covers, mapRequest, packTypes, type Searched } from "../../../src/policy/cedar-request.ts";
+import { interlockContext, NOTHING_KNOWN, type PolicyEnv } from "../../../src/policy/interlock-context.ts";
 import type { ApplicationManifest } from "../../../src/policy/manifest.ts";
 import { readSchema } from "../../../src/policy/schema.ts";
 import { requestJson, storedJson } from "../../support/cedar-json.ts";
