@@ -6,8 +6,8 @@ const TOKENS = ["wit", "wpt", "jwt_svid", "service_account", "access_token", "dp
 type Token = (typeof TOKENS)[number];
 
 const MAX_TOKEN = 16_384;
-export const MAX_ATTESTATIONS = 4;
-export const MAX_DELEGATIONS = 16;
+const MAX_ATTESTATIONS = 4;
+const MAX_DELEGATIONS = 16;
 const MAX_CHALLENGE = 128;
 
 const isToken = (name: string): name is Token => (TOKENS as readonly string[]).includes(name);

@@ -1,17 +1,16 @@
 import { createHash, randomUUID } from "node:crypto";
 import { spki } from "../../src/credentials/jws/spki.ts";
-import type { SourceView } from "../../src/objects/identity.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { makeKey, mint, type Json, type Maker } from "../unit/credentials/maker.ts";
 import { post } from "./http.ts";
 import type { TestRegion } from "./region.ts";
 
 /** Everything that a region can be told about workloads, with keys made anew, and credentials that it then takes. */
-export const DOMAIN = "prod.example";
+const DOMAIN = "prod.example";
 export const AGENT = `spiffe://${DOMAIN}/agent/planner`;
 export const GATEWAY = "https://gateway.example/mcp";
-export const LOGIN = "https://login.example";
-export const CLUSTER = "https://kubernetes.default.svc.eu.example";
+const LOGIN = "https://login.example";
+const CLUSTER = "https://kubernetes.default.svc.eu.example";
 export const POLICY = "https://verifier.example/policy/1";
 export const POD = "0b8c3f4e-5d62-4a1b-9c70-2f1d8e6a7b90";
 
@@ -27,7 +26,7 @@ export const keys = {
   delegator: makeKey("EdDSA", "delegator-1"),
 } as const;
 
-export const jwkOf = ({ jwk, kid, key }: Maker): Json => ({
+const jwkOf = ({ jwk, kid, key }: Maker): Json => ({
   ...jwk,
   kid,
   ...(key.use === null ? {} : { use: key.use }),
@@ -39,10 +38,8 @@ export const bundle = (sequence: number, makers: readonly Maker[] = [keys.svid, 
 });
 const jwks = (...makers: readonly Maker[]): Json => ({ keys: makers.map(jwkOf) });
 
-export const hash = (text: string): string => createHash("sha256").update(text).digest("base64url");
+const hash = (text: string): string => createHash("sha256").update(text).digest("base64url");
 export const now_s = (): number => Math.floor(Date.now() / 1_000);
-
-export type Sources = (kind: string, id: string, body: unknown) => Promise<SourceView>;
 
 /** Registers one source of each kind; `pep` is the launcher's PEP, whose workloads prove themselves to `GATEWAY`. */
 export async function registerAll(region: TestRegion, pep: string, changes: Json = {}): Promise<AdminClient> {

@@ -35,7 +35,7 @@ export type DelegationFailure = {
   readonly message: string;
 };
 
-export const DELEGATION_TYP = "interlock-delegation+jwt";
+const DELEGATION_TYP = "interlock-delegation+jwt";
 
 const WHAT = "delegation";
 const MEMBERS = ["iss", "sub", "aud", "delegator", "scopes", "limits", "iat", "nbf", "exp", "depth", "parent", "jti"];

@@ -51,7 +51,7 @@ const hasKeys = ({ jwks, jwks_uri }: { readonly jwks?: unknown; readonly jwks_ur
   jwks !== undefined || jwks_uri !== undefined;
 const NO_KEYS = "jwks or jwks_uri is required";
 
-export const trustDomainBody = z
+const trustDomainBody = z
   .strictObject({
     scheme: z
       .enum(["spiffe", "wimse"])
@@ -68,7 +68,7 @@ export const trustDomainBody = z
   )
   .meta({ id: "TrustDomainSource" });
 
-export const issuerBody = z
+const issuerBody = z
   .strictObject({
     issuer: issuerUri.describe("iss, compared byte for byte"),
     audience: text.describe("The one aud of its access tokens"),
@@ -91,7 +91,7 @@ const workload = z
   .max(2_048)
   .refine((id) => parseWorkloadId(id).ok, "a spiffe:// or wimse:// identifier of a workload is required");
 
-export const clusterBody = z
+const clusterBody = z
   .strictObject({
     issuer: issuerUri.describe("iss of the cluster's service account tokens"),
     audience: text,
@@ -109,7 +109,7 @@ export const clusterBody = z
   .refine(hasKeys, NO_KEYS)
   .meta({ id: "ClusterSource" });
 
-export const verifierBody = z
+const verifierBody = z
   .strictObject({
     ...keySet,
     algorithms,
@@ -135,7 +135,7 @@ export const verifierBody = z
   .refine(hasKeys, NO_KEYS)
   .meta({ id: "VerifierSource" });
 
-export const delegatorBody = z
+const delegatorBody = z
   .strictObject({
     issuer: issuerUri.describe("iss of the artefacts that its keys sign"),
     ...keySet,
@@ -168,7 +168,7 @@ const target = z.strictObject({
     .refine((uri) => normalHttpUri(uri) !== null, "an http(s) URI without user and fragment"),
 });
 
-export const callerBody = z
+const callerBody = z
   .strictObject({
     audiences: z
       .array(text)
