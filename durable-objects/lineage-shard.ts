@@ -27,6 +27,14 @@ import type {
   ShardRpc,
   ShardStatus,
 } from "../src/objects/shard.ts";
+import type {
+  HoldMessage,
+  HoldRead,
+  HoldView,
+  RedeemMessage,
+  ReportHoldMessage,
+  TicketAnswer,
+} from "../src/objects/permits.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Shard } from "./shard/shard.ts";
 
@@ -48,7 +56,7 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
     const log_epoch = epochOfName(ctx.id.name) ?? region.value.log_epoch;
     const past = log_epoch !== region.value.log_epoch;
     this.#past = past;
-    this.#shard = new Shard(ctx.storage, env, { ...region.value, log_epoch }, number, past);
+    this.#shard = new Shard(ctx.storage, env, { ...region.value, log_epoch }, number, past, ctx);
     void ctx.blockConcurrencyWhile(() => this.#shard.start());
   }
 
@@ -66,6 +74,28 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   changeRun(message: ChangeRunMessage): Promise<RunAnswer> {
     return this.#shard.runs.change(message);
+  }
+  redeem(message: RedeemMessage): Promise<TicketAnswer> {
+    return this.#shard.desk.redeem(message);
+  }
+  renewHold(message: HoldMessage): Promise<TicketAnswer> {
+    return this.#shard.desk.renew(message);
+  }
+  reportHold(message: ReportHoldMessage): Promise<TicketAnswer> {
+    return this.#shard.desk.report(message);
+  }
+  async readHold(message: HoldRead): Promise<LineageAnswer<HoldView>> {
+    return this.#shard.desk.read(message);
+  }
+  /** Only the region's own Worker reaches an object; what it asks for here is a stream of halts. */
+  override fetch(request: Request): Promise<Response> {
+    return this.#shard.desk.listen(request);
+  }
+  /** The platform answers pings; nothing else is expected of a listener. */
+  override webSocketMessage(): void {}
+  override webSocketClose(socket: WebSocket, code: number): void {
+    // The codes that may not be sent are answered with a plain close.
+    socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code);
   }
   stopRun(run: string, administrator: string): Promise<RunAnswer> {
     return this.#shard.runs.stop(run, administrator);

@@ -38,6 +38,7 @@ export class Peps {
     const row: PepRow = {
       id: message.id,
       scopes: message.scopes,
+      audiences: message.audiences ?? [],
       jti: base64url(randomBytes(16)),
       registered_at_ms: now,
       exp_ms: now + message.ttl_s * 1_000,
@@ -58,10 +59,13 @@ export class Peps {
         const revoked = this.#revocations.any([key]);
         if (before !== null && before.exp_ms > now && !revoked) return "registered";
         if (revoked) return "revoked";
+        const taken = this.#takenAudience(row, now);
+        if (taken !== null) return taken;
         this.#store.putPep(row);
         return null;
       },
     );
+    if (stored.result?.startsWith("audience") === true) return { ok: false, code: "conflict", message: stored.result };
     if (stored.result !== null) {
       return {
         ok: false,
@@ -70,6 +74,16 @@ export class Peps {
       };
     }
     return { ok: true, value: { ...this.#describe(row, now), credential } };
+  }
+
+  /** An audience may be shared by PEPs, but nobody goes by the id of another. */
+  #takenAudience({ id, audiences }: PepRow, now: number): string | null {
+    for (const other of this.#store.peps()) {
+      if (other.id === id || other.exp_ms <= now) continue;
+      if (audiences.includes(other.id)) return `audience ${other.id} is the id of another PEP`;
+      if (other.audiences.includes(id)) return `audience ${id} is registered for PEP ${other.id}: choose another id`;
+    }
+    return null;
   }
 
   list(): readonly PepView[] {
@@ -86,6 +100,7 @@ export class Peps {
     const name = `pep:${this.#region.name}/${row.id}`;
     const claims = {
       aud: this.#region.pdp,
+      ...(row.audiences.length === 0 ? {} : { audiences: row.audiences }),
       client_id: name,
       exp: Math.floor(row.exp_ms / 1_000),
       iat: Math.floor(row.registered_at_ms / 1_000),
@@ -109,6 +124,7 @@ export class Peps {
       id: row.id,
       key,
       scopes: row.scopes,
+      audiences: row.audiences,
       registered_at_ms: row.registered_at_ms,
       exp_ms: row.exp_ms,
       status: revoked ? "revoked" : row.exp_ms <= now ? "expired" : "active",

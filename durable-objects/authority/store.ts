@@ -70,6 +70,8 @@ const STEPS = [
   // Shards that an epoch was ended without, and the erasures that were entered without them.
   `ALTER TABLE epoch ADD COLUMN left_out TEXT NOT NULL DEFAULT '[]';
    CREATE TABLE erasure_unasked(log_epoch INTEGER NOT NULL, shard INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(log_epoch, shard, seq)) STRICT, WITHOUT ROWID;`,
+  // Besides its id, whose permits a PEP redeems.
+  `ALTER TABLE pep ADD COLUMN audiences TEXT NOT NULL DEFAULT '[]';`,
 ];
 
 export type EntryRow = {
@@ -102,6 +104,7 @@ export type EventRow = {
 export type PepRow = {
   readonly id: string;
   readonly scopes: readonly PepScope[];
+  readonly audiences: readonly string[];
   readonly jti: string;
   readonly registered_at_ms: number;
   readonly exp_ms: number;
@@ -518,14 +521,16 @@ export class AuthorityStore extends Rows {
 
   putPep(pep: PepRow): void {
     this.sql.exec(
-      `INSERT INTO pep(id, scopes, jti, registered_at_ms, exp_ms, kid) VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT(id) DO UPDATE SET scopes = excluded.scopes, jti = excluded.jti, registered_at_ms = excluded.registered_at_ms, exp_ms = excluded.exp_ms, kid = excluded.kid`,
+      `INSERT INTO pep(id, scopes, jti, registered_at_ms, exp_ms, kid, audiences) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT(id) DO UPDATE SET scopes = excluded.scopes, jti = excluded.jti, registered_at_ms = excluded.registered_at_ms, exp_ms = excluded.exp_ms, kid = excluded.kid,
+         audiences = excluded.audiences`,
       pep.id,
       JSON.stringify(pep.scopes),
       pep.jti,
       pep.registered_at_ms,
       pep.exp_ms,
       pep.kid,
+      JSON.stringify(pep.audiences),
     );
   }
 
@@ -539,12 +544,21 @@ export class AuthorityStore extends Rows {
 
   #peps(query: string, ...bindings: string[]): readonly PepRow[] {
     return this.sql
-      .exec<{ id: string; scopes: string; jti: string; registered_at_ms: number; exp_ms: number; kid: string }>(
-        query,
-        ...bindings,
-      )
+      .exec<{
+        id: string;
+        scopes: string;
+        jti: string;
+        registered_at_ms: number;
+        exp_ms: number;
+        kid: string;
+        audiences: string;
+      }>(query, ...bindings)
       .toArray()
-      .map((row) => ({ ...row, scopes: JSON.parse(row.scopes) as PepScope[] }));
+      .map((row) => ({
+        ...row,
+        scopes: JSON.parse(row.scopes) as PepScope[],
+        audiences: JSON.parse(row.audiences) as string[],
+      }));
   }
 
   #entries(query: string, ...bindings: (string | number)[]): readonly EntryRow[] {

@@ -7,7 +7,7 @@ import { nodeSha256 } from "../platform.ts";
  * What an idempotency key is held against: the questions, and as whom they are asked. A repetition may bring a new
  * proof, so not the facts as such count but the canonical keys that they rest on.
  */
-export function askedDigest({ semantic, items }: DecideMessage, factsOf: (item: number) => Facts): string {
+export function askedDigest({ semantic, items, permit }: DecideMessage, factsOf: (item: number) => Facts): string {
   const texts = items.map(({ request }, at) => {
     const { workload, delegations } = factsOf(at);
     if (workload === undefined && delegations === undefined) return request;
@@ -18,5 +18,6 @@ export function askedDigest({ semantic, items }: DecideMessage, factsOf: (item: 
       delegations?.map(({ id }) => id) ?? [],
     ]);
   });
-  return digestOf(`${semantic}\0${texts.join("\0")}`, nodeSha256);
+  const wanted = permit === undefined ? "" : JSON.stringify([permit.audience, permit.ttl_ms, permit.offline]);
+  return digestOf(`${semantic}\0${texts.join("\0")}${wanted}`, nodeSha256);
 }

@@ -22,6 +22,9 @@ import { subjectKey } from "../../src/trust/keys.ts";
 import { nodeSha256 } from "../platform.ts";
 import { askedDigest } from "./asked.ts";
 import type { Call, Flush } from "./group-commit.ts";
+import { PERMIT_TYPE } from "../../src/credentials/permit-life.ts";
+import type { PermitRow } from "./permits/rows.ts";
+import { claimsText, issue } from "./permits/ticket.ts";
 import { keepStep, stateForStep, type OpenedStep } from "./run/steps.ts";
 import { describeRunState } from "./run-state.ts";
 import type { RunRow } from "./store.ts";
@@ -64,6 +67,8 @@ type Kept = {
   readonly steps?: Readonly<Record<number, { readonly sseq: number; readonly keys: readonly string[] }>>;
   /** When what each item rests on ends, Unix milliseconds. */
   readonly ends?: readonly number[];
+  /** Id of the permit that came with it. */
+  readonly permit?: string;
 };
 
 /** One `decide` message on its way through a flush. */
@@ -82,6 +87,8 @@ export class DecideCall implements Call {
   #kept: Kept | null = null;
   #keptFirst = 0;
   #key: string | null = null;
+  #permit: PermitRow | null = null;
+  #signed: string | null = null;
   #refused: DecideRefusal | null = null;
   /** Why it is denied without a record. */
   #turnedAway: "deadline" | "lineage_halted" | null = null;
@@ -146,6 +153,7 @@ export class DecideCall implements Call {
         ...this.#degraded(),
         ...this.#steps(),
         ...this.#ends(),
+        ...(this.#permit === null ? {} : { permit: this.#permit.id }),
       };
       this.#turn.writer.putAnswer(key, {
         input: asked,
@@ -260,7 +268,19 @@ export class DecideCall implements Call {
       alone(outcome),
     );
     if (step !== null) keepStep(turn, step, request, outcome, appended, { first: this.#first, alone: alone(outcome) });
+    const { permit } = message;
+    if (permit !== undefined && step !== null && outcome.core.decision === "allow")
+      this.#permit = issue(turn, permit, run.id, appended.sseq, outcome);
     return { ...decided, run, appended };
+  }
+
+  async sign(): Promise<void> {
+    const claims = this.#permit === null ? null : this.#claimsOf(this.#permit);
+    if (claims !== null) this.#signed = await this.#turn.signed(PERMIT_TYPE, claims);
+  }
+
+  #claimsOf(permit: PermitRow): string | null {
+    return claimsText(this.#turn, permit, this.#message.items[0]!.request);
   }
 
   #stateOf(run: RunRow | null, request: CanonicalRequest, facts: Facts): Known {
@@ -328,7 +348,8 @@ export class DecideCall implements Call {
       }
       return this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome));
     });
-    const answer = this.#answer(items, flush, index);
+    const signed = this.#signed !== null && items[0]?.decision === true ? { permit: this.#signed } : {};
+    const answer: DecideAnswer = { ...this.#answer(items, flush, index), ...signed };
     if (unsettled === 0) this.#resolve(answer);
   }
 
@@ -420,6 +441,7 @@ export class DecideCall implements Call {
         item.decision && (region || !stands(at)) ? denied("withheld") : item,
       );
       const turned = items.some((item, at) => item !== kept.items[at]);
+      const permit = items[0]?.decision === true ? await this.#permitAgain(kept, now) : null;
       this.#resolve({
         ok: true,
         decision_id: decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#keptFirst),
@@ -436,11 +458,19 @@ export class DecideCall implements Call {
         continuity: this.#turn.continuity(),
         t_ms: kept.t_ms,
         flush_size: 0,
+        ...(permit === null ? {} : { permit }),
       });
     } catch (cause) {
       this.#turn.bug("repeat", cause);
       this.#denyAll("lineage_unavailable");
     }
+  }
+
+  /** The same permit, while nobody has redeemed it; never a second one. */
+  async #permitAgain({ permit: id }: Kept, now: number): Promise<string | null> {
+    const row = id === undefined ? null : this.#turn.writer.permits.permit(id);
+    const claims = row === null || row.used !== null || now >= row.exp_ms ? null : this.#claimsOf(row);
+    return claims === null ? null : this.#turn.signed(PERMIT_TYPE, claims);
   }
 
   /** What item `at` rests on, with the one who asks now: a key is shared by the credentials of one PEP. */

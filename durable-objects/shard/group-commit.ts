@@ -14,6 +14,8 @@ export interface Call {
   readonly weight: number;
   /** How many records it appended. */
   readonly records: number;
+  /** After commit, before the release: signs what is to leave with the answer. Must not throw. */
+  sign?(): Promise<void>;
   /** After commit and signature. `index`: place in the flush tree, -1 for a call without records. */
   release(flush: Flush | null, index: number): void;
   /** The turn or the flush failed: nothing of it may be relied on. */
@@ -155,6 +157,8 @@ export class GroupCommit {
       await steps.sync();
       // Commit, then sign: there is never a signature over what storage does not hold.
       const flush = sign === null ? null : await sign();
+      const signing = calls.flatMap((call) => call.sign?.() ?? []);
+      if (signing.length > 0) await Promise.all(signing);
       let index = flush?.first ?? 0;
       for (const call of calls) call.release(flush, call.records > 0 ? index++ : -1);
       return true;

@@ -1,6 +1,7 @@
 import { base64url } from "../../src/base/bytes.ts";
 import { decisionId, parseDecisionId } from "../../src/base/ids.ts";
-import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import { isObject, parseJson, type JsonObject, type JsonValue } from "../../src/base/json.ts";
 import { openPayload, type OpenedPayload } from "../../src/lineage/seal.ts";
 import type { LineageAnswer, RecordDescription, RunExport, RunLineage, RunView } from "../../src/objects/shard.ts";
 import { describeRun } from "./run/describe.ts";
@@ -11,6 +12,9 @@ import type { SourceIdentity } from "./writer.ts";
 const EXPORT_RECORDS = 500;
 /** Of leaves and payloads in one answer: it has to fit one message, and the object's memory. */
 const MAX_BYTES = 8 * 1_048_576;
+
+/** JCS texts. */
+export type AskedTexts = { readonly input: string; readonly facts: string; readonly run_state: string };
 
 /** What the authorized read of this source: records by id and by run, with their payloads opened. Decides nothing. */
 export class LineageReader {
@@ -114,6 +118,17 @@ export class LineageReader {
     const place = { region, log_epoch, source: `shard/${shard}`, sseq: row.sseq };
     const opened = await openPayload(aead, (named) => (named === number ? bytes : null), place, row.sealed);
     return opened.ok ? opened.value : "unreadable";
+  }
+
+  /** What a step's record commits to, for it to be decided again. */
+  async asked(sseq: number): Promise<AskedTexts | "erased" | "erasing"> {
+    if (!(await this.#erased())) return "erasing";
+    const row = this.#store.record(sseq);
+    const opened = row === null ? "erased" : await this.#open(row);
+    if (typeof opened === "string") return "erased";
+    const payload = JSON.parse(opened.text) as Readonly<Record<string, JsonValue>>;
+    const text = (part: string): string => jcs(payload[part] ?? null);
+    return { input: text("input"), facts: text("facts"), run_state: text("run_state") };
   }
 
   async describeRecord(row: RecordRow): Promise<RecordDescription> {

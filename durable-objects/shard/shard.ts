@@ -56,6 +56,10 @@ import { nothingFound, search } from "./search.ts";
 import { RecordFinder } from "./finder.ts";
 import { LeaseKeeper, type LeasePorts } from "./lease-keeper.ts";
 import { LineageReader } from "./reader.ts";
+import { PermitBook } from "./permits/book.ts";
+import { PermitDesk } from "./permits/desk.ts";
+import type { Halts } from "./permits/halts.ts";
+import type { Sockets } from "./permits/listeners.ts";
 import { RunBook } from "./run/book.ts";
 import { ShardStore } from "./store.ts";
 import { SubjectTags } from "./subject-tags.ts";
@@ -140,8 +144,18 @@ export class Shard implements Turn {
     witnessed: false,
   };
 
+  readonly desk: PermitDesk;
+  readonly halts: Halts;
+
   /** `past`: of an epoch that the region has left. It is read, and takes part in nothing. */
-  constructor(storage: DurableObjectStorage, env: Env, region: Region, shard: number, past = false) {
+  constructor(
+    storage: DurableObjectStorage,
+    env: Env,
+    region: Region,
+    shard: number,
+    past = false,
+    sockets: Sockets | null = null,
+  ) {
     this.#env = env;
     this.#past = past;
     this.#config = region;
@@ -170,7 +184,7 @@ export class Shard implements Turn {
     };
     const book = new RunBook(storage.sql, identity, ports);
     this.#trust.watch(book.marks);
-    this.writer = new SourceWriter(this.store, identity, book);
+    this.writer = new SourceWriter(this.store, identity, book, new PermitBook(storage.sql));
     this.#eraser = new Eraser(new ErasureRows(storage, this.store, past), this.store, identity);
     this.lineage = new LineageReader(
       this.store,
@@ -225,6 +239,16 @@ export class Shard implements Turn {
       unknown: () => this.#unknownCaller(),
       submit: (call) => this.#commit.submit(call),
     });
+    this.desk = new PermitDesk(this, {
+      lineage: this.lineage,
+      sockets,
+      submit: (call) => this.#commit.submit(call),
+      ensure: (wanted) => this.#lease.ensure(wanted),
+      admit: (facts) => this.#admitted(facts),
+      accepts: (facts) => this.#trust.accepts(facts),
+      leased: () => !this.#neverLeased,
+    });
+    this.halts = this.desk.halts;
   }
 
   #leasePorts(): LeasePorts {
@@ -255,6 +279,7 @@ export class Shard implements Turn {
     if (!this.#past && (this.#ended === null || this.store.meta("sealed") !== null))
       this.#leaves.notify(this.writer.sseq);
     void this.#askJournal();
+    if (!this.#past) await this.desk.start();
   }
 
   get region(): string {
@@ -262,6 +287,12 @@ export class Shard implements Turn {
   }
   get log_epoch(): number {
     return this.#config.log_epoch;
+  }
+  get shards(): number {
+    return this.#config.shards;
+  }
+  get pdp(): string {
+    return this.#config.pdp;
   }
 
   // ── deciding ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -333,6 +364,23 @@ export class Shard implements Turn {
     return search(this, message, facts);
   }
 
+  /** Who asks about a permit or a hold, or why nothing is decided; as for a decision. */
+  async #admitted(
+    text: string,
+  ): Promise<ParsedFacts | "stale_facts" | "overloaded" | "trust_lease_expired" | "lineage_halted"> {
+    if (this.#commit.waiting >= MAX_WAITING) return "overloaded";
+    await this.#lease.ensure();
+    if (this.#isOver) return "lineage_halted";
+    let facts = this.#acceptedFacts(text);
+    if (facts === null && this.#neverLeased) return "trust_lease_expired";
+    if (facts === null) {
+      await this.#lease.renew();
+      facts = this.#acceptedFacts(text);
+    }
+    if (facts === null) return "stale_facts";
+    return this.#halted === null ? facts : "lineage_halted";
+  }
+
   /** No lease since this object started: it has no key material, so no facts could be newer, and it says why. */
   get #neverLeased(): boolean {
     return this.#trust.material === null;
@@ -345,12 +393,15 @@ export class Shard implements Turn {
 
   halt(reason: string): void {
     this.#ended ??= reason;
+    this.halts.look();
   }
 
   /** Durable before anything else, so that a crash on the way leaves a shard that denies. */
   async seal(reason: string): Promise<{ readonly last: number }> {
     if (this.store.meta("sealed") === null) this.store.setMeta("sealed", reason);
     this.#ended = reason;
+    this.halts.look();
+    this.desk.close(reason);
     // What is under way is released or withheld, and what is owed for that follows in a flush of its own.
     for (let tries = 0; ; tries++) {
       await this.#commit.settled();
@@ -454,6 +505,7 @@ export class Shard implements Turn {
     if (now >= this.#nextSweep) {
       this.#nextSweep = now + 60_000;
       this.store.dropExpiredAnswers(now);
+      this.writer.permits.sweep(now);
     }
     this.#paying = this.#owed.slice(0, this.#maxOwed);
     this.#owed = this.#owed.slice(this.#maxOwed);
@@ -557,8 +609,10 @@ export class Shard implements Turn {
   }
 
   #sign(payload: string): Promise<string> {
-    return signJws(this.#key.current, RECEIPT_TYPE, payload);
+    return this.signed(RECEIPT_TYPE, payload);
   }
+
+  signed = (typ: string, payload: string): Promise<string> => signJws(this.#key.current, typ, payload);
 
   nextKey(): Promise<PublicJwk> {
     return this.#key.next();
@@ -656,6 +710,7 @@ export class Shard implements Turn {
 
   endLeases({ origins, problem }: EndLeasesMessage): void {
     this.#trust.endLeases(origins, problem);
+    this.halts.look();
   }
 
   async applyTrust(message: ApplyTrustMessage): Promise<ApplyTrustAnswer> {
@@ -669,8 +724,11 @@ export class Shard implements Turn {
 
   /** What was decided before is released or withheld, and what rests on the entries that came is marked. */
   async #settled(): Promise<void> {
+    this.halts.look();
     do await this.#commit.settled();
     while (!this.writer.runs.settleMarks());
+    // What was marked meanwhile, and holds that began on their way.
+    this.halts.look();
   }
 
   // ── erasure ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 import type { TrustEntry } from "../../src/trust/events.ts";
 import { blob, Rows } from "../rows.ts";
+import { PERMIT_STEP } from "./permits/schema.ts";
 import { RUN_KEY_STEP, RUN_STEP } from "./run/schema.ts";
 
 /**
@@ -27,6 +28,7 @@ const STEPS = [
   `ALTER TABLE trust_entry ADD COLUMN until_ms INTEGER;`,
   RUN_STEP,
   RUN_KEY_STEP,
+  PERMIT_STEP,
 ];
 
 export type RunRow = {

@@ -6,6 +6,7 @@ import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { Continuity } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Call } from "./group-commit.ts";
+import type { Halts } from "./permits/halts.ts";
 import type { RunRow, ShardStore } from "./store.ts";
 import type { Appended, SourceWriter } from "./writer.ts";
 
@@ -36,6 +37,11 @@ export interface Turn {
   readonly region: string;
   readonly log_epoch: number;
   readonly shard: number;
+  /** How many shards the epoch has. */
+  readonly shards: number;
+  /** Identifier of the PDP. */
+  readonly pdp: string;
+  readonly halts: Halts;
   readonly policy: LoadedPolicy;
   readonly store: ShardStore;
   readonly writer: SourceWriter;
@@ -67,6 +73,8 @@ export interface Turn {
   mintRun(): string;
   consistency(): string;
   continuity(): Continuity;
+  /** A compact JWS by the shard's key. */
+  signed(typ: string, payload: string): Promise<string>;
   /** The receipt of an earlier call, made again: Ed25519 is deterministic, so it is the same receipt. */
   receiptOf(first_sseq: number, records: number): Promise<string | null>;
   bug(where: string, cause: unknown): void;

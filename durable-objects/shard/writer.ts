@@ -13,6 +13,7 @@ import {
 } from "../../src/lineage/record.ts";
 import { SEAL_RANDOM_BYTES, saltsOf, sealPayload, type Aead, type RegionKey } from "../../src/lineage/seal.ts";
 import { nodeSha256 } from "../platform.ts";
+import type { PermitBook } from "./permits/book.ts";
 import type { RunBook } from "./run/book.ts";
 import type { SubjectTags } from "./subject-tags.ts";
 import type { FlushRow, RecordRow, RunRow, ShardStore, StoredAnswer } from "./store.ts";
@@ -69,6 +70,7 @@ export class SourceWriter {
   readonly #id: SourceIdentity;
   /** What opened runs keep; stored and rolled back with the records. */
   readonly runs: RunBook;
+  readonly permits: PermitBook;
   readonly #random = new RandomPool();
   #sseq = 0;
   #lastT = 0;
@@ -80,10 +82,11 @@ export class SourceWriter {
   /** Records by the tag of a data subject. */
   #subjects = new Map<string, number[]>();
 
-  constructor(store: ShardStore, id: SourceIdentity, runs: RunBook) {
+  constructor(store: ShardStore, id: SourceIdentity, runs: RunBook, permits: PermitBook) {
     this.#store = store;
     this.#id = id;
     this.runs = runs;
+    this.permits = permits;
     this.reload();
   }
 
@@ -102,6 +105,7 @@ export class SourceWriter {
     this.#lastT = head.t_ms;
     this.#clear();
     this.runs.clear();
+    this.permits.clear();
   }
 
   /** The run as this turn sees it, or `null`. `fresh`: the id was minted for this call, so storage cannot know it. */
@@ -226,9 +230,11 @@ export class SourceWriter {
       for (const [key, answer] of this.#answers) this.#store.putAnswer(key, answer);
       if (this.#flush !== null) this.#store.addFlush(this.#flush);
       this.runs.write();
+      this.permits.write();
     });
     this.#clear();
     this.runs.written();
+    this.permits.written();
   }
 
   #clear(): void {

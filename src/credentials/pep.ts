@@ -9,6 +9,8 @@ import { GenerationCache } from "./token-cache.ts";
 export type Caller = {
   readonly pep: string;
   readonly scopes: readonly PepScope[];
+  /** Whose permits it redeems: its id, and what it was registered with besides. */
+  readonly audiences: readonly string[];
   readonly exp_ms: number;
   /** Digest of the material under which this was verified. */
   readonly material: string;
@@ -149,11 +151,14 @@ export class PepAuthenticator {
     if (!PEP_ID.test(pep)) return invalid(`the credential's sub is not ${prefix}<id>`);
     if (token.value.claims["client_id"] !== sub) return invalid("the credential's client_id is not its sub");
     const scopes = SCOPES.filter((scope) => claims.value.scopes.includes(scope));
+    const audiences = audiencesOf(token.value.claims["audiences"]);
+    if (audiences === null) return invalid("the credential's audiences are not a list of texts");
     const caller = callerOf({
       pep,
       credential: jti,
       issuer: iss,
       scopes,
+      audiences: [pep, ...audiences],
       exp_ms,
       keys: [kid.value],
       thumbprints: [verifying.thumbprint],
@@ -182,6 +187,7 @@ export class PepAuthenticator {
         credential: "open",
         issuer: "open",
         scopes: ["evaluate", "search"],
+        audiences: ["open"],
         exp_ms: OPEN_EXP_MS,
         keys: [],
         thumbprints: [],
@@ -208,8 +214,14 @@ type CallerParts = Omit<Caller, "facts"> & {
   readonly sources?: readonly string[];
 };
 
+/** One that was registered without has none. */
+function audiencesOf(claim: unknown): readonly string[] | null {
+  if (claim === undefined) return [];
+  return Array.isArray(claim) && claim.every((name) => typeof name === "string") ? claim : null;
+}
+
 export function callerOf(parts: CallerParts): Caller {
-  const { pep, credential, issuer, scopes, exp_ms, keys, thumbprints, sources, material } = parts;
+  const { pep, credential, issuer, scopes, audiences, exp_ms, keys, thumbprints, sources, material } = parts;
   // Members in sorted order: `JSON.stringify` of this literal is its JCS; a test holds the two against each other.
   const facts = {
     keys,
@@ -219,5 +231,5 @@ export function callerOf(parts: CallerParts): Caller {
     thumbprints,
     v: 1,
   } as const satisfies Facts;
-  return { pep, scopes, exp_ms, material, facts: JSON.stringify(facts) };
+  return { pep, scopes, audiences, exp_ms, material, facts: JSON.stringify(facts) };
 }

@@ -5,6 +5,7 @@ import { FUTURE_SKEW_MS } from "./claims.ts";
 import { gate } from "./gate.ts";
 import type { PublicKey } from "./jws/public-key.ts";
 import { readHeader, signatureHolds } from "./jws/verify.ts";
+import { MAX_PERMIT_MS, PERMIT_TYPE } from "./permit-life.ts";
 
 /**
  * A permit: a signed, short, single-use claim ticket for one allowed step (DESIGN sections 1 and 6). It is bound to the
@@ -12,10 +13,6 @@ import { readHeader, signatureHolds } from "./jws/verify.ts";
  * becomes an allow only when it is redeemed at the shard that issued it, which checks everything again. Compact JWS,
  * `typ` `interlock-permit+jwt`, by the shard's key, which the region's JWKS lists.
  */
-export const PERMIT_TYPE = "interlock-permit+jwt";
-/** DESIGN section 6: 60 s unless the request says otherwise, 15 min at most. */
-export const PERMIT_MS = 60_000;
-export const MAX_PERMIT_MS = 900_000;
 const MAX_CHARS = 4_096;
 
 const digest = z.string().regex(/^sha256:[A-Za-z0-9_-]{43}$/);

@@ -6,6 +6,7 @@ import {
   issuerKey,
   keyKey,
   pepKey,
+  permitKey,
   regionKey,
   resourceKey,
   runKey,
@@ -19,7 +20,10 @@ import { attestedUntil } from "./identity.ts";
 /** What a decision rests on: keys that can be revoked, regions that have to be heard, and times that end. */
 
 /** What every call rests on, whatever it asks: who asks, by which credential, who signed it, and the region itself. */
-export const callerKeys = ({ pep, thumbprints }: Facts, region: string): readonly string[] => [
+export const callerKeys = (
+  { pep, thumbprints }: Pick<Facts, "pep" | "thumbprints">,
+  region: string,
+): readonly string[] => [
   pepKey(region, pep.id),
   credentialKey(pep.issuer, pep.credential),
   issuerKey(pep.issuer),
@@ -65,6 +69,8 @@ export function dependenciesOf(
     if (attestation !== null) keys.push(...attestation.keys);
   }
   if (pass !== undefined) repeats = keys.push(...pass.keys, ...pass.dependencies) > 0;
+  const { redeemed } = facts;
+  if (redeemed !== undefined) repeats = keys.push(permitKey(redeemed.permit), ...callerKeys(redeemed, region)) > 0;
   if (chain.length > 0) repeats = keys.push(...chain.flatMap(chainKeysOf)) > 0;
   if (approvals.length > 0) repeats = keys.push(...approvals.flatMap(approvalKeys)) > 0;
   return repeats ? [...new Set(keys)] : keys;
@@ -107,7 +113,7 @@ export function freshUntil(trust: TrustView, homes: readonly string[]): number {
 
 /** The earliest end of what was shown: credentials, the attestation, delegations, approvals, the pass. */
 export function endsAt(
-  { pep, workload, pass }: Facts,
+  { pep, workload, pass, redeemed }: Facts,
   attestation: AttestationRule | null,
   chain: readonly Delegation[],
   approvals: readonly Approval[],
@@ -121,6 +127,7 @@ export function endsAt(
     if (workload.attestation !== null) until(attestedUntil(workload.attestation, attestation));
   }
   if (pass !== undefined) until(pass.expires_ms);
+  if (redeemed !== undefined) until(redeemed.pep.exp_ms);
   for (const { expires_ms } of chain) until(expires_ms);
   for (const { expires_ms } of approvals) until(expires_ms);
   return end;

@@ -90,7 +90,9 @@ export function missing(token: ConsistencyToken, region: string, trust: TrustVie
 
 /** Expiry is exact: no leeway on `exp` (TRUST section 1.9). */
 export const callerCurrent = (facts: Facts, t_ms: number): Check =>
-  t_ms < facts.pep.exp_ms ? null : { reason: "identity_expired", detail: "the PEP's credential has expired" };
+  t_ms < facts.pep.exp_ms && t_ms < (facts.redeemed?.pep.exp_ms ?? Infinity)
+    ? null
+    : { reason: "identity_expired", detail: "the PEP's credential has expired" };
 
 /** A home region of what is asked about has frozen itself. */
 export function homesAct(matches: readonly TrustMatch[]): Check {

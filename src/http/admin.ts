@@ -164,7 +164,12 @@ export const adminHandlers = {
   registerPep: door("registerPep", async (call) => {
     const input = await body(call, registerPepBody);
     if (!input.ok) return input;
-    return done(await call.ask((stub) => stub.registerPep({ ...input.value, actor: call.admin.id })), 201);
+    return done(
+      await call.ask((stub) =>
+        stub.registerPep({ ...input.value, audiences: input.value.audiences ?? [], actor: call.admin.id }),
+      ),
+      201,
+    );
   }),
   listPeps: door("listPeps", async ({ ask }) => {
     const asked = await ask((stub) => stub.listPeps());

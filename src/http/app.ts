@@ -9,6 +9,7 @@ import type { identityHandlers } from "./admin-identity.ts";
 import type { peerHandlers } from "./admin-peers.ts";
 import type { requestHandlers } from "./admin-requests.ts";
 import type { streamHandlers } from "./admin-signals.ts";
+import type { holdHandlers } from "./holds.ts";
 import type { logHandlers } from "./log.ts";
 import type { runHandlers } from "./runs.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
@@ -34,6 +35,8 @@ const later =
 
 const runs = (operation: keyof typeof runHandlers) =>
   later(async () => (await import("./runs.ts")).runHandlers[operation]);
+const holds = (operation: keyof typeof holdHandlers) =>
+  later(async () => (await import("./holds.ts")).holdHandlers[operation]);
 const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
 const log = (operation: keyof typeof logHandlers) =>
@@ -78,6 +81,11 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   delegate: runs("delegate"),
   reportOutcome: runs("reportOutcome"),
   closeRun: runs("closeRun"),
+  redeem: later(async () => (await import("./permits.ts")).redeem),
+  renewHold: holds("renewHold"),
+  reportHold: holds("reportHold"),
+  readHold: holds("readHold"),
+  halts: later(async () => (await import("./halts.ts")).halts),
   readDecision: decisionOrProof,
   readRun: lineage("readRun"),
   findDecisions: later(async () => (await import("./find.ts")).findDecisions),

@@ -61,6 +61,7 @@ export async function evaluateOne(
       explain: options.explain,
       at_least: options.at_least,
       inline_evidence: options.inline_evidence,
+      ...(options.permit === null ? {} : { permit: options.permit }),
     },
     options.deadline_ms,
   );
@@ -74,9 +75,9 @@ export async function evaluateOne(
   reportAnswer(room, arrival, state.caller.pep, request, answer);
   const id = options.inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/0` : null;
   const shown = singleBody(item, { explain, dry_run, id });
-  return new Response(bodyText(shown, id === null ? null : answer.receipt), {
-    headers: evidenceHeaders([answer], item.decision && !dry_run ? item.valid_until_ms : 0),
-  });
+  const headers = evidenceHeaders([answer], item.decision && !dry_run ? item.valid_until_ms : 0);
+  if (item.decision && answer.permit !== undefined) headers["Interlock-Permit"] = answer.permit;
+  return new Response(bodyText(shown, id === null ? null : answer.receipt), { headers });
 }
 
 /** An item without credentials is as small as it was. */

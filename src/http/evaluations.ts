@@ -10,7 +10,7 @@ import { isInvalid } from "./canonical-request.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { evaluateOne, implicitRun, runElsewhere, withCredentials } from "./evaluation.ts";
 import { evidenceHeaders } from "./evidence-headers.ts";
-import { readOptions, type InterlockOptions } from "./interlock-options.ts";
+import { ONE_PERMIT, readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText } from "./json-text.ts";
 import { ownerOf } from "./workload.ts";
 import { bad, refuse } from "./reply.ts";
@@ -42,6 +42,7 @@ export async function evaluateMany(
   const context = body["context"];
   const options = readOptions(isObject(context) ? context["interlock"] : undefined, "call");
   if (isInvalid(options)) return refuse(bad(invalidText(options)), "text");
+  if (options.permit !== null) return refuse(bad(`context.interlock.permit: ${ONE_PERMIT}`), "text");
   room.metrics.batch.observe(items.length);
 
   const read = readItems(body, items as readonly JsonValue[], options, room.max_body_bytes);

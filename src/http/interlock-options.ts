@@ -2,6 +2,8 @@ import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import type { Credentials } from "../credentials/workload-facts.ts";
 import { readCredentials } from "./credentials-option.ts";
 import { within, type Invalid } from "./json-text.ts";
+import type { PermitAsk } from "../objects/permits.ts";
+import { readPermitAsk } from "./permit-options.ts";
 import { isStepOption, NO_STEP, readStepOption, withoutRun, type StepOptions } from "./step-options.ts";
 
 /** What of `context.interlock` is about the call as a whole. */
@@ -12,6 +14,8 @@ export type CallOptions = {
   readonly dry_run: boolean;
   readonly explain: boolean;
   readonly inline_evidence: boolean;
+  /** Only of a single evaluation, in an opened run. */
+  readonly permit: PermitAsk | null;
 };
 
 /** `credentials`: of the workload that is asked about. */
@@ -27,6 +31,7 @@ const NO_OPTIONS: InterlockOptions = {
   explain: false,
   inline_evidence: false,
   credentials: null,
+  permit: null,
   ...NO_STEP,
 };
 
@@ -36,7 +41,7 @@ export type OptionsPlace = "call" | "item" | "search";
 export const MAX_NAME = 1_024;
 const VISIBLE_ASCII = /^[!-~]{1,128}$/;
 /** Known to the design, not to this version. To ignore one could turn a deny into an allow, so each is refused. */
-const NOT_YET: ReadonlySet<string> = new Set(["pass", "permit", "step_receipts"]);
+const NOT_YET: ReadonlySet<string> = new Set(["pass", "step_receipts"]);
 const OF_THE_CALL: ReadonlySet<string> = new Set([
   "consistency",
   "deadline_ms",
@@ -64,20 +69,22 @@ export function readOptions(value: JsonValue | undefined, place: OptionsPlace): 
       (isStepOption(name) ? readStepOption(draft, name, member) : readOption(draft, name, member));
     if (what !== null) return within("context", within("interlock", { where: name, what }));
   }
-  const alone = withoutRun(draft);
+  const alone = draft.permit !== null && draft.run === null ? "permit" : withoutRun(draft);
   if (alone !== null) return within("context", within("interlock", { where: alone, what: NEEDS_RUN }));
   return draft;
 }
 
+export const ONE_PERMIT = "is for a single evaluation; a batch gives none";
 const NEEDS_RUN = "is about a step of a run: send run beside it";
 
 function refusedHere(name: string, place: OptionsPlace): string | null {
   if (NOT_YET.has(name)) return "is not supported by this version";
+  if (place === "item" && name === "permit") return ONE_PERMIT;
   if (place === "item" && OF_THE_CALL.has(name)) return "is for the whole request: send it in the top-level context";
   if (
     place === "search" &&
     name !== "deadline_ms" &&
-    (isStepOption(name) || name === "credentials" || OF_THE_CALL.has(name))
+    (isStepOption(name) || name === "permit" || name === "credentials" || OF_THE_CALL.has(name))
   ) {
     return "is not supported in a search";
   }
@@ -114,6 +121,12 @@ function readOption(draft: Draft, name: string, value: JsonValue): string | null
       if (value !== "inline") return 'the only value is "inline"';
       draft.inline_evidence = true;
       return null;
+    case "permit": {
+      const ask = readPermitAsk(value);
+      if (typeof ask === "string") return ask;
+      draft.permit = ask;
+      return null;
+    }
     default:
       return "is not a known member";
   }

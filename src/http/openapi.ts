@@ -46,6 +46,7 @@ import { sourceAnswer, sourceBody, sourcesAnswer } from "./schemas/identity.ts";
 import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
 import { findDecisionsAnswer, findDecisionsQuery, proofQuery } from "./schemas/find.ts";
+import { haltsQuery, holdAnswer, holdOutcomeBody, redeemBody, renewBody } from "./schemas/permits.ts";
 import { amendRunBody, delegateBody, openRunBody, outcomeBody, readRunQuery } from "./schemas/runs.ts";
 
 /** The schemas in use, by route. */
@@ -59,6 +60,9 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   amendRun: amendRunBody,
   delegate: delegateBody,
   reportOutcome: outcomeBody,
+  redeem: redeemBody,
+  renewHold: renewBody,
+  reportHold: holdOutcomeBody,
   putMembership: membershipBody,
   registerPep: registerPepBody,
   revoke: revokeBody,
@@ -87,6 +91,10 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   searchSubjects: authzen.searchAnswer,
   searchResources: authzen.searchAnswer,
   searchActions: authzen.searchAnswer,
+  redeem: authzen.evaluationAnswer,
+  renewHold: authzen.evaluationAnswer,
+  reportHold: holdAnswer,
+  readHold: holdAnswer,
   revoke: revocationAnswer,
   readRevocation: revocationAnswer,
   restore: revocationAnswer,
@@ -126,11 +134,13 @@ const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
   memberships: membershipsQuery,
   listErasures: listRevocationsQuery,
   readRun: readRunQuery,
+  halts: haltsQuery,
   findDecisions: findDecisionsQuery,
   proof: proofQuery,
 };
 
 const MEANING: Readonly<Record<number, string>> = {
+  101: "Upgraded to a WebSocket: one event a message, as JSON",
   200: "Answered; a deny is an answer",
   201: "Created",
   202: "Taken, and durable",
@@ -222,7 +232,8 @@ function operation(route: Route): ZodOpenApiOperationObject {
   };
 }
 
-function security({ audience, scope }: Route): Record<string, string[]>[] {
+function security({ audience, scope, operation }: Route): Record<string, string[]>[] {
+  if (operation === "halts") return [{ PEP: ["evaluate"] }, { PEP: ["runs"] }];
   const scopes = scope === null ? [] : [scope];
   switch (audience) {
     case "anyone":
@@ -247,6 +258,9 @@ function response(route: Route, status: number): ZodOpenApiResponseObject {
       ? { description, content: { "text/plain": { schema: { type: "string" } } } }
       : { description, content: { "application/problem+json": { schema: authzen.problem } } };
   }
+  if (status === 101) return { description };
+  if (route.operation === "halts")
+    return { description, content: { "text/event-stream": { schema: { type: "string" } } } };
   if (route.operation === "metrics") return { description, content: { "text/plain": { schema: { type: "string" } } } };
   const schema = ANSWERS[route.operation as Operation] ?? ({ type: "object" } as const);
   return { description, content: { "application/json": { schema } } };

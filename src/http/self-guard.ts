@@ -127,6 +127,7 @@ async function authenticateWith(
       credential: verified.credential ?? "",
       issuer: identity.issuer,
       scopes: ["evaluate"],
+      audiences: [],
       exp_ms: identity.valid_until_ms,
       keys: [],
       thumbprints: [],

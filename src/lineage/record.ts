@@ -14,6 +14,8 @@ import { isCount, isDigestText, isHashText, isOrdinal, isSource, memberProblem }
 
 export const RECORD_KINDS = [
   "decision",
+  "hold.renew",
+  "permit.redeem",
   "run.amend",
   "run.close",
   "run.delegate",
@@ -192,7 +194,15 @@ function formProblem(record: JsonObject): string | null {
 }
 
 /** `run.open` too, since denied ones are recorded; older ones say `null`. */
-const DECIDED: ReadonlySet<RecordKind> = new Set(["decision", "run.amend", "run.delegate"]);
+const DECIDED: ReadonlySet<RecordKind> = new Set([
+  "decision",
+  "hold.renew",
+  "permit.redeem",
+  "run.amend",
+  "run.delegate",
+]);
+/** They look at one step again, and name it as their only parent. */
+const OF_A_STEP: ReadonlySet<RecordKind> = new Set(["hold.renew", "permit.redeem"]);
 
 /** Rules between members. */
 function ruleProblem(record: LineageRecord): string | null {
@@ -201,6 +211,8 @@ function ruleProblem(record: LineageRecord): string | null {
   if (DECIDED.has(record.kind) && record.decision === null) return "decision: a decision allows or denies";
   if (record.kind === "run.outcome" && (record.decision !== null || record.parents.length !== 1))
     return "parents: an outcome decides nothing and is that of exactly one step";
+  if (OF_A_STEP.has(record.kind) && record.parents.length !== 1)
+    return "parents: a permit or hold is that of exactly one step";
   if (record.kind === "withheld" && record.decision !== "deny") return "decision: a withheld allow is a deny";
   if ((record.refers !== null) !== (record.kind === "withheld")) return "refers: present exactly in a withheld record";
   if ((record.prev === null) !== (record.seq === 1)) return "prev: absent exactly in the first record of a run";

@@ -159,6 +159,8 @@ export type RevocationView = {
 export type RegisterPepMessage = {
   readonly id: string;
   readonly scopes: readonly PepScope[];
+  /** Besides its id, whose permits it redeems. */
+  readonly audiences?: readonly string[];
   /** Seconds from now, ≤ 366 days. */
   readonly ttl_s: number;
   readonly actor: string;
@@ -168,6 +170,7 @@ export type PepView = {
   readonly id: string;
   readonly key: string;
   readonly scopes: readonly PepScope[];
+  readonly audiences: readonly string[];
   readonly registered_at_ms: number;
   readonly exp_ms: number;
   readonly status: "active" | "revoked" | "expired";

@@ -6,6 +6,15 @@ import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { AttestedUse } from "../credentials/workload-facts.ts";
 import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "./erasure.ts";
+import type {
+  HoldMessage,
+  HoldRead,
+  HoldView,
+  PermitAsk,
+  RedeemMessage,
+  ReportHoldMessage,
+  TicketAnswer,
+} from "./permits.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
 import type { AnchoringStatus } from "./anchoring.ts";
 
@@ -45,6 +54,8 @@ export type DecideMessage = {
   readonly at_least: string | null;
   /** Give leaf, leaf hash and path of every item. */
   readonly inline_evidence: boolean;
+  /** A permit for the one step that is asked about, where it is allowed. */
+  readonly permit?: PermitAsk;
 };
 
 export type ItemEvidence = {
@@ -90,6 +101,8 @@ export type DecideAnswer = {
   readonly t_ms: number;
   /** Items decided in the same flush, for the batch-size metric. */
   readonly flush_size: number;
+  /** Compact JWS, of an allow that asked for one. */
+  readonly permit?: string;
 };
 
 export type DecideRefusal = {
@@ -360,6 +373,13 @@ export interface ShardRpc {
   }): Promise<RunAnswer>;
   /** Amends the plan, adds a delegation, takes the outcome of a step. */
   changeRun(message: ChangeRunMessage): Promise<RunAnswer>;
+  redeem(message: RedeemMessage): Promise<TicketAnswer>;
+  renewHold(message: HoldMessage): Promise<TicketAnswer>;
+  /** Ends the hold, and tells the outcome of its step. */
+  reportHold(message: ReportHoldMessage): Promise<TicketAnswer>;
+  readHold(message: HoldRead): Promise<LineageAnswer<HoldView>>;
+  /** Upgrades to a stream of halts (`objects/permits`, `HaltRequest`). */
+  fetch(request: Request): Promise<Response>;
   /** An administrator closes a run that is homed here. */
   stopRun(run: string, administrator: string): Promise<RunAnswer>;
   describeRun(run: string): Promise<LineageAnswer<RunView>>;

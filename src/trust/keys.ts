@@ -107,6 +107,7 @@ export const issuerKey = (issuer: string): string => `issuer:${issuer}`;
 /** `thumbprint`: RFC 7638, SHA-256, base64url. */
 export const keyKey = (thumbprint: string): string => `key:${thumbprint}`;
 export const delegationKey = (id: string): string => `delegation:${id}`;
+export const permitKey = (id: string): string => `permit:${id}`;
 export const approvalKey = (id: string): string => `approval:${id}`;
 export const trustDomainKey = (name: string): string => `trust-domain:${name}`;
 /** `verifier`: the name that it is registered under. */

@@ -61,6 +61,14 @@ export type Facts = {
   readonly pass?: PassFacts;
   /** What other regions say of this run's steps there. */
   readonly step_receipts?: readonly StepReceiptFacts[];
+  /** Who redeems the permit of the step that the other facts are about, or renews its hold. */
+  readonly redeemed?: RedeemedFacts;
+};
+
+/** Who redeems, verified like any caller, and what. The rest of the facts are those of the step itself. */
+export type RedeemedFacts = Pick<Facts, "keys" | "pep" | "thumbprints"> & {
+  /** Permit id. */
+  readonly permit: string;
 };
 
 export type RegionMode = "joining" | "active" | "frozen";

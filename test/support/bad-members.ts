@@ -58,7 +58,8 @@ const options: readonly BadCase[] = [
   posted(EVALUATION, "interlock text", withOptions("x"), 400, /^context\.interlock: /),
   posted(EVALUATION, "interlock array", withOptions([]), 400, /^context\.interlock: /),
   option("wish", 1, /interlock\.wish: is not a known member/),
-  ...["pass", "permit", "step_receipts"].map((name) => option(name, {}, /is not supported by this version/)),
+  option("permit", {}, /^context\.interlock\.permit: audience/),
+  ...["pass", "step_receipts"].map((name) => option(name, {}, /is not supported by this version/)),
   ...["", "a b", "x".repeat(65), 7, {}].map((value) => option("step", value)),
   ...["x", {}, ["x"], [7], ["eu.1.s0.1", "eu.1.s0.1"], Array.from({ length: 65 }, (_, i) => `eu.1.s0.${i + 1}`)].map(
     (value) => option("parents", value),

@@ -67,9 +67,12 @@ export function pepCommand(): Command {
           .default(["evaluate"], "evaluate")
           .argParser(parseScopes),
       )
+      .option("--audience <name...>", "besides its id, an audience whose permits it redeems")
       .addOption(new Option("--days <n>", "lifetime").default(90).argParser(parseDays)),
-  ).action(async (id: string, flags: TargetFlags & { scopes: PepScope[]; days: number }) => {
-    printJson(await targetOf(flags).client.registerPep({ id, scopes: flags.scopes, ttl_s: flags.days * DAY_S }));
+  ).action(async (id: string, flags: TargetFlags & { scopes: PepScope[]; audience?: string[]; days: number }) => {
+    const { scopes, audience, days } = flags;
+    const audiences = audience === undefined ? {} : { audiences: audience };
+    printJson(await targetOf(flags).client.registerPep({ id, scopes, ...audiences, ttl_s: days * DAY_S }));
   });
   addTargetOptions(command.command("list").description("the registered PEPs")).action(async (flags: TargetFlags) =>
     printJson(await targetOf(flags).client.listPeps()),

@@ -42,8 +42,12 @@ export class AdminClient {
   status = (): Promise<Record<string, unknown>> => this.#call("GET", "status");
   enrolment = (): Promise<Enrolment> => this.#call("GET", "enrolment");
   putMembership = (jws: unknown): Promise<Enrolment> => this.#call("PUT", "membership", jws);
-  registerPep = (pep: { id: string; scopes: readonly PepScope[]; ttl_s: number }): Promise<Registered> =>
-    this.#call("POST", "peps", pep);
+  registerPep = (pep: {
+    id: string;
+    scopes: readonly PepScope[];
+    audiences?: readonly string[];
+    ttl_s: number;
+  }): Promise<Registered> => this.#call("POST", "peps", pep);
   listPeps = (): Promise<unknown> => this.#call("GET", "peps");
   revoke = (body: RevokeRequest): Promise<RevocationView> => this.#call("POST", "revocations", body);
   revocation = (id: string, wait = "accepted"): Promise<RevocationView> =>

@@ -171,6 +171,11 @@ export class RunBook {
     return row !== null && row.run === run && plain(row.id) === plain(id) ? row : null;
   }
 
+  /** The steps whose results a stored step uses. */
+  parentsOf(sseq: number): readonly StepRow[] {
+    return this.rows.parentsOf(sseq).flatMap((parent) => this.step(parent) ?? []);
+  }
+
   leaf(sseq: number): Uint8Array {
     const leaf = this.#leaves.get(sseq) ?? this.rows.leafHash(sseq);
     if (leaf === null) throw new Error(`step ${sseq} has no record`);

@@ -39,9 +39,7 @@ export class RunDoor {
 
   /** An administrator stops a run: no lease and no caller is needed to take away. */
   stop(run: string, administrator: string): Promise<RunAnswer> {
-    return new Promise((resolve) =>
-      this.#ports.submit(new CloseRunCall(this.#turn, run, { administrator }, null, resolve)),
-    );
+    return this.#submit((resolve) => new CloseRunCall(this.#turn, run, { administrator }, null, resolve));
   }
 
   async #asked(
@@ -51,6 +49,13 @@ export class RunDoor {
     await this.#ports.ready();
     const accepted = this.#ports.accepted(facts);
     if (accepted === null) return this.#ports.unknown();
-    return new Promise((resolve) => this.#ports.submit(call(accepted, resolve)));
+    return this.#submit((resolve) => call(accepted, resolve));
+  }
+
+  /** What changed in a run may end the holds in it: they are told before the change is answered. */
+  async #submit(call: (resolve: (answer: RunAnswer) => void) => Call): Promise<RunAnswer> {
+    const answer = await new Promise<RunAnswer>((resolve) => this.#ports.submit(call(resolve)));
+    this.#turn.halts.look();
+    return answer;
   }
 }

@@ -151,6 +151,13 @@ export class RunRows {
     this.#sql.exec("INSERT OR IGNORE INTO run_edge(parent, child) VALUES (?, ?)", parent, child);
   }
 
+  parentsOf(sseq: number): readonly number[] {
+    return this.#sql
+      .exec<{ parent: number }>("SELECT parent FROM run_edge WHERE child = ? ORDER BY parent", sseq)
+      .toArray()
+      .map(({ parent }) => parent);
+  }
+
   /** `from` and what they rest on, at most `limit`. */
   restOn(from: readonly number[], limit: number): readonly number[] {
     return this.#sql

@@ -56,6 +56,21 @@ export class Sums {
     this.#note(key, { t_ms, sseq, count: -1, units: -units });
   }
 
+  /** What `see` finds as if the stored step at `sseq` had added nothing. */
+  without<T>(
+    { sums, t_ms, sseq }: { sums: readonly (readonly [string, string])[]; t_ms: number; sseq: number },
+    see: () => T,
+  ): T {
+    const noted = this.#turn;
+    this.#turn = new Map([...noted].map(([key, additions]) => [key, [...additions]]));
+    for (const [key, units] of sums) this.takeBack(key, t_ms, sseq, BigInt(units));
+    try {
+      return see();
+    } finally {
+      this.#turn = noted;
+    }
+  }
+
   #note(key: string, addition: Addition): void {
     const noted = this.#turn.get(key);
     if (noted === undefined) this.#turn.set(key, [addition]);

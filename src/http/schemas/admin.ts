@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { AUDIENCE, AUDIENCE_FORM } from "../permit-options.ts";
 import { ERASURE_GROUNDS } from "../../objects/erasure.ts";
 import { epochsReport } from "./epochs-report.ts";
 
@@ -110,6 +111,12 @@ export const registerPepBody = z
       .min(1)
       .max(5)
       .refine((scopes) => new Set(scopes).size === scopes.length, "a scope is listed twice"),
+    audiences: z
+      .array(z.string().regex(AUDIENCE, AUDIENCE_FORM))
+      .max(8)
+      .refine((audiences) => new Set(audiences).size === audiences.length, "an audience is listed twice")
+      .optional()
+      .describe("Besides its id, the audiences whose permits it redeems"),
     ttl_s: z
       .int()
       .min(1)

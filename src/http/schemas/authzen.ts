@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { MAX_PERMIT_MS } from "../../credentials/permit-life.ts";
+import { AUDIENCE } from "../permit-options.ts";
 import { parseDecisionId, parseRunId } from "../../base/ids.ts";
 import { MAX_PARENTS, STEP_ID } from "../step-options.ts";
 
@@ -60,11 +62,19 @@ const interlock = z
     explain: z.boolean().nullish().describe("Say which checks failed and which policies decided"),
     evidence: z.literal("inline").nullish(),
     credentials: credentials.nullish().describe("What came along about the workload that is asked about"),
+    permit: z
+      .strictObject({
+        audience: z.string().regex(AUDIENCE).describe("Id or audience of the PEP that may redeem it"),
+        ttl_ms: z.int().min(1).max(MAX_PERMIT_MS).nullish(),
+        offline: z.literal(true).nullish().describe("To be accepted without redeeming: lives no longer than Δ"),
+      })
+      .nullish()
+      .describe("An allow comes with a permit; of a single evaluation in an opened run"),
   })
-  .refine(({ run, step, parents, state_version }) => {
-    const about = [step, parents?.length === 0 ? null : parents, state_version];
+  .refine(({ run, step, parents, state_version, permit }) => {
+    const about = [step, parents?.length === 0 ? null : parents, state_version, permit];
     return (run ?? null) !== null || about.every((member) => (member ?? null) === null);
-  }, "step, parents and state_version need run")
+  }, "step, parents, state_version and permit need run")
   .meta({ id: "InterlockOptions", description: "Strict: an unknown member is an error" });
 
 const context = z.looseObject({ interlock: interlock.nullish() }).nullish();

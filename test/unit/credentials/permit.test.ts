@@ -1,7 +1,8 @@
 import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { readPublicKey, type PublicKey } from "../../../src/credentials/jws/public-key.ts";
-import { MAX_PERMIT_MS, PERMIT_TYPE, verifyPermit, type PermitClaims } from "../../../src/credentials/permit.ts";
+import { MAX_PERMIT_MS, PERMIT_TYPE } from "../../../src/credentials/permit-life.ts";
+import { verifyPermit, type PermitClaims } from "../../../src/credentials/permit.ts";
 
 const NOW = 1_800_000_000_000;
 const PDP = "https://eu.example";

@@ -45,7 +45,15 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
     this.#clock = clock;
     const exp_ms = clock.now_ms + 3_600_000;
     const scopes = ["evaluate", "search", "runs", "lineage.read"] as const;
-    this.peps.push({ id: "gateway", key: "pep:eu/gateway", scopes, registered_at_ms: 0, exp_ms, status: "active" });
+    this.peps.push({
+      id: "gateway",
+      key: "pep:eu/gateway",
+      scopes,
+      audiences: [],
+      registered_at_ms: 0,
+      exp_ms,
+      status: "active",
+    });
   }
 
   get digest(): string {
@@ -127,6 +135,7 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
       id: message.id,
       key: `pep:eu/${message.id}`,
       scopes: message.scopes,
+      audiences: message.audiences ?? [],
       registered_at_ms: now,
       exp_ms: now + message.ttl_s * 1_000,
       status: "active",

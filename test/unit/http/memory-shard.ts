@@ -215,6 +215,21 @@ export class MemoryShard implements ShardRpc {
   async stopRun(run: string): Promise<RunAnswer> {
     return this.closeRun({ run, facts: "" });
   }
+  async redeem(): Promise<never> {
+    throw new Error("no permits in memory");
+  }
+  async renewHold(): Promise<never> {
+    throw new Error("no permits in memory");
+  }
+  async reportHold(): Promise<never> {
+    throw new Error("no permits in memory");
+  }
+  async readHold(): Promise<{ readonly ok: false; readonly code: "not_found" }> {
+    return { ok: false, code: "not_found" };
+  }
+  async fetch(): Promise<Response> {
+    return Response.json({ code: "run_unknown" }, { status: 404 });
+  }
   async prepareErasure(): Promise<PrepareErasureAnswer> {
     return { ok: true, selector: null };
   }
