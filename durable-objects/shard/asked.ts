@@ -5,7 +5,7 @@ import { nodeSha256 } from "../platform.ts";
 
 /**
  * What an idempotency key is held against: the questions, and as whom they are asked. A repetition may bring a new
- * proof, so not the facts as such count but the canonical keys that they rest on.
+ * proof, so not the facts as such count but who it is, and the canonical keys that they rest on.
  */
 export function askedDigest({ semantic, items, permit }: DecideMessage, factsOf: (item: number) => Facts): string {
   const texts = items.map(({ request }, at) => {
@@ -13,6 +13,9 @@ export function askedDigest({ semantic, items, permit }: DecideMessage, factsOf:
     if (workload === undefined && delegations === undefined) return request;
     return JSON.stringify([
       request,
+      // Two workloads of one issuer may rest on the same keys.
+      workload?.identity?.workload ?? null,
+      workload?.identity?.on_behalf_of ?? null,
       workload?.identity?.keys ?? null,
       workload?.attestation?.keys ?? null,
       delegations?.map(({ id }) => id) ?? [],

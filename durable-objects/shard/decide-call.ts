@@ -4,6 +4,7 @@ import { decisionId } from "../../src/base/ids.ts";
 import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../src/decision/decide.ts";
 import { dependenciesOf, endsAt, freshUntil, homesOf, usedHomes } from "../../src/decision/basis.ts";
 import { homesHeard } from "../../src/decision/checks.ts";
+import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
@@ -18,6 +19,7 @@ import type {
 } from "../../src/objects/shard.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { consentsOf } from "../../src/policy/consents.ts";
+import { rulesFor } from "../../src/policy/step-rules.ts";
 import { subjectKey } from "../../src/trust/keys.ts";
 import { nodeSha256 } from "../platform.ts";
 import { askedDigest } from "./asked.ts";
@@ -42,6 +44,8 @@ type Decided = {
   readonly run_state: string;
   /** Keys of the runs that its run is part of. */
   readonly above: readonly string[];
+  /** `sseq`s of the steps whose results it uses. */
+  readonly parents: readonly number[];
   readonly facts: ParsedFacts;
 };
 
@@ -239,6 +243,7 @@ export class DecideCall implements Call {
       input: requestText,
       run_state: described.text,
       above: step?.keys ?? [],
+      parents: step?.parents.map(({ sseq }) => sseq) ?? [],
       facts,
     };
     if (message.dry_run) return { ...decided, appended: null };
@@ -367,11 +372,12 @@ export class DecideCall implements Call {
     );
   }
 
-  /** What the item rests on is revoked or over, or a home of it has gone unheard, since it was decided. */
-  #turned({ outcome, run, appended, above }: Decided, now: number): boolean {
+  /** What the item rests on is revoked, withdrawn or over, or a home of it has gone unheard, since it was decided. */
+  #turned({ outcome, run, appended, above, parents }: Decided, now: number): boolean {
     const { dependencies, degraded } = outcome;
     return (
       now >= outcome.expires_ms ||
+      parents.some(this.#turn.withdrawn) ||
       this.#turn.revokedSince(above.length === 0 ? dependencies : [...dependencies, ...above], degraded) ||
       (run?.kind === "opened" && appended !== null && this.#turn.markedSince(appended.sseq)) ||
       homesHeard(this.#turn.liveTrust(), this.#homes(outcome), now) !== null
@@ -432,6 +438,7 @@ export class DecideCall implements Call {
         const step = kept.steps?.[at];
         return (
           now < basis.expires_ms &&
+          this.#shown(at, now) &&
           (step === undefined || !this.#turn.marked(step.sseq)) &&
           !this.#turn.revoked(basis.dependencies, kept.degraded?.includes(at) === true) &&
           homesHeard(live, this.#homes(basis), now) === null
@@ -471,6 +478,17 @@ export class DecideCall implements Call {
     const row = id === undefined ? null : this.#turn.writer.permits.permit(id);
     const claims = row === null || row.used !== null || now >= row.exp_ms ? null : this.#claimsOf(row);
     return claims === null ? null : this.#turn.signed(PERMIT_TYPE, claims);
+  }
+
+  /** Whether what comes with the repetition about the workload would do: the keys alone do not tell how good it is. */
+  #shown(at: number, now: number): boolean {
+    const asked = JSON.parse(this.#message.items[at]!.request) as CanonicalRequest;
+    const { workload } = this.#factsAt(at).facts;
+    const { identity, attestation } = rulesFor(this.#turn.policy, asked);
+    return (
+      identityHolds(identity, workload, asked.subject.id, now).length === 0 &&
+      attestationHolds(attestation, workload, now).length === 0
+    );
   }
 
   /** What item `at` rests on, with the one who asks now: a key is shared by the credentials of one PEP. */

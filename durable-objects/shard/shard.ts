@@ -126,6 +126,8 @@ export class Shard implements Turn {
   #key!: ShardKey;
   #owed: Owed[] = [];
   #paying: Owed[] = [];
+  /** `sseq`s of what is owed: nothing that rests on one of them may leave. */
+  readonly #withdrawn = new Set<number>();
   #withheld: Uint8Array[] = [];
   #flushes = 0;
   #lastFlushMs = 0;
@@ -603,7 +605,10 @@ export class Shard implements Turn {
       // On disk now: whatever fails from here on, what was owed is paid, and those who wait for it may hear.
       const paid = this.#paying;
       this.#paying = [];
-      for (const owed of paid) owed.settle(true);
+      for (const owed of paid) {
+        this.#withdrawn.delete(owed.refers.sseq);
+        owed.settle(true);
+      }
       return { jws: await this.#sign(payload), path: tree.path, first: withheld.length, size: layout.length };
     };
   }
@@ -671,7 +676,9 @@ export class Shard implements Turn {
     (this.#trust.applied !== this.trust.revision || this.writer.runs.marks.unsettled) && this.marked(sseq);
   owe = (owed: Owed): void => {
     this.#owed.push(owed);
+    this.#withdrawn.add(owed.refers.sseq);
   };
+  withdrawn = (sseq: number): boolean => this.#withdrawn.has(sseq);
   owes = (idempotency: string): boolean => this.#owed.some((owed) => owed.idempotency === idempotency);
   again = (call: Call): void => this.#commit.submit(call);
   mintRun = (): string => mintRunId(this.region, this.log_epoch, randomBytes(16));

@@ -66,6 +66,8 @@ export interface Turn {
   /** The same for a step of this turn: nothing to do unless the revision has moved. */
   markedSince(sseq: number): boolean;
   owe(owed: Owed): void;
+  /** Whether the step at this `sseq` was withdrawn, and its record is not written yet. */
+  readonly withdrawn: (sseq: number) => boolean;
   /** Whether an allow of the stored answer under this key was withdrawn, and its record is not written yet. */
   owes(idempotency: string): boolean;
   /** Executes a call once more in the next turn, after what is owed. */

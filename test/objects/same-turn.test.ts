@@ -29,6 +29,10 @@ it("withholds what rests on a step of the same turn that is withheld", async () 
     await object.applyTrust({ v: 1, from_revision: revision, revision: revision + 1, mode: "active", entries });
     return deciding;
   });
-  expect(answer.ok ? answer.items.map(({ reason }) => reason) : answer.code).toEqual(["withheld", "withheld", "withheld"]);
+  expect(answer.ok ? answer.items.map(({ reason }) => reason) : answer.code).toEqual([
+    "withheld",
+    "withheld",
+    "withheld",
+  ]);
   expect((await viewOf(run)).nodes.map(({ state }) => state)).toEqual(["denied", "denied", "denied"]);
 });
