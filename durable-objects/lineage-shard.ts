@@ -1,6 +1,13 @@
 import type { PublicJwk } from "../src/objects/authority.ts";
 import { DurableObject } from "cloudflare:workers";
 import { epochOfName, shardOfName, type Env } from "../src/objects/address.ts";
+import type {
+  AnswerRequestMessage,
+  CancelRequestMessage,
+  SubmitRequestMessage,
+  TaskAnswer,
+  TaskRead,
+} from "../src/objects/approvals.ts";
 import type { EraseAnswer, EraseMessage, ErasureTarget, PrepareErasureAnswer } from "../src/objects/erasure.ts";
 import type {
   ApplyTrustAnswer,
@@ -110,6 +117,21 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   }
   describeRun(run: string): Promise<LineageAnswer<RunView>> {
     return this.#shard.lineage.describeRun(run);
+  }
+  submitRequest(message: SubmitRequestMessage): Promise<TaskAnswer> {
+    return this.#shard.approvals.submit(message);
+  }
+  answerRequest(message: AnswerRequestMessage): Promise<TaskAnswer> {
+    return this.#shard.approvals.answer(message);
+  }
+  cancelRequest(message: CancelRequestMessage): Promise<TaskAnswer> {
+    return this.#shard.approvals.cancel(message);
+  }
+  readRequest(id: string): Promise<TaskRead | "not_found" | "erasing"> {
+    return this.#shard.approvals.read(id);
+  }
+  pendingRequests(after: string, limit: number): Promise<readonly TaskRead[] | "erasing"> {
+    return this.#shard.approvals.pending(after, limit);
   }
   readDecision(id: string): Promise<LineageAnswer<RecordDescription>> {
     return this.#shard.lineage.readDecision(id);

@@ -17,6 +17,7 @@ import type {
   DecideRefusal,
   ItemAnswer,
 } from "../../src/objects/shard.ts";
+import { bindingEnds } from "../../src/runs/binding.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { consentsOf } from "../../src/policy/consents.ts";
 import { rulesFor } from "../../src/policy/step-rules.ts";
@@ -506,6 +507,11 @@ export class DecideCall implements Call {
     };
   }
 
+  #accessRequest(run: string, input: string, t_ms: number): NonNullable<ItemAnswer["access_request"]> {
+    const request = JSON.parse(input) as CanonicalRequest;
+    return { binding_token: this.#turn.bindingToken(run, request, t_ms), expires_ms: bindingEnds(t_ms) };
+  }
+
   fail(): void {
     this.#denyAll("lineage_unavailable");
   }
@@ -523,9 +529,14 @@ export class DecideCall implements Call {
     });
   }
 
-  #answerOf({ outcome }: Decided, explain: boolean, valid_until_ms: number): ItemAnswer {
-    const { core } = outcome;
+  #answerOf({ outcome, run, input, appended }: Decided, explain: boolean, valid_until_ms: number): ItemAnswer {
+    const { core, approval } = outcome;
     return {
+      ...(approval === undefined ? {} : { approval }),
+      // There has to be a denial on record that was asked for.
+      ...(approval?.requestable === true && appended !== null && run !== null
+        ? { access_request: this.#accessRequest(run.id, input, core.t_ms) }
+        : {}),
       decision: core.decision === "allow",
       reason: core.reason,
       policy_reason: outcome.policy_reason,

@@ -111,6 +111,13 @@ export class LineageReader {
     };
   }
 
+  /** What a record was asked, where its payload is still there. */
+  async inputOf(sseq: number): Promise<JsonValue | null | "erasing"> {
+    if (!(await this.#erased())) return "erasing";
+    const row = this.#store.record(sseq);
+    return row === null ? null : ((await this.describeRecord(row)).payload?.["input"] ?? null);
+  }
+
   async #open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {
     if (row.sealed === null) return "erased";
     const { region, log_epoch, shard, aead } = this.#id;

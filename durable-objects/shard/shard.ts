@@ -36,12 +36,14 @@ import type {
   SearchMessage,
   ShardStatus,
 } from "../../src/objects/shard.ts";
+import { ACCESS_REQUESTS, bindingKey, mintBinding, type Keyed } from "../../src/runs/binding.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
-import { aesGcm, nodeSha256, randomBytes, signJws } from "../platform.ts";
+import { aesGcm, nodeHmacSha256, nodeSha256, randomBytes, signJws } from "../platform.ts";
+import { ApprovalDesk } from "./approvals/desk.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { Claims } from "./claims.ts";
 import { quarantineOf } from "./quarantine.ts";
@@ -123,6 +125,8 @@ export class Shard implements Turn {
   readonly #finder: RecordFinder;
   readonly policy: ReturnType<typeof activePolicy>;
   readonly shard: number;
+  readonly binding: Keyed;
+  readonly approvals: ApprovalDesk;
   #key!: ShardKey;
   #owed: Owed[] = [];
   #paying: Owed[] = [];
@@ -195,6 +199,7 @@ export class Shard implements Turn {
       (run) =>
         viewRun(new RunBook(storage.sql, identity, { ...ports, run: (id) => this.store.run(id) }), run, Date.now()),
     );
+    this.binding = { key: bindingKey(this.#regionKey.bytes, nodeHmacSha256), hmac: nodeHmacSha256, hash: nodeSha256 };
     this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
     // Of as many digits as a key of this shard will have.
     const kid = receiptKid(this.region, this.log_epoch, shard, 999);
@@ -235,12 +240,14 @@ export class Shard implements Turn {
       rest: () => pause(1_000),
     });
     this.#lease = new LeaseKeeper(this.#leasePorts());
-    this.runs = new RunDoor(this, {
+    const doorPorts = {
       ready: () => this.#lease.ensure(),
-      accepted: (facts) => this.#acceptedFacts(facts),
+      accepted: (facts: string) => this.#acceptedFacts(facts),
       unknown: () => this.#unknownCaller(),
-      submit: (call) => this.#commit.submit(call),
-    });
+      submit: (call: Call) => this.#commit.submit(call),
+    };
+    this.runs = new RunDoor(this, doorPorts);
+    this.approvals = new ApprovalDesk(this, storage.sql, this.lineage, doorPorts);
     this.desk = new PermitDesk(this, {
       lineage: this.lineage,
       sockets,
@@ -365,6 +372,11 @@ export class Shard implements Turn {
     this.store.touch();
     return search(this, message, facts);
   }
+
+  bindingToken = (run: string, request: CanonicalRequest, t_ms: number): string => {
+    const { pdp } = this.#config;
+    return mintBinding({ pdp, endpoint: pdp + ACCESS_REQUESTS, run, request, t_ms }, this.binding);
+  };
 
   /** Who asks about a permit or a hold, or why nothing is decided; as for a decision. */
   async #admitted(

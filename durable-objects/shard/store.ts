@@ -1,6 +1,7 @@
 import type { TrustEntry } from "../../src/trust/events.ts";
 import { blob, Rows } from "../rows.ts";
 import { PERMIT_STEP } from "./permits/schema.ts";
+import { TASK_STEP } from "./approvals/tasks.ts";
 import { RUN_KEY_STEP, RUN_STEP } from "./run/schema.ts";
 
 /**
@@ -29,6 +30,7 @@ const STEPS = [
   RUN_STEP,
   RUN_KEY_STEP,
   PERMIT_STEP,
+  TASK_STEP,
 ];
 
 export type RunRow = {

@@ -1,7 +1,8 @@
 import { isUnanchored } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
-import type { DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
+import type { Keyed } from "../../src/runs/binding.ts";
+import type { CanonicalRequest, DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { Continuity } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
@@ -54,6 +55,10 @@ export interface Turn {
   readonly trustDigest: (matches: readonly TrustMatch[]) => string;
   /** Pseudonyms of a canonical key. */
   namesOf(key: string): readonly string[];
+  /** For the tokens that bind a request for an approval to a denial. */
+  readonly binding: Keyed;
+  /** Token of a step of an opened run that was denied at `t_ms` for want of an approval. */
+  bindingToken(run: string, request: CanonicalRequest, t_ms: number): string;
   now(): number;
   liveTrust(): TrustView;
   liveCondition(): ShardCondition;

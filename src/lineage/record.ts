@@ -13,6 +13,10 @@ import { isCount, isDigestText, isHashText, isOrdinal, isSource, memberProblem }
  */
 
 export const RECORD_KINDS = [
+  "approval.cancel",
+  "approval.grant",
+  "approval.refuse",
+  "approval.request",
   "decision",
   "hold.renew",
   "permit.redeem",
@@ -195,6 +199,9 @@ function formProblem(record: JsonObject): string | null {
 
 /** `run.open` too, since denied ones are recorded; older ones say `null`. */
 const DECIDED: ReadonlySet<RecordKind> = new Set([
+  "approval.grant",
+  "approval.refuse",
+  "approval.request",
   "decision",
   "hold.renew",
   "permit.redeem",
@@ -203,6 +210,8 @@ const DECIDED: ReadonlySet<RecordKind> = new Set([
 ]);
 /** They look at one step again, and name it as their only parent. */
 const OF_A_STEP: ReadonlySet<RecordKind> = new Set(["hold.renew", "permit.redeem"]);
+/** What became of a request for an approval: each names the record of the request, and nothing else. */
+const ABOUT_A_REQUEST: ReadonlySet<RecordKind> = new Set(["approval.cancel", "approval.grant", "approval.refuse"]);
 
 /** Rules between members. */
 function ruleProblem(record: LineageRecord): string | null {
@@ -213,6 +222,10 @@ function ruleProblem(record: LineageRecord): string | null {
     return "parents: an outcome decides nothing and is that of exactly one step";
   if (OF_A_STEP.has(record.kind) && record.parents.length !== 1)
     return "parents: a permit or hold is that of exactly one step";
+  if (record.kind === "approval.cancel" && record.decision !== null)
+    return "decision: a request that is cancelled decides nothing";
+  if (ABOUT_A_REQUEST.has(record.kind) && record.parents.length !== 1)
+    return "parents: what becomes of a request for an approval is about exactly one";
   if (record.kind === "withheld" && record.decision !== "deny") return "decision: a withheld allow is a deny";
   if ((record.refers !== null) !== (record.kind === "withheld")) return "refers: present exactly in a withheld record";
   if ((record.prev === null) !== (record.seq === 1)) return "prev: absent exactly in the first record of a run";

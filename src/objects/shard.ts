@@ -1,5 +1,5 @@
 import type { PublicJwk } from "./authority.ts";
-import type { RegionMode, FailedCheck, Obligation, Determining } from "../vocabulary/types.ts";
+import type { ApprovalNote, RegionMode, FailedCheck, Obligation, Determining } from "../vocabulary/types.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { Budget, Delegation, Plan, StepOutcome } from "../vocabulary/run.ts";
 import type { TrustEntry } from "../trust/events.ts";
@@ -16,6 +16,7 @@ import type {
   TicketAnswer,
 } from "./permits.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
+import type { ApprovalRpc } from "./approvals.ts";
 import type { AnchoringStatus } from "./anchoring.ts";
 
 /**
@@ -76,6 +77,9 @@ export type ItemAnswer = {
   readonly evidence?: ItemEvidence;
   /** Unix milliseconds; 0 for a deny. */
   readonly valid_until_ms: number;
+  readonly approval?: ApprovalNote;
+  /** Of a denial that can be asked for. */
+  readonly access_request?: { readonly binding_token: string; readonly expires_ms: number };
 };
 
 /** One word for each aspect of continuous authorization, as of this answer (DESIGN section 7). */
@@ -359,7 +363,7 @@ export type RunHeadView = {
   readonly seq: number;
 };
 
-export interface ShardRpc {
+export interface ShardRpc extends ApprovalRpc {
   decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal>;
   /** Answered when it is on disk. */
   claim(message: ClaimMessage): Promise<ClaimAnswer>;

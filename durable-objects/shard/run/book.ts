@@ -4,6 +4,7 @@ import type { Approval, Delegation, ParentStep, Plan, PlanNode, StepOutcome } fr
 import { secretOf } from "../../../src/trust/pseudonym.ts";
 import type { SubjectTags } from "../subject-tags.ts";
 import type { RunRow } from "../store.ts";
+import { Tasks, type TaskRow } from "../approvals/tasks.ts";
 import { Marks, type MarkPorts } from "./marks.ts";
 import { DENIED, FAILED, GOOD, RunRows, type PlanRow, type Standing, type StepRow } from "./rows.ts";
 import { OpenedRun } from "./opened-run.ts";
@@ -38,6 +39,8 @@ export class RunBook {
   readonly rows: RunRows;
   readonly sums: Sums;
   readonly marks: Marks;
+  /** Requests for approvals. */
+  readonly tasks: Tasks;
   readonly #plans = new Map<string, ReadonlyMap<string, PlanNode>>();
   #planRows = new Map<string, PlanRow>();
   #steps = new Map<number, Touched>();
@@ -53,6 +56,7 @@ export class RunBook {
     this.#ports = ports;
     this.rows = new RunRows(sql);
     this.sums = new Sums(sql);
+    this.tasks = new Tasks(sql);
     this.marks = new Marks(sql, ports);
   }
 
@@ -83,6 +87,7 @@ export class RunBook {
       this.rows.putDelegation(run, delegation, this.tag(delegation.delegate));
     for (const { run, approval } of this.#approvals) this.rows.putApproval(run, approval);
     this.sums.write();
+    this.tasks.write();
     this.marks.write();
   }
 
@@ -106,6 +111,7 @@ export class RunBook {
     this.#delegations = [];
     this.#approvals = [];
     this.sums.clear();
+    this.tasks.clear();
     this.#dirty = false;
   }
 
@@ -271,6 +277,11 @@ export class RunBook {
   addDelegation(run: string, delegation: Delegation): void {
     this.#dirty = true;
     this.#delegations.push({ run, delegation });
+  }
+
+  putTask(row: TaskRow): void {
+    this.#dirty = true;
+    this.tasks.put(row);
   }
 
   addApproval(run: string, approval: Approval): void {

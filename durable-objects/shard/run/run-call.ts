@@ -8,7 +8,7 @@ import { receiptText } from "../../../src/lineage/receipt.ts";
 import type { RecordKind } from "../../../src/lineage/record.ts";
 import type { RunAnswer } from "../../../src/objects/shard.ts";
 import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
-import type { FailedCheck, Facts, TrustMatch } from "../../../src/vocabulary/types.ts";
+import type { DecisionCore, FailedCheck, Facts, TrustMatch } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Call, Flush } from "../group-commit.ts";
@@ -31,6 +31,8 @@ export type RunRecord = {
   /** `null`: it says what is so, and decides nothing. */
   readonly verdict: Verdict | null;
   readonly parents?: readonly string[];
+  /** What the kernel decided, where it was asked; else the core is put together from the verdict. */
+  readonly decided?: { readonly core: DecisionCore; readonly run_state: string };
 };
 
 /** What changes a run is a record of its chain, like its steps. */
@@ -87,7 +89,7 @@ export abstract class RunCall implements Call {
   }
 
   /** Appends it; where something failed the caller hears of that, and of the record. */
-  protected record({ kind, run, input, subjects, verdict, parents = [] }: RunRecord): void {
+  protected record({ kind, run, input, subjects, verdict, parents = [], decided }: RunRecord): void {
     const { turn } = this;
     const state = describeRunState({
       id: run.id,
@@ -98,24 +100,26 @@ export abstract class RunCall implements Call {
     });
     const failed = verdict?.failed[0] ?? null;
     const decision = verdict === null ? null : failed === null ? "allow" : "deny";
-    const trust = turn.trustDigest(verdict?.matches ?? []);
+    const trust = decided?.core.trust ?? turn.trustDigest(verdict?.matches ?? []);
     const core =
       verdict === null || decision === null
         ? state.text
-        : coreText({
-            decision,
-            facts: digestOf(this.#asker, nodeSha256),
-            failed: verdict.failed,
-            input: digestOf(input, nodeSha256),
-            obligations: [],
-            policy: turn.policy.digest,
-            reason: failed?.reason ?? null,
-            region: turn.region,
-            run: state.digest,
-            t_ms: turn.t_ms,
-            trust,
-            v: 1,
-          });
+        : coreText(
+            decided?.core ?? {
+              decision,
+              facts: digestOf(this.#asker, nodeSha256),
+              failed: verdict.failed,
+              input: digestOf(input, nodeSha256),
+              obligations: [],
+              policy: turn.policy.digest,
+              reason: failed?.reason ?? null,
+              region: turn.region,
+              run: state.digest,
+              t_ms: turn.t_ms,
+              trust,
+              v: 1,
+            },
+          );
     this.run = run;
     this.#appended = turn.writer.append(
       {
@@ -129,7 +133,7 @@ export abstract class RunCall implements Call {
         parents,
         input,
         facts: this.#asker,
-        run_state: state.text,
+        run_state: decided?.run_state ?? state.text,
         sealed: "",
         policy: turn.policy.digest,
         trust: { digest: trust, revision: turn.trust.revision },
