@@ -37,7 +37,7 @@ const objects = {
           INTERLOCK_LOG_EPOCH: "1",
           INTERLOCK_SHARDS: "2",
           INTERLOCK_JURISDICTION: "",
-          INTERLOCK_PACKS: "sovereign,authzen-certification",
+          INTERLOCK_PACKS: "sovereign,authzen-certification,treasury",
           INTERLOCK_OPEN: "",
           INTERLOCK_ROOTS: JSON.stringify({ threshold: 1, keys: [publicRoot] }),
           INTERLOCK_ADMIN_JWKS: '{"keys":[]}',

@@ -112,10 +112,10 @@ export class LineageReader {
   }
 
   /** What a record was asked, where its payload is still there. */
-  async inputOf(sseq: number): Promise<JsonValue | null | "erasing"> {
-    if (!(await this.#erased())) return "erasing";
+  async inputOf(sseq: number): Promise<LineageAnswer<JsonValue | null>> {
+    if (!(await this.#erased())) return { ok: false, code: "erasing" };
     const row = this.#store.record(sseq);
-    return row === null ? null : ((await this.describeRecord(row)).payload?.["input"] ?? null);
+    return { ok: true, value: row === null ? null : ((await this.describeRecord(row)).payload?.["input"] ?? null) };
   }
 
   async #open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {

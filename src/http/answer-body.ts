@@ -1,4 +1,5 @@
 import type { JsonValue } from "../base/json.ts";
+import { approvalContext } from "./approval-context.ts";
 import { shownObligation } from "../policy/obligations.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { DecideAnswer, ItemAnswer } from "../objects/shard.ts";
@@ -36,7 +37,13 @@ const WITHHELD: ItemAnswer = {
  * `id` names this item's record, where there is one and evidence was asked for. `dry_run`: nobody may take the item for
  * an allow.
  */
-export type Shown = { readonly explain: boolean; readonly dry_run: boolean; readonly id: string | null };
+export type Shown = {
+  readonly explain: boolean;
+  readonly dry_run: boolean;
+  readonly id: string | null;
+  /** Identifier of the PDP, which has the endpoint for requests. */
+  readonly pdp: string;
+};
 
 /** Of a single evaluation: a deny always says why. */
 export function singleBody(item: ItemAnswer, shown: Shown): DecisionBody {
@@ -58,11 +65,13 @@ export function itemBody(item: ItemAnswer, shown: Shown): DecisionBody {
 const ALLOW: DecisionBody = { decision: true };
 const DENY: DecisionBody = { decision: false };
 
-function contextOf(item: ItemAnswer, { explain, dry_run, id }: Shown): Record<string, unknown> | null {
+function contextOf(item: ItemAnswer, { explain, dry_run, id, pdp }: Shown): Record<string, unknown> | null {
   let context: Record<string, unknown> | null = null;
   if (dry_run) (context ??= {})["dry_run"] = true;
   if (!item.decision && item.policy_reason !== null) (context ??= {})["policy_reason"] = item.policy_reason;
   if (item.obligations.length > 0) (context ??= {})["obligations"] = item.obligations.map(shownObligation);
+  const approval = approvalContext(item, pdp);
+  if (approval !== null) context = { ...context, ...approval };
   if (explain) {
     context ??= {};
     context["failed"] = item.failed ?? [];

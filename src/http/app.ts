@@ -10,8 +10,10 @@ import type { peerHandlers } from "./admin-peers.ts";
 import type { requestHandlers } from "./admin-requests.ts";
 import type { streamHandlers } from "./admin-signals.ts";
 import type { holdHandlers } from "./holds.ts";
+import type { approvalHandlers } from "./approvals.ts";
 import type { logHandlers } from "./log.ts";
 import type { runHandlers } from "./runs.ts";
+import { ACCESS_REQUESTS } from "../runs/binding.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
 import type { Arrival, Deps, Room } from "./deps.ts";
 import { discoveryHandlers } from "./discovery.ts";
@@ -37,6 +39,8 @@ const runs = (operation: keyof typeof runHandlers) =>
   later(async () => (await import("./runs.ts")).runHandlers[operation]);
 const holds = (operation: keyof typeof holdHandlers) =>
   later(async () => (await import("./holds.ts")).holdHandlers[operation]);
+const approvals = (operation: keyof typeof approvalHandlers) =>
+  later(async () => (await import("./approvals.ts")).approvalHandlers[operation]);
 const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
 const log = (operation: keyof typeof logHandlers) =>
@@ -75,6 +79,12 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   health,
   metrics: metricsPage,
   openapi: later(async () => (await import("./openapi.ts")).openapi),
+  submitAccessRequest: approvals("submitAccessRequest"),
+  listAccessRequests: approvals("listAccessRequests"),
+  readAccessRequest: approvals("readAccessRequest"),
+  approveAccessRequest: approvals("approveAccessRequest"),
+  refuseAccessRequest: approvals("refuseAccessRequest"),
+  cancelAccessRequest: approvals("cancelAccessRequest"),
   openRun: runs("openRun"),
   describeRun: runs("describeRun"),
   amendRun: runs("amendRun"),
@@ -224,4 +234,6 @@ function noRoute(method: string, path: string): Response {
   return refuse({ status: 405, code: "method_not_allowed", detail, headers: { Allow: allow } }, styleOf(path));
 }
 
-const styleOf = (path: string): ProblemStyle => (path.startsWith("/access/") ? "text" : "problem");
+/** The access-request draft asks for problem details, as every route of ours does; AuthZEN's own say it in words. */
+const styleOf = (path: string): ProblemStyle =>
+  path.startsWith("/access/") && !path.startsWith(ACCESS_REQUESTS) ? "text" : "problem";

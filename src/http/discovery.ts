@@ -15,13 +15,15 @@ const ENDPOINTS: readonly (readonly [member: string, operation: Operation])[] = 
   ["search_subject_endpoint", "searchSubjects"],
   ["search_resource_endpoint", "searchResources"],
   ["search_action_endpoint", "searchActions"],
+  ["access_request_endpoint", "submitAccessRequest"],
   ["jwks_uri", "keys"],
 ];
 
+const CAPABILITIES = ["urn:openid:authzen:capability:access-request"] as const;
+
 /**
  * AuthZEN metadata. `identifier` is what the client built the URL from: it must find exactly that under
- * `policy_decision_point`, or it discards the document (the mix-up defence). Empty members are left out, so there
- * are no `capabilities` yet.
+ * `policy_decision_point`, or it discards the document (the mix-up defence). Empty members are left out.
  */
 function metadata(room: Room, identifier: string): Metadata {
   const out: Record<string, string | readonly string[]> = { policy_decision_point: identifier };
@@ -29,6 +31,7 @@ function metadata(room: Room, identifier: string): Metadata {
     out[member] = room.region.pdp + ROUTES.find((route) => route.operation === operation)!.path;
   }
   const types = issuedTypes(activePolicy(room.region));
+  out["capabilities"] = CAPABILITIES;
   return types.length === 0 ? out : { ...out, obligations_supported: types };
 }
 

@@ -74,7 +74,7 @@ export async function evaluateOne(
   if (item === undefined) return locally(room, "internal");
   reportAnswer(room, arrival, state.caller.pep, request, answer);
   const id = options.inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/0` : null;
-  const shown = singleBody(item, { explain, dry_run, id });
+  const shown = singleBody(item, { explain, dry_run, id, pdp: room.region.pdp });
   const headers = evidenceHeaders([answer], item.decision && !dry_run ? item.valid_until_ms : 0);
   if (item.decision && answer.permit !== undefined) headers["Interlock-Permit"] = answer.permit;
   return new Response(bodyText(shown, id === null ? null : answer.receipt), { headers });

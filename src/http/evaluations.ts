@@ -72,7 +72,7 @@ export async function evaluateMany(
   for (const done of executed.done) {
     if (done.kind !== "answered") countDecision(room, false, done.kind === "deny" ? done.reason : "input_invalid");
   }
-  return reply(executed, released, options);
+  return reply(executed, released, options, room.region.pdp);
 }
 
 function readSemantic(options: JsonValue | undefined): BatchSemantic | null {
@@ -159,6 +159,7 @@ function reply(
   executed: Extract<Executed, { ok: true }>,
   released: ReadonlyMap<DecideAnswer, DecideAnswer>,
   { explain, dry_run, inline_evidence }: InterlockOptions,
+  pdp: string,
 ): Response {
   const answers = executed.answers.map((answer) => released.get(answer)!);
   let validUntil_ms = 0;
@@ -170,7 +171,7 @@ function reply(
     if (item.decision && !dry_run && (validUntil_ms === 0 || item.valid_until_ms < validUntil_ms))
       validUntil_ms = item.valid_until_ms;
     const id = inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/${one.index}` : null;
-    return itemBody(item, { explain, dry_run, id });
+    return itemBody(item, { explain, dry_run, id, pdp });
   });
   const headers = evidenceHeaders(answers, validUntil_ms);
   if (!inline_evidence) return new Response(JSON.stringify({ evaluations }), { headers });

@@ -5,6 +5,7 @@ import {
   type ZodOpenApiResponseObject,
 } from "zod-openapi";
 import type { z } from "zod";
+import { ACCESS_REQUESTS } from "../runs/binding.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { ROUTES, type Operation, type Route } from "./routes.ts";
@@ -32,6 +33,13 @@ import {
   stopRunBody,
   unfreezeBody,
 } from "./schemas/admin.ts";
+import {
+  answerRequestBody,
+  listRequestsQuery as listAccessRequestsQuery,
+  submitRequestBody,
+  taskAnswer,
+  tasksAnswer,
+} from "./schemas/approvals.ts";
 import { keysAnswer, nextKeyBody, rotateShardKeysBody, switchKeyBody } from "./schemas/keys.ts";
 import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
 import {
@@ -56,6 +64,9 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   searchSubjects: authzen.searchSubjectBody,
   searchResources: authzen.searchResourceBody,
   searchActions: authzen.searchActionBody,
+  submitAccessRequest: submitRequestBody,
+  approveAccessRequest: answerRequestBody,
+  refuseAccessRequest: answerRequestBody,
   openRun: openRunBody,
   amendRun: amendRunBody,
   delegate: delegateBody,
@@ -95,6 +106,12 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   renewHold: authzen.evaluationAnswer,
   reportHold: holdAnswer,
   readHold: holdAnswer,
+  submitAccessRequest: taskAnswer,
+  readAccessRequest: taskAnswer,
+  approveAccessRequest: taskAnswer,
+  refuseAccessRequest: taskAnswer,
+  cancelAccessRequest: taskAnswer,
+  listAccessRequests: tasksAnswer,
   revoke: revocationAnswer,
   readRevocation: revocationAnswer,
   restore: revocationAnswer,
@@ -129,6 +146,7 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
 
 const QUERIES: Readonly<Partial<Record<Operation, z.ZodObject>>> = {
   listRevocations: listRevocationsQuery,
+  listAccessRequests: listAccessRequestsQuery,
   listRequests: listRequestsQuery,
   listReads: listReadsQuery,
   memberships: membershipsQuery,
@@ -254,7 +272,7 @@ function response(route: Route, status: number): ZodOpenApiResponseObject {
     return { description, content: { "application/json": { schema: setRefused } } };
   }
   if (status >= 400) {
-    return route.path.startsWith("/access/")
+    return route.path.startsWith("/access/") && !route.path.startsWith(ACCESS_REQUESTS)
       ? { description, content: { "text/plain": { schema: { type: "string" } } } }
       : { description, content: { "application/problem+json": { schema: authzen.problem } } };
   }

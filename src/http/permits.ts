@@ -115,7 +115,10 @@ export async function ticket(...asked: Parameters<typeof askTicket>): Promise<Re
   const { hold } = reply.answer;
   const headers = evidenceHeaders([answer], item.decision ? item.valid_until_ms : 0);
   if (item.decision && hold !== null) headers["Interlock-Hold"] = hold.hold;
-  return new Response(JSON.stringify(singleBody(item, { explain: false, dry_run: false, id: null })), { headers });
+  return new Response(
+    JSON.stringify(singleBody(item, { explain: false, dry_run: false, id: null, pdp: room.region.pdp })),
+    { headers },
+  );
 }
 
 /** Whether a hold or permit may be known in this region's log epoch. */

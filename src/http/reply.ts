@@ -6,6 +6,8 @@
 export type Problem = {
   readonly status: 400 | 401 | 403 | 404 | 405 | 409 | 410 | 413 | 500 | 503;
   readonly code: string;
+  /** A URI, where a specification names the problem. */
+  readonly type?: string;
   /** What is wrong and where, and what to do about it. */
   readonly detail: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -30,12 +32,12 @@ const NO_STORE = { "Cache-Control": "no-store" } as const;
 const JSON_NO_STORE = { "Content-Type": "application/json", ...NO_STORE } as const;
 
 export function refuse(problem: Problem, style: ProblemStyle): Response {
-  const { status, code, detail } = problem;
+  const { status, code, detail, type = "about:blank" } = problem;
   if (style === "text") {
     const headers = { ...NO_STORE, "Content-Type": "text/plain; charset=utf-8", ...problem.headers };
     return new Response(detail, { status, headers });
   }
-  const body = { type: "about:blank", title: TITLES[status], status, code, detail };
+  const body = { type, title: TITLES[status], status, code, detail };
   const headers = { ...NO_STORE, "Content-Type": "application/problem+json", ...problem.headers };
   return new Response(JSON.stringify(body), { status, headers });
 }

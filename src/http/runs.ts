@@ -228,7 +228,7 @@ const UNAVAILABLE: ReadonlySet<ReasonCode> = new Set([
   "clock_anomaly",
 ]);
 
-function denied(reason: ReasonCode, detail?: string): Problem {
+export function denied(reason: ReasonCode, detail?: string): Problem {
   if (UNAVAILABLE.has(reason)) return reasonProblem(reason);
   const status = STATUS[reason] ?? 403;
   const why = detail === undefined ? REASONS[reason].text : `${REASONS[reason].text} (${detail})`;

@@ -5,7 +5,7 @@ import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./targe
 /** What an operator does to a running region, over its admin routes. Answers are printed as JSON. */
 
 const DAY_S = 86_400;
-const PEP_SCOPES: readonly PepScope[] = ["evaluate", "search", "runs", "lineage.read"];
+const PEP_SCOPES: readonly PepScope[] = ["evaluate", "search", "runs", "lineage.read", "approve"];
 
 function parseScopes(text: string): PepScope[] {
   const scopes = text.split(",").map((scope) => scope.trim());

@@ -4,7 +4,7 @@ import type { PepScope } from "../../src/vocabulary/types.ts";
 import { readSecretJson, writeSecret, type DataDir } from "../workerd/data-dir.ts";
 import type { AdminClient } from "./admin-client.ts";
 
-const SCOPES: readonly PepScope[] = ["evaluate", "search", "runs", "lineage.read"];
+const SCOPES: readonly PepScope[] = ["evaluate", "search", "runs", "lineage.read", "approve"];
 const LIFETIME_S = 90 * 86_400;
 
 type Kept = { readonly pdp: string; readonly id: string; readonly credential: string; readonly exp_ms: number };

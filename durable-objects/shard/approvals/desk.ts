@@ -89,6 +89,7 @@ export class ApprovalDesk {
 
   async #askedOf({ sseq }: TaskRow): Promise<JsonObject | null | "erasing"> {
     const input = await this.#lineage.inputOf(sseq);
-    return input === "erasing" ? input : isObject(input) ? input : null;
+    if (!input.ok) return "erasing";
+    return isObject(input.value) ? input.value : null;
   }
 }

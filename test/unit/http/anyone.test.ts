@@ -14,6 +14,8 @@ test("discovery: every member is https, none is empty, the signature verifies", 
   expect(plain).toEqual({
     policy_decision_point: PDP,
     obligations_supported: ["notification"],
+    capabilities: ["urn:openid:authzen:capability:access-request"],
+    access_request_endpoint: `${PDP}/access/v1/requests`,
     access_evaluation_endpoint: `${PDP}/access/v1/evaluation`,
     access_evaluations_endpoint: `${PDP}/access/v1/evaluations`,
     search_subject_endpoint: `${PDP}/access/v1/search/subject`,

@@ -1,3 +1,4 @@
+import { MemoryApprovals } from "./memory-approvals.ts";
 import type { EraseAnswer, PrepareErasureAnswer } from "../../../src/objects/erasure.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import type { AnchoringStatus } from "../../../src/objects/anchoring.ts";
@@ -148,6 +149,13 @@ export class MemoryShard implements ShardRpc {
     const policy_reason = asked.action.name === "write" ? "records are read-only" : null;
     return { ...base, ...explained, decision: false, reason: "policy_denied", policy_reason };
   }
+
+  readonly approvals = new MemoryApprovals();
+  submitRequest = this.approvals.submitRequest;
+  answerRequest = this.approvals.answerRequest;
+  cancelRequest = this.approvals.cancelRequest;
+  readRequest = this.approvals.readRequest;
+  pendingRequests = this.approvals.pendingRequests;
 
   async claim(message: ClaimMessage): Promise<ClaimAnswer> {
     this.claims.push(message);

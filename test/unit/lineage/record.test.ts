@@ -30,6 +30,9 @@ const place = fc.record({
   index: fc.option(fc.integer({ min: 0, max: 99_999 }), { nil: null }),
 });
 
+/** Each names one other record. */
+const ABOUT_ONE: ReadonlySet<string> = new Set(["run.outcome", "approval.grant", "approval.refuse", "approval.cancel"]);
+
 const verdict = fc.constantFrom(
   { kind: "decision", decision: "allow", reason: null },
   { kind: "decision", decision: "deny", reason: "policy_denied" },
@@ -41,6 +44,10 @@ const verdict = fc.constantFrom(
   { kind: "run.amend", decision: "allow", reason: null },
   { kind: "run.delegate", decision: "deny", reason: "delegation_exceeded" },
   { kind: "run.outcome", decision: null, reason: null },
+  { kind: "approval.request", decision: "allow", reason: null },
+  { kind: "approval.grant", decision: "deny", reason: "approver_not_independent" },
+  { kind: "approval.refuse", decision: "allow", reason: null },
+  { kind: "approval.cancel", decision: null, reason: null },
 ) satisfies fc.Arbitrary<Pick<LineageRecord, "kind" | "decision" | "reason">>;
 
 /** Every record that the format admits. */
@@ -64,7 +71,7 @@ const anyRecord: fc.Arbitrary<LineageRecord> = fc
     const id = decisionId(region, log_epoch, shard, sseq - (index ?? 0)) + (index === null ? "" : `/${index}`);
     return {
       ...rest,
-      ...(verdict.kind === "run.outcome" ? { parents: [links[0]] } : {}),
+      ...(ABOUT_ONE.has(verdict.kind) ? { parents: [links[0]] } : {}),
       ...verdict,
       v: 1,
       region,
@@ -197,6 +204,13 @@ describe("the strict reader", () => {
     ["parents", { kind: "run.outcome", decision: null, reason: null, parents: [] }],
     ["parents", { kind: "run.outcome", decision: null, reason: null, parents: [hashOf("a"), hashOf("b")] }],
     ["parents", { kind: "run.outcome", decision: "allow", reason: null, parents: [hashOf("a")] }],
+    ["decision", { kind: "approval.request", decision: null, reason: null }],
+    ["decision", { kind: "approval.grant", decision: null, reason: null, parents: [hashOf("a")] }],
+    ["decision", { kind: "approval.refuse", decision: null, reason: null, parents: [hashOf("a")] }],
+    ["decision", { kind: "approval.cancel", decision: "allow", reason: null, parents: [hashOf("a")] }],
+    ["parents", { kind: "approval.grant", decision: "allow", reason: null, parents: [] }],
+    ["parents", { kind: "approval.refuse", decision: "allow", reason: null, parents: [hashOf("a"), hashOf("b")] }],
+    ["parents", { kind: "approval.cancel", decision: null, reason: null, parents: [] }],
   ])("refuses a wrong %s: %j", (member, change) => {
     expect(recordProblem({ ...good, ...change })).toMatch(new RegExp(`^${member.replace(".", "\\.")}: `));
     expect(decodeRecord(leafOf(jcs({ ...good, ...change }))).ok).toBe(false);
