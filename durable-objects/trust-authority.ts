@@ -33,6 +33,7 @@ import type { SourceKind } from "../src/credentials/sources/schema.ts";
 import type { PutSourceMessage, QuarantineMessage, SourceView } from "../src/objects/identity.ts";
 import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
 import type { KeysView, NextKeyMessage, RotateShardKeysMessage, SwitchKeyMessage } from "../src/objects/keys.ts";
+import type { PolicyView, PutPolicyAnswer, PutPolicyMessage } from "../src/objects/policy.ts";
 import type { ClockResetView, EquivocationProof, PeersView } from "../src/objects/peers.ts";
 import type { AcceptRequestMessage, RequestView } from "../src/objects/requests.ts";
 import { readRegion } from "../src/region/config.ts";
@@ -228,6 +229,15 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   unfreeze(message: UnfreezeMessage): Promise<AdminResult<FreezeView>> {
     return this.#authority.freeze.unfreeze(message);
+  }
+  putPolicy(message: PutPolicyMessage): Promise<PutPolicyAnswer> {
+    return this.#authority.policy.put(message);
+  }
+  async policyView(): Promise<PolicyView> {
+    return this.#authority.policy.view();
+  }
+  async policyBundle(sha256: string): Promise<Uint8Array | null> {
+    return this.#authority.policy.bundle(sha256);
   }
   async epochs(): Promise<readonly EpochView[]> {
     return this.#authority.store.epochs();

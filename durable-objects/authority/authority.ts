@@ -2,7 +2,6 @@ import type { OutsideWitnesses } from "../../src/lineage/witnesses.ts";
 import type { Env } from "../../src/objects/address.ts";
 import type { AuthorityStatus } from "../../src/objects/authority.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
-import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Region } from "../../src/region/config.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
@@ -24,6 +23,8 @@ import { Links } from "./links.ts";
 import { OwnKeys } from "./own-keys.ts";
 import { OwnSnapshot, type OwnSnapshotRoom } from "./own-snapshot.ts";
 import { PeerStore } from "./peer-store.ts";
+import { ActivePolicy } from "./policy.ts";
+import { PolicyRows } from "./policy-rows.ts";
 import { Peps } from "./peps.ts";
 import { RequestRows } from "./request-rows.ts";
 import { Requests } from "./requests.ts";
@@ -51,7 +52,6 @@ export class Authority {
   readonly #region: Region;
   readonly #writer: EventWriter;
   readonly #standing: Standing;
-  readonly #policy: LoadedPolicy;
   readonly #erased: ErasedCount;
   readonly #rewind: Rewind;
   readonly #peers: PeerStore;
@@ -76,6 +76,7 @@ export class Authority {
   readonly links: Links;
   readonly watch: Watch;
   readonly freeze: Freeze;
+  readonly policy: ActivePolicy;
 
   private constructor(
     env: Env,
@@ -88,7 +89,7 @@ export class Authority {
     snapshot_every: number | undefined,
   ) {
     this.#region = region;
-    this.#policy = activePolicy(region);
+    const baseline = activePolicy(region);
     this.#rewind = new Rewind(store, (detail) => {
       void tellIncident(env, region, { what: "authority_rewound", source: "trust", detail, evidence: null });
     });
@@ -99,13 +100,24 @@ export class Authority {
     this.#peers = peers;
     const snapshots = new SnapshotStore(storage);
     requireSecrets(region, store, peers, this.#standing);
-    this.sync = new RegionSync(region, store, peers, snapshots, this.#standing, this.#policy.digest);
+    this.sync = new RegionSync(region, store, peers, snapshots, this.#standing, baseline.digest);
     this.#writer = new EventWriter(env, region, store, own, this.#rewind, pseudonyms, this.#standing, peers, this.sync);
     this.store = store;
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
     this.epochs = new Epochs(env, region, storage, store, this.#writer, this.#rewind, this.sync);
     this.drops = new EpochDrops(env, region, storage, store, this.#writer, this.epochs);
     this.keys = new CertifiedKeys(region, store, this.#writer, this.#standing, own, () => this.identity.material());
+    const rows = new AdminRows(storage);
+    this.policy = new ActivePolicy(env, region, baseline, {
+      store,
+      rows: new PolicyRows(storage),
+      acts: rows,
+      writer: this.#writer,
+      shards: () => this.shards,
+      sync: this.sync,
+      incident: (detail, evidence) =>
+        void tellIncident(env, region, { what: "policy_equivocation", source: "trust", detail, evidence }),
+    });
     this.shards = new Shards(env, region, {
       store,
       keys: this.keys,
@@ -113,10 +125,9 @@ export class Authority {
       writer: this.#writer,
       rewind: this.#rewind,
       epochs: this.epochs,
-      policy: this.#policy.digest,
+      policy: this.policy,
       sync: this.sync,
     });
-    const rows = new AdminRows(storage);
     const requests = new RequestRows(storage);
     this.#forwards = new Forwards({ rows: requests, pseudonyms, ask: (to, body) => this.links.request(to, body) });
     this.revocations = new Revocations(region, {
@@ -290,9 +301,10 @@ export class Authority {
       revocations: this.store.countRevoked(),
       membership_version: membership?.version ?? null,
       membership_expires_ms: membership?.expires_ms ?? null,
-      policy: this.#policy.digest,
-      policy_problem: this.#policy.problem,
-      packs: this.#policy.packs,
+      policy: this.policy.digest,
+      policy_problem: this.policy.standing().problem,
+      policy_standing: this.policy.standing(),
+      packs: this.policy.packs(),
       shards: this.shards.describe(),
       sync: this.sync.overview(),
     };

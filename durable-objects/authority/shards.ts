@@ -13,6 +13,7 @@ import { ShardCertificates } from "./certificates.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import type { Epochs } from "./epochs.ts";
 import { pause } from "./pause.ts";
+import type { ActivePolicy } from "./policy.ts";
 import type { Standing } from "./standing.ts";
 import type { Rewind } from "./rewind.ts";
 import { asEntry, type AuthorityStore } from "./store.ts";
@@ -33,8 +34,8 @@ export type ShardsRoom = {
   readonly writer: EventWriter;
   readonly rewind: Rewind;
   readonly epochs: Epochs;
-  /** Digest of the active policy, which every lease names. */
-  readonly policy: string;
+  /** Which every lease names. */
+  readonly policy: Pick<ActivePolicy, "digest" | "schedule">;
   readonly sync: RegionSync;
 };
 
@@ -48,7 +49,7 @@ export class Shards {
   readonly #writer: EventWriter;
   readonly #rewind: Rewind;
   readonly #epochs: Epochs;
-  readonly #policy: string;
+  readonly #policy: ShardsRoom["policy"];
   readonly #sync: RegionSync;
   readonly #certificates: ShardCertificates;
 
@@ -120,7 +121,8 @@ export class Shards {
       federation: request.federation === federation?.version ? null : federation,
       own: { incarnation, seq: this.#store.head(incarnation).seq },
       origins: this.#sync.leases(remaining),
-      policy: this.#policy,
+      policy: this.#policy.digest,
+      schedule: this.#policy.schedule,
       certificate,
     };
   }
@@ -186,6 +188,7 @@ export class Shards {
           revision,
           mode: this.#standing.mode(),
           entries: rows.map(asEntry),
+          schedule: this.#policy.schedule,
         });
         const head = this.#store.revision();
         const have = answer.ok ? answer.revision : answer.have;

@@ -7,6 +7,7 @@ import type { EntryState } from "../../src/trust/levels.ts";
 import { blob, Rows } from "../rows.ts";
 import { ADMIN_TABLES } from "./admin-rows.ts";
 import { PEER_TABLES } from "./peer-store.ts";
+import { POLICY_TABLES } from "./policy-rows.ts";
 import { REQUEST_TABLES } from "./request-rows.ts";
 import { SNAPSHOT_TABLES } from "./snapshot-store.ts";
 
@@ -72,6 +73,7 @@ const STEPS = [
    CREATE TABLE erasure_unasked(log_epoch INTEGER NOT NULL, shard INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(log_epoch, shard, seq)) STRICT, WITHOUT ROWID;`,
   // Besides its id, whose permits a PEP redeems.
   `ALTER TABLE pep ADD COLUMN audiences TEXT NOT NULL DEFAULT '[]';`,
+  POLICY_TABLES,
 ];
 
 export type EntryRow = {

@@ -70,6 +70,8 @@ type Kept = {
   readonly degraded?: readonly number[];
   /** Of allowed steps of opened runs: their record, and the keys that they rest on, by item. */
   readonly steps?: Readonly<Record<number, { readonly sseq: number; readonly keys: readonly string[] }>>;
+  /** Digest of the policy that allowed it; a repetition under another one is none. */
+  readonly policy?: string;
   /** When what each item rests on ends, Unix milliseconds. */
   readonly ends?: readonly number[];
   /** Id of the permit that came with it. */
@@ -155,6 +157,7 @@ export class DecideCall implements Call {
         items: this.#decided.map((item) => this.#answerOf(item, true, item.outcome.valid_until_ms)),
         records: this.#decided.length,
         t_ms: this.#turn.t_ms,
+        policy: this.#turn.policy.digest,
         ...this.#degraded(),
         ...this.#steps(),
         ...this.#ends(),
@@ -431,7 +434,10 @@ export class DecideCall implements Call {
     try {
       const stored = await this.#turn.receiptOf(this.#keptFirst, kept.records);
       const now = this.#turn.now();
-      const region = this.#regionProblem(now, readAtLeast(this.#message)) || now >= this.#facts.facts.pep.exp_ms;
+      const region =
+        this.#regionProblem(now, readAtLeast(this.#message)) ||
+        now >= this.#facts.facts.pep.exp_ms ||
+        (kept.policy !== undefined && kept.policy !== this.#turn.liveCondition().active_policy);
       const live = this.#turn.liveTrust();
       const bases = kept.items.map((_, at) => this.#basisAt(kept, at));
       const stands = (at: number): boolean => {

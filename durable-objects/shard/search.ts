@@ -5,6 +5,7 @@ import { decide, regionChecks } from "../../src/decision/decide.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { Continuity, SearchAnswer, SearchMessage } from "../../src/objects/shard.ts";
+import type { LoadedPolicy } from "../../src/policy/load.ts";
 import { candidateRequest, searchCandidates } from "../../src/policy/search.ts";
 import { nodeSha256 } from "../platform.ts";
 import type { ParsedFacts } from "./decide-call.ts";
@@ -18,12 +19,18 @@ const IMPLICIT = { id: "", kind: "implicit", status: "open", members: [], versio
  * revoked subject is not found. A search is a question about the future and gives no permission, therefore it leaves
  * no record.
  */
-export function search(turn: Turn, message: SearchMessage, facts: ParsedFacts): SearchAnswer {
+export function search(
+  turn: Turn,
+  /** In force now; the turn's own is of the last decision. */
+  policy: LoadedPolicy,
+  message: SearchMessage,
+  facts: ParsedFacts,
+): SearchAnswer {
   const t_ms = turn.now();
   const shared = {
     facts: facts.facts,
     facts_digest: facts.digest,
-    policy: turn.policy,
+    policy,
     trust: turn.liveTrust(),
     condition: turn.liveCondition(),
     run: IMPLICIT,
@@ -34,7 +41,7 @@ export function search(turn: Turn, message: SearchMessage, facts: ParsedFacts): 
     trust_digest: turn.trustDigest,
   };
   const question = digestOf(
-    `${message.kind}\0${message.request}\0${message.page.limit ?? ""}\0${turn.policy.digest}`,
+    `${message.kind}\0${message.request}\0${message.page.limit ?? ""}\0${policy.digest}`,
     nodeSha256,
   );
   const offset = message.page.token === null || message.page.token === "" ? 0 : readToken(message.page.token, question);
@@ -44,7 +51,7 @@ export function search(turn: Turn, message: SearchMessage, facts: ParsedFacts): 
   if (problem !== null) return nothingFound(problem.reason, turn.continuity());
 
   const request = JSON.parse(message.request) as CanonicalRequest;
-  const found = searchCandidates(turn.policy, message.kind, request).filter((candidate) => {
+  const found = searchCandidates(policy, message.kind, request).filter((candidate) => {
     const asked = candidateRequest(message.kind, request, candidate);
     const searched = message.kind === "action" ? null : message.kind;
     // Digests are not part of what a search answers.

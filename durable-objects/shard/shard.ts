@@ -38,6 +38,7 @@ import type {
 } from "../../src/objects/shard.ts";
 import { ACCESS_REQUESTS, bindingKey, mintBinding, type Keyed } from "../../src/runs/binding.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
+import type { LoadedPolicy } from "../../src/policy/load.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
@@ -57,6 +58,7 @@ import { RunDoor } from "./run/door.ts";
 import { nothingFound, search } from "./search.ts";
 import { RecordFinder } from "./finder.ts";
 import { LeaseKeeper, type LeasePorts } from "./lease-keeper.ts";
+import { Policies } from "./policies.ts";
 import { LineageReader } from "./reader.ts";
 import { PermitBook } from "./permits/book.ts";
 import { PermitDesk } from "./permits/desk.ts";
@@ -123,7 +125,9 @@ export class Shard implements Turn {
   readonly writer: SourceWriter;
   readonly lineage: LineageReader;
   readonly #finder: RecordFinder;
-  readonly policy: ReturnType<typeof activePolicy>;
+  readonly #policies: Policies;
+  /** Of the current turn, like `trust`: no decision sees two. */
+  policy: LoadedPolicy;
   readonly shard: number;
   readonly binding: Keyed;
   readonly approvals: ApprovalDesk;
@@ -173,6 +177,15 @@ export class Shard implements Turn {
     this.#trust = new ShardTrust(region.name, this.store, new Pseudonyms(region.secrets));
     this.trust = this.#trust.view();
     this.policy = activePolicy(this.#config);
+    this.#policies = new Policies({
+      region: region.name,
+      baseline: this.policy,
+      schedule: () => this.#trust.schedule,
+      fetch: (bundle) => authority(env, region).policyBundle(bundle),
+      failed: (message) => {
+        console.warn(JSON.stringify({ level: "warn", event: "policy_fetch_failed", shard, message }));
+      },
+    });
     this.#regionKey = this.#readRegionKey();
     this.#aead = aesGcm(this.#regionKey.bytes);
     const identity: SourceIdentity = {
@@ -273,7 +286,11 @@ export class Shard implements Turn {
         if (!answer.ok && answer.code === "ended") this.halt(answer.reason);
         return answer;
       },
-      settled: () => this.#settled(),
+      settled: () => {
+        // A lease may name a policy that comes into force later.
+        void this.#policies.ensure(this.#clock());
+        return this.#settled();
+      },
       failed: (message) => {
         console.warn(JSON.stringify({ level: "warn", event: "lease_refresh_failed", shard: this.shard, message }));
       },
@@ -311,6 +328,7 @@ export class Shard implements Turn {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
     if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
     if (!this.#lease.isYoung(received)) await this.#lease.ensure();
+    if (!this.#policies.isReady(received)) await this.#policies.ensure(received);
     if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     if (this.#isOver) return this.#turnedAway(message.items.length, "lineage_halted");
     let facts = this.#acceptedOf(message);
@@ -323,7 +341,14 @@ export class Shard implements Turn {
     const accepted = facts;
     if (accepted !== null && (message.at_least !== null || this.#trust.unheard(received))) {
       const factsOf = (at: number): Facts => (accepted.items[at] ?? accepted.call).facts;
-      const wanted = wantedBy(message, factsOf, this.policy, this.#trust.view(), this.region, received);
+      const wanted = wantedBy(
+        message,
+        factsOf,
+        this.#policies.at(received).policy,
+        this.#trust.view(),
+        this.region,
+        received,
+      );
       if (wanted !== null) await this.#lease.ensure(wanted);
     }
     if (accepted === null) return { ok: false, code: "stale_facts" };
@@ -369,8 +394,10 @@ export class Shard implements Turn {
     const facts = this.#acceptedFacts(message.facts);
     if (facts === null && this.#neverLeased) return nothingFound("trust_lease_expired", this.continuity());
     if (facts === null) return { ok: false, code: "stale_facts" };
+    const now = this.#clock();
+    if (!this.#policies.isReady(now)) await this.#policies.ensure(now);
     this.store.touch();
-    return search(this, message, facts);
+    return search(this, this.#policies.at(this.#clock()).policy, message, facts);
   }
 
   bindingToken = (run: string, request: CanonicalRequest, t_ms: number): string => {
@@ -515,6 +542,10 @@ export class Shard implements Turn {
     // the records alone keep the time of the newest one until it has passed (`SourceWriter.append`).
     this.t_ms = this.#clockReset.covers(this.writer.lastT) ? now : Math.max(now, this.writer.lastT);
     this.trust = this.#trust.view();
+    // One reading of the clock for both: a policy that comes into force on the way is the next turn's.
+    const { policy, condition } = this.#policies.at(this.t_ms);
+    this.policy = policy;
+    this.condition = { ...this.condition, ...condition };
     this.writer.runs.begin();
     if (now >= this.#nextSweep) {
       this.#nextSweep = now + 60_000;
@@ -671,7 +702,7 @@ export class Shard implements Turn {
   liveCondition = (): ShardCondition => ({
     halted: this.#halted,
     clock_anomaly: Date.now() < this.#clockReset.mark(this.writer.lastT) - CLOCK_TOLERANCE_MS,
-    active_policy: this.#trust.activePolicy,
+    ...this.#policies.at(Date.now()).condition,
     ...this.#anchoring.condition(),
   });
   revoked = (dependencies: readonly string[], degraded: boolean): boolean =>
@@ -695,7 +726,10 @@ export class Shard implements Turn {
   again = (call: Call): void => this.#commit.submit(call);
   mintRun = (): string => mintRunId(this.region, this.log_epoch, randomBytes(16));
   consistency = (): string => this.#trust.consistency();
-  continuity = (): Continuity => continuityOf(this);
+  continuity = (): Continuity => {
+    const { liveTrust, liveCondition, region, now } = this;
+    return continuityOf({ liveTrust, liveCondition, region, now, policy: this.#policies.at(now()).policy });
+  };
   bug = (where: string, cause: unknown): void => {
     console.error(
       JSON.stringify({
@@ -736,6 +770,7 @@ export class Shard implements Turn {
     const answer = this.#trust.apply(message);
     if (!answer.ok) return answer;
     // What was decided under the older state is released or withheld before the revision counts as effective.
+    void this.#policies.ensure(this.#clock());
     await this.#settled();
     this.#trust.markEffective(answer.revision);
     return answer;
@@ -796,10 +831,12 @@ export class Shard implements Turn {
     await this.#lease.ensure();
     if (this.#anchoringIsStale(Date.now())) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     const now = Date.now();
+    if (!this.#policies.isReady(now)) await this.#policies.ensure(now);
+    const { policy } = this.#policies.at(now);
     const problem = regionChecks({
       trust: this.liveTrust(),
       condition: this.liveCondition(),
-      policy: this.policy,
+      policy,
       region: this.region,
       at_least: null,
       t_ms: now,
@@ -813,7 +850,7 @@ export class Shard implements Turn {
       last_flush_ms: this.#lastFlushMs,
       flushes: this.#flushes,
       records: head.sseq,
-      policy: this.policy.digest,
+      policy: policy.digest,
       trust_entries: this.#trust.entries,
       anchoring: this.#anchoring.status(now),
       denies: problem?.reason ?? null,

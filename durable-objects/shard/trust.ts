@@ -4,6 +4,7 @@ import { sourceName } from "../../src/credentials/sources/material.ts";
 import type { LeaseAnswer, LeaseRequest, Material, PublicJwk } from "../../src/objects/authority.ts";
 import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shard.ts";
 import { anchor, end, NO_LEASE, type ShardLease } from "../../src/sync/shard-lease.ts";
+import { baselineSchedule, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";
 import type { TrustEntry } from "../../src/trust/events.ts";
 import { Federation } from "../../src/trust/federation.ts";
@@ -45,7 +46,7 @@ export class ShardTrust {
   /** Applied, and everything decided before it has been released or withheld. */
   #effective: number;
   #material: Material | null = null;
-  #policy: string | null = null;
+  #schedule: PolicySchedule | null = null;
   #federation: Federation | null = null;
   #certificate: GrantedLease["certificate"] = null;
   #own = { incarnation: 1, seq: 0 };
@@ -87,9 +88,9 @@ export class ShardTrust {
   get material(): Material | null {
     return this.#material;
   }
-  /** Digest of the policy that the authority says is active. */
-  get activePolicy(): string | null {
-    return this.#policy;
+  /** Which policy the authority says is in force when; `null` before the first lease. */
+  get schedule(): PolicySchedule | null {
+    return this.#schedule;
   }
   /** What the region says to others of this shard's key; `null` before the first lease. */
   forgetCertificate(): void {
@@ -254,6 +255,7 @@ export class ShardTrust {
     if (message.revision < this.#applied) return { ok: false, code: "ahead", have: this.#applied };
     if (this.#contradicts(message.entries)) return { ok: false, code: "diverged", have: this.#applied };
     this.#take(message.entries, message.revision, message.mode);
+    if (message.schedule !== undefined) this.#takeSchedule(message.schedule);
     return { ok: true, revision: this.#applied };
   }
 
@@ -294,7 +296,7 @@ export class ShardTrust {
       this.#marks?.noteMembership(answer.federation.version);
     }
     if (answer.certificate !== null) this.#certificate = answer.certificate;
-    this.#policy = answer.policy;
+    this.#takeSchedule(answer.schedule ?? baselineSchedule(answer.policy));
     if (!answer.more && sent.clock_steps === this.#clockSteps) {
       this.#takeOrigins(answer, sent.ms);
       // One that a push overtook says less of the own events than is known; its time is good all the same.
@@ -302,6 +304,11 @@ export class ShardTrust {
     }
     this.#consistency = null;
     return answer.more;
+  }
+
+  /** One that a push overtook says less. */
+  #takeSchedule(schedule: PolicySchedule): void {
+    if (schedule.serial >= (this.#schedule?.serial ?? 0)) this.#schedule = schedule;
   }
 
   /** A problem takes effect at once, and ends with the answer that does not name it. */

@@ -18,6 +18,8 @@ export type ShardCondition = Anchoring & {
   readonly clock_anomaly: boolean;
   /** Digest of the policy that the authority says is active; `null` before the first lease. */
   readonly active_policy: string | null;
+  /** Why no policy is in force here: expired, or its bundle is not here yet. */
+  readonly policy_problem?: string | null;
 };
 
 export function regionActs(mode: RegionMode): Check {
@@ -35,6 +37,8 @@ export const leaseHolds = (trust: TrustView, t_ms: number): Check =>
 
 export function policyCurrent(loaded: string, problem: string | null, condition: ShardCondition): Check {
   if (problem !== null) return { reason: "policy_stale", detail: problem };
+  const { policy_problem = null } = condition;
+  if (policy_problem !== null) return { reason: "policy_stale", detail: policy_problem };
   if (condition.active_policy !== loaded) {
     return { reason: "policy_stale", detail: "the active policy differs from the one this shard has loaded" };
   }

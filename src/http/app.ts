@@ -6,6 +6,7 @@ import { accessHandlers, type Handler } from "./access.ts";
 import type { adminHandlers } from "./admin.ts";
 import type { keyHandlers } from "./admin-keys.ts";
 import type { identityHandlers } from "./admin-identity.ts";
+import type { policyHandlers } from "./admin-policy.ts";
 import type { peerHandlers } from "./admin-peers.ts";
 import type { requestHandlers } from "./admin-requests.ts";
 import type { streamHandlers } from "./admin-signals.ts";
@@ -61,6 +62,8 @@ const requests = (operation: keyof typeof requestHandlers) =>
 const streams = (operation: keyof typeof streamHandlers) =>
   later(async () => (await import("./admin-signals.ts")).streamHandlers[operation]);
 
+const policy = (operation: keyof typeof policyHandlers) =>
+  later(async () => (await import("./admin-policy.ts")).policyHandlers[operation]);
 const sources = (operation: keyof typeof identityHandlers) =>
   later(async () => (await import("./admin-identity.ts")).identityHandlers[operation]);
 
@@ -153,6 +156,8 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   readSource: sources("readSource"),
   removeSource: sources("removeSource"),
   rotateShardKeys: keyRoom("rotateShardKeys"),
+  readPolicy: policy("readPolicy"),
+  putPolicy: policy("putPolicy"),
   freeze: admin("freeze"),
   unfreeze: admin("unfreeze"),
 };

@@ -56,6 +56,7 @@ import * as authzen from "./schemas/authzen.ts";
 import { findDecisionsAnswer, findDecisionsQuery, proofQuery } from "./schemas/find.ts";
 import { haltsQuery, holdAnswer, holdOutcomeBody, redeemBody, renewBody } from "./schemas/permits.ts";
 import { amendRunBody, delegateBody, openRunBody, outcomeBody, readRunQuery } from "./schemas/runs.ts";
+import { policyAnswer, putPolicyBody } from "./schemas/policy.ts";
 
 /** The schemas in use, by route. */
 const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
@@ -94,6 +95,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   rotateShardKeys: rotateShardKeysBody,
   registerStream: streamBody,
   putSource: sourceBody,
+  putPolicy: putPolicyBody,
 };
 
 const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
@@ -112,6 +114,8 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   refuseAccessRequest: taskAnswer,
   cancelAccessRequest: taskAnswer,
   listAccessRequests: tasksAnswer,
+  readPolicy: policyAnswer,
+  putPolicy: policyAnswer,
   revoke: revocationAnswer,
   readRevocation: revocationAnswer,
   restore: revocationAnswer,
@@ -169,6 +173,7 @@ const MEANING: Readonly<Record<number, string>> = {
   409: "Conflict",
   410: "It was here, in a log epoch that was archived and dropped",
   413: "The body is too large",
+  422: "Well-formed, and refused for the reason that the code names",
   503: "This region cannot answer now",
 };
 

@@ -4,7 +4,7 @@
  * ever carries a stack or the text of an exception.
  */
 export type Problem = {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 409 | 410 | 413 | 500 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 409 | 410 | 413 | 422 | 500 | 503;
   readonly code: string;
   /** A URI, where a specification names the problem. */
   readonly type?: string;
@@ -24,6 +24,7 @@ const TITLES: Readonly<Record<Problem["status"], string>> = {
   409: "Conflict",
   410: "Gone",
   413: "Request too large",
+  422: "Refused",
   500: "Internal error",
   503: "Unavailable",
 };

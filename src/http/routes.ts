@@ -886,6 +886,27 @@ export const ROUTES = [
     summary: "Take nobody's word of it any more",
   },
   {
+    operation: "readPolicy",
+    audience: "admin",
+    method: "GET",
+    path: "/admin/v1/policy",
+    scope: "policy:read",
+    idempotent: "yes",
+    statuses: [200, 401, 403, 503],
+    summary: "What the region decides by, until when, and the signed documents behind it",
+  },
+  {
+    operation: "putPolicy",
+    audience: "admin",
+    method: "PUT",
+    path: "/admin/v1/policy",
+    scope: "policy:write",
+    idempotent: "yes",
+    statuses: [200, 202, 400, 401, 403, 409, 413, 422, 503],
+    summary:
+      "Bring signed policy documents: all of them take effect, or none (docs/policy.md); 202: a second administrator has to bring the same",
+  },
+  {
     operation: "freeze",
     audience: "admin",
     method: "POST",

@@ -22,6 +22,8 @@ export const INCIDENTS = [
   "bundle_rollback",
   /** One sequence of a trust domain's bundle came with two contents. */
   "bundle_equivocation",
+  /** A policy document that its role signed has a version that was accepted with other content. */
+  "policy_equivocation",
   /** An operator ended the epoch without a shard that never answered: what only that shard had is in no log. */
   "shard_left",
 ] as const;

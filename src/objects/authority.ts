@@ -1,6 +1,8 @@
 import type { FreezeRpc, FreezeStanding, UnfreezeRequest } from "./freeze.ts";
 import type { KeysRpc } from "./keys.ts";
 import type { PeersRpc } from "./peers.ts";
+import type { PolicyRpc, PolicyStanding } from "./policy.ts";
+import type { PolicySchedule } from "../policy/bundles/schedule.ts";
 import type { Forwarded, RequestsRpc } from "./requests.ts";
 import type { IdentityRpc } from "./identity.ts";
 import type { SignalsRpc } from "./signals.ts";
@@ -93,8 +95,10 @@ export type LeaseAnswer =
       readonly federation: FederationView | null;
       readonly own: { readonly incarnation: number; readonly seq: number };
       readonly origins: readonly OriginLease[];
-      /** Digest of the active policy. */
+      /** Digest of the policy in force now; empty: none is. */
       readonly policy: string;
+      /** Which policy is in force when; missing: `policy` is, without end. */
+      readonly schedule?: PolicySchedule;
       /** For the shard's key, to be shown to other regions; present where the shard's is due. */
       readonly certificate: { readonly text: string; readonly exp_ms: number } | null;
     }
@@ -232,6 +236,7 @@ export type AuthorityStatus = {
   readonly membership_expires_ms: number | null;
   readonly policy: string;
   readonly policy_problem: string | null;
+  readonly policy_standing: PolicyStanding;
   readonly packs: readonly {
     readonly name: string;
     readonly status: "active" | "invalid";
@@ -285,7 +290,7 @@ export type EpochStatus = {
 /** What the Worker answers to a peer region: a compact JWS where the status is 200. */
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
-export interface AuthorityRpc extends SignalsRpc, IdentityRpc, PeersRpc, FreezeRpc, KeysRpc, RequestsRpc {
+export interface AuthorityRpc extends SignalsRpc, IdentityRpc, PeersRpc, FreezeRpc, KeysRpc, RequestsRpc, PolicyRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;

@@ -2,6 +2,7 @@ import type { PublicJwk } from "./authority.ts";
 import type { ApprovalNote, RegionMode, FailedCheck, Obligation, Determining } from "../vocabulary/types.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { Budget, Delegation, Plan, StepOutcome } from "../vocabulary/run.ts";
+import type { PolicySchedule } from "../policy/bundles/schedule.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { AttestedUse } from "../credentials/workload-facts.ts";
@@ -317,6 +318,7 @@ export type ApplyTrustMessage = {
   readonly revision: number;
   readonly mode: RegionMode;
   readonly entries: readonly TrustEntry[];
+  readonly schedule?: PolicySchedule;
 };
 
 /** Sent when the revision is *effective*: applied, and everything decided before it is released or withheld. */

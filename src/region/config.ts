@@ -43,6 +43,10 @@ export type RegionVars = {
    * allows anything: `one` (also where it is empty), or `all` that serve. `all` where this whole region may be put back.
    */
   readonly INTERLOCK_AMNESIA_ASK?: string;
+  /** The pinned policy root: JSON of its signed document (docs/policy.md). Empty: no signed policy is taken. */
+  readonly INTERLOCK_POLICY_ROOT?: string;
+  /** How many administrators must bring a policy or root: 1 (also where it is empty) or 2. */
+  readonly INTERLOCK_POLICY_APPROVALS?: string;
 };
 
 export type Region = {
@@ -92,6 +96,8 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     return err("INTERLOCK_ASK_PEERS_S: a whole number of seconds, or nothing, is required");
   const amnesia_ask = vars.INTERLOCK_AMNESIA_ASK || "one";
   if (amnesia_ask !== "one" && amnesia_ask !== "all") return err("INTERLOCK_AMNESIA_ASK: one or all is required");
+  if (!/^[12]?$/.test(vars.INTERLOCK_POLICY_APPROVALS ?? ""))
+    return err("INTERLOCK_POLICY_APPROVALS: 1 or 2 is required");
   return ok({
     name,
     pdp,

@@ -119,7 +119,8 @@ export class TestAuthority {
   authority!: Authority;
   trust!: ShardTrust;
   running = false;
-  #logMark = 0;
+  /** How many records of this authority the log has. */
+  logMark = 0;
   #life = 0;
 
   private constructor(
@@ -201,7 +202,7 @@ export class TestAuthority {
       REGION_LOG: namespace({
         integrate: async ({ from_sseq, hashes }: IntegrateMessage) => ({
           ok: true,
-          mark: (this.#logMark = Math.max(this.#logMark, from_sseq + hashes.length / 32 - 1)),
+          mark: (this.logMark = Math.max(this.logMark, from_sseq + hashes.length / 32 - 1)),
           anchored: null,
         }),
         identity: async () => ({ jwk: this.#keys.log }),

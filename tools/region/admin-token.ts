@@ -13,6 +13,8 @@ const ADMIN_SCOPES = [
   "revocations:write",
   "erasures:read",
   "erasures:write",
+  "policy:read",
+  "policy:write",
   "freeze:write",
   "epoch:write",
   "epoch:drop",

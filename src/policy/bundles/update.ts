@@ -101,15 +101,25 @@ async function takeRoots(
     if (unendorsed !== null && self !== null) return err(unendorsed);
     if (unendorsed !== null) return err(refusal("root_not_endorsed", "root", unendorsed.detail));
     if (self !== null) return err(refusal("root_not_self_signed", "root", self.detail));
-    // Whoever had the keys may have raised the versions out of reach (recovery from fast-forward).
-    const policy = isReplaced(root.document, next.document, "policy") ? null : floors.policy;
-    const timestamp = isReplaced(root.document, next.document, "timestamp") ? null : floors.timestamp;
-    floors = { policy, timestamp };
+    floors = floorsUnder({ root, floors }, next.document);
     root = held(next);
   }
   if (root.document.expires_ms <= now_ms) return err(expired("root", root));
   return ok(root === trust.root ? trust : await underRoot({ ...trust, root, floors }, ports.verify));
 }
+
+/** A root that the deployment vouches for, whatever the one before says of it: the last resort. */
+export const adoptRoot = (trust: PolicyTrust, root: Held<RootDocument>, verify: Verify): Promise<PolicyTrust> =>
+  underRoot({ ...trust, root, floors: floorsUnder(trust, root.document) }, verify);
+
+/** Whoever had the keys that went may have raised the versions out of reach (recovery from fast-forward). */
+const floorsUnder = (
+  { root, floors }: Pick<PolicyTrust, "root" | "floors">,
+  next: RootDocument,
+): PolicyTrust["floors"] => ({
+  policy: isReplaced(root.document, next, "policy") ? null : floors.policy,
+  timestamp: isReplaced(root.document, next, "timestamp") ? null : floors.timestamp,
+});
 
 /** What the keys of the new root did not sign is trusted no more. */
 async function underRoot(trust: PolicyTrust, verify: Verify): Promise<PolicyTrust> {

@@ -126,7 +126,7 @@ test("the newest poll wins, also where it says less; one that it overtook brings
   const late = { ...grant(older.request, 1, "subject:agent/a"), origins: [us()] };
   trust.takeLease(older.request, late, older.sent);
   expect(trust.leaseUntil).toBe(0);
-  expect(trust.activePolicy).toBe("newer");
+  expect(trust.schedule?.policy?.digest).toBe("newer");
   expect(trust.view().origins.get("us")).toMatchObject({ fresh_until_ms: 0, problem: "sync_equivocation" });
   expect(trust.match(["subject:agent/a"], 0)).toHaveLength(1);
   // A region that may allow nothing says so with its next answer, and nothing of the one before is left.

@@ -22,8 +22,18 @@ import type {
 } from "../../../src/objects/authority.ts";
 import type { AcceptRequestMessage, RequestView } from "../../../src/objects/requests.ts";
 import type { FreezeView, UnfreezeMessage, UnfreezeRequest } from "../../../src/objects/freeze.ts";
+import type { PolicyStanding, PolicyView, PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
 import { MemoryKeys } from "./memory-keys.ts";
 import type { Signer } from "./region.ts";
+
+const STANDING: PolicyStanding = {
+  source: "baseline",
+  version: null,
+  bundle: null,
+  next: null,
+  expires_ms: { root: null, policy: null, timestamp: null },
+  problem: null,
+};
 
 /** A TrustAuthority in memory: keys, PEPs, revocations and freeze as the contract has them, no storage, no leases. */
 export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
@@ -31,6 +41,9 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   mode: AuthorityStatus["mode"] = "active";
   policy_problem: string | null = null;
   identity: Material["identity"] = { nonce_key: "A".repeat(43), sources: [] };
+  /** What was offered as policy, and how it is answered. */
+  readonly offers: PutPolicyMessage[] = [];
+  taken: PutPolicyAnswer | null = null;
   materials = 0;
   signatures = 0;
   readonly #signer: Signer;
@@ -106,10 +119,21 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
       ...membership,
       policy,
       policy_problem: this.policy_problem,
+      policy_standing: STANDING,
       packs,
       shards: [],
       sync: this.sync,
     };
+  }
+  async policyView(): Promise<PolicyView> {
+    return { region: "eu", digest: "sha256:policy", packs: [], approvals: 1, asked: null, trust: null, ...STANDING };
+  }
+  async putPolicy(message: PutPolicyMessage): Promise<PutPolicyAnswer> {
+    this.offers.push(message);
+    return this.taken ?? { ok: true, outcome: "unchanged", view: await this.policyView() };
+  }
+  async policyBundle(): Promise<null> {
+    return null;
   }
   async enrolment(): Promise<Enrolment> {
     const keys = this.keys.map(({ jwk }) => jwk);

@@ -1,0 +1,309 @@
+import { digestOf } from "../../src/base/digest.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import { ENGINE } from "../../src/decision/engine.ts";
+import { COMMITMENT_SALT_BYTES, commitment } from "../../src/lineage/record.ts";
+import type { Env } from "../../src/objects/address.ts";
+import type {
+  PolicyRequest,
+  PolicyStanding,
+  PolicyView,
+  PutPolicyAnswer,
+  PutPolicyMessage,
+} from "../../src/objects/policy.ts";
+import { refusal, type Refusal } from "../../src/policy/bundles/refusals.ts";
+import { inForce, scheduleOf, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
+import type { PolicyTrust } from "../../src/policy/bundles/state.ts";
+import type { Taken } from "../../src/policy/bundles/update.ts";
+import type { LoadedPolicy, PackStatus } from "../../src/policy/load.ts";
+import type { Region } from "../../src/region/config.ts";
+import { ed25519Verify, nodeSha256, randomBytes } from "../platform.ts";
+import { recordAct } from "./admin-acts.ts";
+import type { AdminRows } from "./admin-rows.ts";
+import type { PolicyRows } from "./policy-rows.ts";
+import type { Shards } from "./shards.ts";
+import type { AuthorityStore } from "./store.ts";
+import type { RegionSync } from "./sync.ts";
+import type { EventWriter } from "./writer.ts";
+
+/** Loaded when an offer arrives: its schemas would cost every start time, and no decision needs them. */
+const updateRoom = () => import("../../src/policy/bundles/update.ts");
+
+/** How long the second administrator has. */
+const ASKED_MS = 3_600_000;
+const TRUST = "policy_trust";
+const SERIAL = "policy_serial";
+const ASKED = "policy_asked";
+
+type Asked = PolicyRequest & { readonly key: string };
+
+export type ActivePolicyRoom = {
+  readonly store: AuthorityStore;
+  readonly rows: PolicyRows;
+  readonly acts: AdminRows;
+  readonly writer: EventWriter;
+  readonly shards: () => Shards;
+  readonly sync: RegionSync;
+  readonly incident: (detail: string, evidence: string) => void;
+};
+
+/**
+ * Which policy the region decides by: the baseline of the deployment, until a signed bundle was taken. Rules are in
+ * `src/policy/bundles`; here they are stored, with a leaf, and told to the shards.
+ */
+export class ActivePolicy {
+  readonly #env: Env;
+  readonly #region: Region;
+  readonly #baseline: LoadedPolicy;
+  readonly #room: ActivePolicyRoom;
+  #schedule: PolicySchedule | null = null;
+  /** What heads name, as they were last told. */
+  #named = "";
+  #putting: Promise<unknown> = Promise.resolve();
+
+  constructor(env: Env, region: Region, baseline: LoadedPolicy, room: ActivePolicyRoom) {
+    this.#env = env;
+    this.#region = region;
+    this.#baseline = baseline;
+    this.#room = room;
+    this.#named = baseline.digest;
+  }
+
+  /** What every lease carries. By its serial, not from memory: storage is the truth also after a failed transaction. */
+  get schedule(): PolicySchedule {
+    const { store, rows } = this.#room;
+    const serial = Number(store.meta(SERIAL) ?? "0");
+    if (this.#schedule?.serial !== serial) {
+      const digestOfBundle = (bundle: string): string => rows.bundle(bundle)?.digest ?? "";
+      this.#schedule = scheduleOf(this.#trust(), serial, this.#baseline.digest, digestOfBundle);
+    }
+    return this.#schedule;
+  }
+
+  /** Digest of what is in force now; empty where nothing is. */
+  get digest(): string {
+    const now = inForce(this.schedule, Date.now());
+    const digest = now.ok ? now.policy.digest : "";
+    // A policy may have come into force by the clock alone.
+    if (digest !== this.#named) this.#room.sync.feed({ type: "policy", digest: (this.#named = digest) });
+    return digest;
+  }
+
+  #trust(): PolicyTrust | null {
+    const text = this.#room.store.meta(TRUST);
+    return text === null ? null : (JSON.parse(text) as PolicyTrust);
+  }
+
+  standing(): PolicyStanding {
+    const schedule = this.schedule;
+    const trust = this.#trust();
+    const now_ms = Date.now();
+    const now = inForce(schedule, now_ms);
+    const signed = now.ok ? now.policy.signed : null;
+    const waits = (schedule.policy?.signed ?? null) !== null && now_ms < schedule.from_ms;
+    return {
+      source: schedule.fresh_until_ms === null ? "baseline" : "signed",
+      version: signed?.version ?? null,
+      bundle: signed?.bundle ?? null,
+      next: waits ? { version: schedule.policy!.signed!.version, from_ms: schedule.from_ms } : null,
+      expires_ms: {
+        root: trust?.root.document.expires_ms ?? null,
+        policy: now.ok ? now.policy.expires_ms : (trust?.policy?.document.expires_ms ?? null),
+        timestamp: trust?.timestamp?.document.expires_ms ?? null,
+      },
+      problem: now.ok ? (signed === null ? this.#baseline.problem : null) : now.why,
+    };
+  }
+
+  packs(): readonly PackStatus[] {
+    const { bundle } = this.standing();
+    return bundle === null ? this.#baseline.packs : (this.#room.rows.bundle(bundle)?.packs ?? []);
+  }
+
+  view(): PolicyView {
+    const asked = this.#asked();
+    return {
+      region: this.#region.name,
+      digest: this.digest || null,
+      ...this.standing(),
+      packs: this.packs(),
+      approvals: this.#approvals,
+      asked: asked === null ? null : withoutKey(asked),
+      trust: this.#trust(),
+    };
+  }
+
+  bundle(sha256: string): Uint8Array | null {
+    return this.#room.rows.bytes(sha256);
+  }
+
+  /** One at a time: what is taken rests on what was taken before. */
+  put(message: PutPolicyMessage): Promise<PutPolicyAnswer> {
+    const done = this.#putting.then(() => this.#put(message));
+    this.#putting = done.catch(() => undefined);
+    return done;
+  }
+
+  async #put(message: PutPolicyMessage): Promise<PutPolicyAnswer> {
+    const { store, rows, writer, shards } = this.#room;
+    // A storage that was put back may have lower floors than the log knows of: then nothing is taken.
+    if (!(await writer.confirmed()))
+      return {
+        ok: false,
+        code: "unchecked",
+        message: "the log has not confirmed that this authority has all of its records: ask again",
+      };
+    const { takeOffer } = await updateRoom();
+    const now_ms = Date.now();
+    const trusted = await this.#trusted();
+    if (!trusted.ok) return refused(trusted.error);
+    const before = trusted.value;
+    const taken = await takeOffer(before, message, now_ms, {
+      verify: ed25519Verify,
+      sha256: nodeSha256,
+      has: (bundle) => rows.bundle(bundle) !== null,
+      region: this.#region.name,
+      engine: ENGINE.slice(ENGINE.indexOf("/") + 1),
+    });
+    if (!taken.ok) {
+      if (taken.error.code === "equivocation") this.#tell(taken.error, message);
+      return refused(taken.error);
+    }
+    const { trust } = taken.value;
+    if (!taken.value.changed && store.meta(TRUST) !== null)
+      return { ok: true, outcome: "unchanged", view: this.view() };
+    // What a publisher does every few hours needs one hand; what changes the law, or who may, as many as are asked for.
+    const isRefresh = trust.root === before.root && trust.policy === before.policy;
+    const by = isRefresh ? { actor: message.actor, confirms: null } : this.#approved(message);
+    if ("ok" in by) return by;
+    this.#store(taken.value, by, now_ms);
+    this.#room.sync.appended(this.#room.sync.state.own.mark, store.revision());
+    await shards().effective(store.revision());
+    return { ok: true, outcome: "taken", view: this.view() };
+  }
+
+  /**
+   * What the region trusts before the offer. A pinned root above the stored one is the deployment's word: it takes the
+   * place of a root whose keys are lost or stolen.
+   */
+  async #trusted(): Promise<
+    { readonly ok: true; readonly value: PolicyTrust } | { readonly ok: false; readonly error: Refusal }
+  > {
+    const text = this.#env.INTERLOCK_POLICY_ROOT ?? "";
+    if (text === "") return { ok: false, error: refusal("no_pinned_root", "root", "INTERLOCK_POLICY_ROOT is empty") };
+    const { pinnedRoot, adoptRoot, trustOf } = await updateRoom();
+    const pinned = await pinnedRoot(parsed(text), { verify: ed25519Verify, sha256: nodeSha256 });
+    if (!pinned.ok)
+      return { ok: false, error: { ...pinned.error, detail: `INTERLOCK_POLICY_ROOT: ${pinned.error.detail}` } };
+    const stored = this.#trust();
+    if (stored === null) return { ok: true, value: trustOf(pinned.value) };
+    return {
+      ok: true,
+      value: pinned.value.version > stored.root.version ? await adoptRoot(stored, pinned.value, ed25519Verify) : stored,
+    };
+  }
+
+  /** Everything in one transaction: the bundle, the documents, what is trusted, the leaf, and the revision. */
+  #store({ trust, bundle }: Taken, by: Approval, now_ms: number): void {
+    const { store, rows, acts, writer } = this.#room;
+    const { root, timestamp, policy } = trust;
+    const act = jcs({ actor: by.actor, confirms: by.confirms, t_ms: now_ms, what: "policy" });
+    const salt = randomBytes(COMMITMENT_SALT_BYTES);
+    writer.record((leaf) => {
+      if (bundle !== null)
+        rows.addBundle(
+          { sha256: bundle.sha256, digest: bundle.policy.digest, packs: bundle.policy.packs },
+          bundle.bytes,
+          now_ms,
+        );
+      rows.addDocument("root", root.version, root.sha256, root.envelope, now_ms);
+      if (policy !== null) rows.addDocument("policy", policy.version, policy.sha256, policy.envelope, now_ms);
+      store.setMeta(TRUST, JSON.stringify(trust));
+      store.setMeta(SERIAL, String(store.nextRevision()));
+      store.setMeta(ASKED, "");
+      const ref = policy?.document.bundle.sha256 ?? null;
+      const sseq = leaf(
+        "policy",
+        {
+          commit: commitment("input", salt, act, nodeSha256),
+          policy:
+            policy === null
+              ? null
+              : {
+                  bundle: ref,
+                  digest: rows.bundle(ref!)?.digest ?? null,
+                  from_ms: policy.document.not_before_ms,
+                  sha256: policy.sha256,
+                  version: policy.version,
+                },
+          root: root.version,
+          timestamp: timestamp?.version ?? null,
+        },
+        now_ms,
+        salt,
+      );
+      acts.addAct(sseq, act);
+    });
+  }
+
+  get #approvals(): 1 | 2 {
+    return this.#env.INTERLOCK_POLICY_APPROVALS === "2" ? 2 : 1;
+  }
+
+  #asked(): Asked | null {
+    const text = this.#room.store.meta(ASKED) ?? "";
+    if (text === "") return null;
+    const asked = JSON.parse(text) as Asked;
+    const now = Date.now();
+    return now < asked.expires_ms && now >= asked.asked_at_ms ? asked : null;
+  }
+
+  /** Who brings it, or an answer where a second administrator has to bring the same. */
+  #approved(message: PutPolicyMessage): Approval | PutPolicyAnswer {
+    const { actor, key, another_key } = message;
+    if (this.#approvals === 1) return { actor, confirms: null };
+    const offer = offerDigest(message);
+    const asked = this.#asked();
+    if (asked?.offer === offer && asked.asked_by !== actor) {
+      if (!another_key || asked.key !== key) return { actor, confirms: asked.asked_by };
+      return {
+        ok: false,
+        code: "conflict",
+        message: `${asked.asked_by} asked with a credential of the same admin key: confirm with one that another key signed`,
+      };
+    }
+    const { store, acts, writer } = this.#room;
+    const t_ms = Date.now();
+    const asks: Asked = { asked_by: actor, offer, asked_at_ms: t_ms, expires_ms: t_ms + ASKED_MS, key };
+    recordAct(acts, writer, { what: "policy_asked", actor, reason: offer, t_ms }, () =>
+      store.setMeta(ASKED, JSON.stringify(asks)),
+    );
+    return { ok: true, outcome: "asked", view: this.view() };
+  }
+
+  #tell({ role, detail }: Refusal, { roots, timestamp, policy }: PutPolicyMessage): void {
+    this.#room.incident(`${role}: ${detail}`, JSON.stringify({ roots, timestamp, policy }));
+  }
+}
+
+type Approval = { readonly actor: string; readonly confirms: string | null };
+
+const refused = (why: Refusal): PutPolicyAnswer => ({ ok: false, code: "refused", refusal: why });
+
+const withoutKey = ({ asked_by, offer, asked_at_ms, expires_ms }: Asked): PolicyRequest => ({
+  asked_by,
+  offer,
+  asked_at_ms,
+  expires_ms,
+});
+
+/** What two administrators agree on: the documents, and the bundle by the digest in them. */
+const offerDigest = ({ roots, timestamp, policy }: PutPolicyMessage): string =>
+  digestOf(jcs({ roots, timestamp, policy }), nodeSha256);
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,214 @@
+import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
+import type { PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
+import type { Bundle } from "../../../src/policy/bundle.ts";
+import { inForce } from "../../../src/policy/bundles/schedule.ts";
+import type { Offer } from "../../../src/policy/bundles/update.ts";
+import bundleJson from "../../../policies/bundle.json" with { type: "json" };
+import { newSecret, TestFederation, type TestAuthority } from "../../support/authorities.ts";
+import {
+  bundleBytes,
+  DAY_MS,
+  newRoleKeys,
+  NOTHING,
+  offerOf,
+  rootOf,
+  sign,
+  timestampOf,
+  type RoleKeys,
+} from "../../support/policy-documents.ts";
+
+/** Signed policy in the authority: stored with its leaf or not at all, told to the shards, and never taken back. */
+
+const PACKS = bundleJson as unknown as Bundle;
+const ONE = bundleBytes(PACKS, { "*": ["sovereign"] });
+const TWO = bundleBytes(PACKS, { "*": ["authzen-certification", "sovereign"] });
+const secrets = [newSecret("f1")];
+
+let keys: RoleKeys;
+let root: string;
+let federation: TestFederation;
+let eu: TestAuthority;
+
+beforeAll(async () => {
+  vi.spyOn(console, "warn").mockImplementation(() => undefined);
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  keys = await newRoleKeys();
+  root = JSON.stringify(await sign("root", rootOf(keys, 1, Date.now() + 300 * DAY_MS), keys.root));
+});
+beforeEach(async () => {
+  federation = await TestFederation.start(["eu"], secrets);
+  eu = federation.of("eu");
+  await configure({ INTERLOCK_POLICY_ROOT: root });
+});
+afterEach(() => federation.stop());
+
+async function configure(vars: TestAuthority["vars"]): Promise<void> {
+  eu.vars = vars;
+  await eu.restart(secrets);
+}
+
+const put = (offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> =>
+  eu.authority.policy.put({ ...NOTHING, ...offer, actor: "ana", key: "k1", another_key: true, ...by });
+
+async function taken(offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> {
+  const answer = await put(offer, by);
+  if (!answer.ok) throw new Error(JSON.stringify(answer));
+  return answer;
+}
+
+const offer = (bundle: Uint8Array, version: number, changes = {}) =>
+  offerOf(keys, bundle, { version, now_ms: Date.now(), changes });
+
+function leaves(): readonly Record<string, unknown>[] {
+  return eu.authority.store.leaves(1, 1, 1_000).flatMap((bytes) => {
+    const read = decodeStateRecord(bytes);
+    return read.ok && read.value.kind === "policy" ? [read.value.body] : [];
+  });
+}
+
+test("an offer takes effect with its leaf, and the same again does nothing", async () => {
+  const baseline = eu.authority.policy.digest;
+  expect(eu.authority.policy.view()).toMatchObject({ source: "baseline", version: null, problem: null });
+  const first = await offer(TWO, 1);
+  const answer = await taken(first);
+  expect(answer).toMatchObject({ outcome: "taken", view: { source: "signed", version: 1, problem: null } });
+  expect(eu.authority.policy.digest).not.toBe(baseline);
+  expect(eu.authority.status()).toMatchObject({
+    policy: eu.authority.policy.digest,
+    policy_problem: null,
+    packs: [{ name: "authzen-certification" }, { name: "sovereign" }],
+  });
+  expect(leaves()).toMatchObject([
+    { policy: { version: 1, digest: eu.authority.policy.digest }, root: 1, timestamp: 1 },
+  ]);
+  // The shard was told, and the acknowledgement waited for it.
+  expect(eu.trust.schedule?.policy?.signed?.version).toBe(1);
+  expect(await taken(first)).toMatchObject({ outcome: "unchanged" });
+  expect(await taken({ ...first, bundle: null })).toMatchObject({ outcome: "unchanged" });
+  expect(leaves()).toHaveLength(1);
+  expect(eu.authority.policy.bundle(first.policy === null ? "" : answerBundle(answer))).toEqual(TWO);
+});
+
+const answerBundle = (answer: PutPolicyAnswer): string => (answer.ok ? answer.view.bundle! : "");
+
+test("what is refused changes nothing: no row, no leaf, no revision", async () => {
+  await taken(await offer(TWO, 5));
+  const before = [eu.authority.policy.view(), eu.authority.store.revision(), leaves(), eu.count("policy_bundle")];
+  expect(await put(await offer(ONE, 4))).toMatchObject({ refusal: { code: "rollback" } });
+  expect(await put({ ...(await offer(ONE, 6)), bundle: TWO })).toMatchObject({ refusal: { code: "mix_and_match" } });
+  const { policy, ...rest } = await offer(ONE, 6);
+  expect(await put({ ...rest, policy: { ...policy, signatures: policy.signatures.slice(1) } })).toMatchObject({
+    refusal: { code: "under_threshold" },
+  });
+  expect(await put(await offer(ONE, 5))).toMatchObject({ refusal: { code: "equivocation" } });
+  const after = [eu.authority.policy.view(), eu.authority.store.revision(), leaves(), eu.count("policy_bundle")];
+  expect(after).toEqual(before);
+});
+
+test("what was taken is there after a kill, and the baseline does not come back", async () => {
+  const first = await offer(TWO, 1);
+  await taken(first);
+  const { digest } = eu.authority.policy;
+  await eu.restart(secrets);
+  expect(eu.authority.policy.digest).toBe(digest);
+  expect(await put(await offer(ONE, 1))).toMatchObject({ refusal: { code: "equivocation" } });
+  // Also where the root is not configured any more: nothing more is taken, and what was taken stays.
+  await configure({});
+  expect(eu.authority.policy.digest).toBe(digest);
+  expect(await put(first)).toMatchObject({ refusal: { code: "no_pinned_root" } });
+});
+
+test("a crash at any storage call leaves the old policy or the new one, each with its leaf", async () => {
+  await taken(await offer(ONE, 1));
+  const old = eu.authority.policy.digest;
+  for (let version = 2, call = 1; ; call++) {
+    const next = await offer(TWO, version);
+    eu.storage.crashAt(eu.storage.calls + call, "kept");
+    const answer = await Promise.race([put(next).catch(() => null), died()]);
+    await eu.restart(secrets);
+    const stands = eu.authority.policy.standing();
+    expect(leaves().at(-1)).toMatchObject({ policy: { version: stands.version, bundle: stands.bundle } });
+    expect(inForce(eu.authority.policy.schedule, Date.now())).toMatchObject({ ok: true });
+    // Either one, never a mixture; and what was acknowledged is there.
+    const isNew = stands.version === version;
+    expect([version - 1, version]).toContain(stands.version);
+    expect(eu.authority.policy.digest === old).toBe(stands.version === 1);
+    expect(isNew || answer === null).toBe(true);
+    if (isNew && answer !== null) break;
+    if (isNew) version++;
+    if (call > 500) throw new Error("it never got through");
+  }
+});
+
+test("two approvals: another administrator under another key brings the same; a refresh needs one", async () => {
+  await configure({ INTERLOCK_POLICY_ROOT: root, INTERLOCK_POLICY_APPROVALS: "2" });
+  const first = await offer(TWO, 1);
+  expect(await taken(first)).toMatchObject({
+    outcome: "asked",
+    view: { source: "baseline", asked: { asked_by: "ana" } },
+  });
+  expect(await taken(first)).toMatchObject({ outcome: "asked" });
+  expect(await put(first, { actor: "ben" })).toMatchObject({ ok: false, code: "conflict" });
+  const other = await offer(ONE, 1);
+  expect(await taken(other, { actor: "ben", key: "k2" })).toMatchObject({ outcome: "asked" });
+  expect(await taken(first, { actor: "ana" })).toMatchObject({ outcome: "asked", view: { source: "baseline" } });
+  expect(await taken(first, { actor: "ben", key: "k2" })).toMatchObject({
+    outcome: "taken",
+    view: { version: 1, asked: null },
+  });
+  const document = eu.authority.policy.view().trust!.policy!.document;
+  const timestamp = await sign("timestamp", timestampOf(document, 2, Date.now()), keys.timestamp);
+  expect(await taken({ timestamp })).toMatchObject({ outcome: "taken" });
+  const rotated = await sign("root", rootOf(keys, 2, Date.now() + 300 * DAY_MS), keys.root);
+  expect(await taken({ roots: [rotated] })).toMatchObject({ outcome: "asked" });
+});
+
+test("a pinned root above the stored one is the deployment's word, for keys that are lost", async () => {
+  await taken(await offer(TWO, 7));
+  const others = await newRoleKeys("x");
+  const lost = await sign("root", rootOf(others, 2, Date.now() + DAY_MS), others.root);
+  expect(await put({ roots: [lost] })).toMatchObject({ refusal: { code: "root_not_endorsed" } });
+  await configure({ INTERLOCK_POLICY_ROOT: JSON.stringify(lost) });
+  expect(await put(await offer(ONE, 8))).toMatchObject({ refusal: { code: "unknown_key" } });
+  expect(await taken(await offerOf(others, ONE, { version: 1, now_ms: Date.now() }))).toMatchObject({
+    outcome: "taken",
+  });
+  // An older pin does not take it back.
+  await configure({ INTERLOCK_POLICY_ROOT: root });
+  expect(await put(await offer(TWO, 9))).toMatchObject({ refusal: { code: "unknown_key" } });
+});
+
+test("an authority that was put back takes nothing and grants nothing: the log knows of a later policy", async () => {
+  await taken(await offer(ONE, 1));
+  const tables = ["meta", "leaf", "event", "admin_act", "policy_bundle", "policy_document"];
+  for (const table of tables) eu.rows(`CREATE TABLE backup_${table} AS SELECT * FROM ${table}`);
+  const second = await offer(TWO, 2);
+  await taken(second);
+  const { sseq } = eu.authority.store.leafHead(1);
+  await vi.waitUntil(() => eu.logMark === sseq);
+  eu.kill();
+  eu.storage.revive();
+  for (const table of tables) {
+    eu.rows(`DELETE FROM ${table}`);
+    eu.rows(`INSERT INTO ${table} SELECT * FROM backup_${table}`);
+  }
+  await eu.start(secrets);
+  expect(eu.authority.policy.standing().version).toBe(1);
+  expect(await put(await offer(ONE, 1))).toMatchObject({ ok: false, code: "unchecked" });
+  expect(await put(second)).toMatchObject({ ok: false, code: "unchecked" });
+  expect(eu.authority.status().rewound).not.toBeNull();
+  const key = {
+    kty: "OKP",
+    crv: "Ed25519",
+    x: "A".repeat(43),
+    kid: "eu.1.shard-0.1",
+    alg: "Ed25519",
+    use: "sig",
+  } as const;
+  const request = eu.trust.leaseRequest(0, key, { wanted: [], need: {} });
+  expect(await eu.authority.shards.lease(request)).toMatchObject({ ok: false, code: "rewound" });
+});
+
+/** Nobody hears of what a process that has died would have answered. */
+const died = (): Promise<null> => new Promise((resolve) => (eu.storage.onCrash = () => resolve(null)));
