@@ -5,6 +5,7 @@ import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "
 import { dependenciesOf, endsAt, freshUntil, homesOf, usedHomes } from "../../src/decision/basis.ts";
 import { homesHeard } from "../../src/decision/checks.ts";
 import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
+import { Watch } from "../../src/decision/seen.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
@@ -222,20 +223,21 @@ export class DecideCall implements Call {
     if (run === null && implicit) run = turn.writer.implicitRun(runId, turn.t_ms, message.idempotency_key !== null);
     const { state, step, bug } = this.#stateOf(run, request, facts.facts);
     const described = describeRunState(state);
+    const watch = new Watch(turn.trust);
     const input: DecideInput = {
       request,
       input_digest: digestOf(requestText, nodeSha256),
       facts: facts.facts,
       facts_digest: facts.digest,
       policy: turn.policy,
-      trust: turn.trust,
+      trust: watch.trust,
       condition: turn.condition,
       run: state,
       run_digest: described.digest,
       region: turn.region,
       at_least: readAtLeast(message),
       t_ms: turn.t_ms,
-      names: (key) => turn.namesOf(key),
+      names: watch.names((key) => turn.namesOf(key)),
       trust_digest: turn.trustDigest,
     };
     const outcome = this.#outcomeOf(input, bug);
@@ -266,8 +268,8 @@ export class DecideCall implements Call {
         input: requestText,
         facts: facts.text,
         run_state: described.text,
-        // What the checks of the source's own state saw, so that a replay can run them (`decision/anchoring`).
-        sealed: `"anchoring":${turn.anchoringText},"determining":${JSON.stringify(outcome.determining)},"errors":${JSON.stringify(outcome.errors)}`,
+        seen: watch.text(turn.seenText, { at_least: message.at_least, bug }),
+        sealed: `"determining":${JSON.stringify(outcome.determining)},"errors":${JSON.stringify(outcome.errors)}`,
         policy: turn.policy.digest,
         trust: { digest: outcome.core.trust, revision: turn.trust.revision },
         traceparent: message.traceparent,

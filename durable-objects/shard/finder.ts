@@ -132,6 +132,7 @@ export class RecordFinder {
       run: row.run,
       ...description,
       payload: payload ? description.payload : null,
+      salts: payload ? description.salts : null,
     };
   }
 }

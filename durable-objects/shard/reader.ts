@@ -2,7 +2,7 @@ import { base64url } from "../../src/base/bytes.ts";
 import { decisionId, parseDecisionId } from "../../src/base/ids.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { isObject, parseJson, type JsonObject, type JsonValue } from "../../src/base/json.ts";
-import { openPayload, type OpenedPayload } from "../../src/lineage/seal.ts";
+import { openPayload, saltTexts, type OpenedPayload } from "../../src/lineage/seal.ts";
 import type { LineageAnswer, RecordDescription, RunExport, RunLineage, RunView } from "../../src/objects/shard.ts";
 import { describeRun } from "./run/describe.ts";
 import type { RecordRow, RunRow, ShardStore } from "./store.ts";
@@ -153,6 +153,7 @@ export class LineageReader {
       record: body,
       payload: payload?.ok === true && isObject(payload.value) ? payload.value : null,
       payload_status: typeof opened === "string" ? opened : "opened",
+      salts: typeof opened === "string" ? null : saltTexts(opened.salts),
     };
   }
 }

@@ -5,6 +5,7 @@ import { mintRunId } from "../../src/base/ids.ts";
 import { isUnanchored, MERGE_DELAY_MS } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
+import { turnText } from "../../src/decision/seen.ts";
 import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
 import {
   flushTree,
@@ -142,7 +143,7 @@ export class Shard implements Turn {
   #nextSweep = 0;
   #latest = 0;
   // The current turn (Turn): set by #begin, constant until the next.
-  anchoringText = "null";
+  #seen: { readonly trust: TrustView; readonly condition: ShardCondition; readonly text: string } | null = null;
   t_ms = 0;
   trust: TrustView;
   condition: ShardCondition = {
@@ -537,7 +538,6 @@ export class Shard implements Turn {
     const now = this.#clock();
     // Order is by sequence; time never goes back in the record, and a clock that does is an anomaly.
     this.condition = this.liveCondition();
-    this.anchoringText = JSON.stringify(this.#anchoring.condition());
     // An administrator said that the clock is right and the records were ahead: what is decided is decided by it, and
     // the records alone keep the time of the newest one until it has passed (`SourceWriter.append`).
     this.t_ms = this.#clockReset.covers(this.writer.lastT) ? now : Math.max(now, this.writer.lastT);
@@ -600,6 +600,7 @@ export class Shard implements Turn {
           input: owed.input,
           facts: owed.facts,
           run_state: owed.run_state,
+          seen: null,
           sealed: "",
           policy: this.policy.digest,
           trust: { digest: owed.core.trust, revision: this.trust.revision },
@@ -691,6 +692,14 @@ export class Shard implements Turn {
   }
 
   // ── Turn: what calls ask of the shard ───────────────────────────────────────────────────────────────────────────
+
+  /** Made at the turn's first decision. */
+  get seenText(): string {
+    const { trust, condition } = this;
+    if (this.#seen?.trust !== trust || this.#seen.condition !== condition)
+      this.#seen = { trust, condition, text: turnText(trust, condition, this.policy.digest) };
+    return this.#seen.text;
+  }
 
   readonly trustDigest = (matches: Parameters<ShardTrust["digest"]>[0]): string => this.#trust.digest(matches);
   now = (): number => this.#clock();

@@ -1,5 +1,6 @@
 import { base64url, utf8 } from "../../src/base/bytes.ts";
 import { digestText } from "../../src/base/digest.ts";
+import { trustDigestOf } from "../../src/decision/trust-digest.ts";
 import { sourceName } from "../../src/credentials/sources/material.ts";
 import type { LeaseAnswer, LeaseRequest, Material, PublicJwk } from "../../src/objects/authority.ts";
 import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shard.ts";
@@ -197,12 +198,10 @@ export class ShardTrust {
     return origin === this.#region || this.#federation === null || this.#federation.binds(origin, key);
   }
 
-  /** Digest over just the entries that a decision matched (DESIGN section 1, trust digest). */
+  /** Almost every decision matches nothing. */
   digest(matches: readonly TrustMatch[]): string {
     if (matches.length === 0) return EMPTY_TRUST_DIGEST;
-    const sorted = [...matches].sort((a, b) => (a.key === b.key ? compare(a.origin, b.origin) : compare(a.key, b.key)));
-    const text = sorted.map(({ generation, key, origin, state }) => ({ generation, key, origin, state }));
-    return digestText(nodeSha256(utf8(JSON.stringify(text))));
+    return trustDigestOf(matches, nodeSha256);
   }
 
   /**
@@ -369,5 +368,3 @@ export class ShardTrust {
     this.#pseudonyms.inUse(pseudonym);
   }
 }
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -50,8 +50,8 @@ export interface Turn {
   readonly t_ms: number;
   readonly trust: TrustView;
   readonly condition: ShardCondition;
-  /** JSON of the condition's `Anchoring`. */
-  readonly anchoringText: string;
+  /** What every decision of the turn sees alike (`decision/seen`). */
+  readonly seenText: string;
   readonly trustDigest: (matches: readonly TrustMatch[]) => string;
   /** Pseudonyms of a canonical key. */
   namesOf(key: string): readonly string[];

@@ -5,6 +5,7 @@ import { ENGINE } from "../../src/decision/engine.ts";
 import { treeHash } from "../../src/lineage/merkle.ts";
 import {
   commitment,
+  committedState,
   encodeRecord,
   leafHash,
   RUN_SALT_BYTES,
@@ -35,7 +36,9 @@ export type RecordDraft = {
   readonly input: string;
   readonly facts: string;
   readonly run_state: string;
-  /** JSON text of what else replay needs, without the surrounding braces. */
+  /** Text of what else the decision saw (`decision/seen`); `null`: it is no decision, and nothing is replayed. */
+  readonly seen: string | null;
+  /** JSON text of what else is kept with it, without the surrounding braces. */
   readonly sealed: string;
   readonly policy: string;
   readonly trust: { readonly digest: string; readonly revision: number };
@@ -154,7 +157,7 @@ export class SourceWriter {
       commit: {
         facts: commitment("facts", salts.facts, draft.facts, nodeSha256),
         input: commitment("input", salts.input, draft.input, nodeSha256),
-        run: commitment("run", salts.run, draft.run_state, nodeSha256),
+        run: commitment("run", salts.run, committedState(draft.run_state, draft.seen), nodeSha256),
       },
       core: digestOf(draft.core, nodeSha256),
       decision: draft.decision,
@@ -178,7 +181,7 @@ export class SourceWriter {
       v: 1,
     });
     const leaf_hash = leafHash(leaf, nodeSha256);
-    const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
+    const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.seen === null ? "" : `,"seen":${draft.seen}`}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
     const prev_sseq = run.last_sseq === 0 ? null : run.last_sseq;
     this.#drafts.push({ row: { sseq, leaf, leaf_hash, prev_sseq }, run: run.id, t_ms: t, payload, random });
     for (const tag of new Set(draft.subjects.map((subject) => this.#id.tags.of(subject)))) {

@@ -139,7 +139,7 @@ function itemOf(found: FoundRecord, payload: boolean): JsonObject {
     leaf_hash: found.leaf_hash,
     payload_status: found.payload_status,
   };
-  return payload ? { ...item, leaf: found.leaf, payload: found.payload } : item;
+  return payload ? { ...item, leaf: found.leaf, payload: found.payload, salts: found.salts } : item;
 }
 
 const allShards = (room: Room): readonly number[] => Array.from({ length: room.region.shards }, (_, shard) => shard);

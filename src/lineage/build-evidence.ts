@@ -208,6 +208,7 @@ function disclose({ salts, text }: OpenedPayload): DisclosedPayload | null {
     facts: opened(payload, "facts", salts, "facts"),
     input: opened(payload, "input", salts, "input"),
     run_state: opened(payload, "run_state", salts, "run"),
+    ...(payload["seen"] === undefined ? {} : { seen: jcs(payload["seen"]) }),
   };
 }
 

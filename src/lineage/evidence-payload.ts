@@ -4,11 +4,11 @@ import { isObject, parseJson } from "../base/json.ts";
 import type { DisclosedPayload } from "./evidence.ts";
 import type { OpenedRecord } from "./evidence-chain.ts";
 import type { Place, Problems } from "./evidence-report.ts";
-import { commitment, type CommitmentLabel, type LineageRecord } from "./record.ts";
+import { commitment, committedState, type CommitmentLabel, type LineageRecord } from "./record.ts";
 
 /** Opened payloads against what their records committed to. */
 
-const PARTS: readonly (readonly [Exclude<keyof DisclosedPayload, "core">, CommitmentLabel])[] = [
+const PARTS: readonly (readonly [Exclude<keyof DisclosedPayload, "core" | "seen">, CommitmentLabel])[] = [
   ["facts", "facts"],
   ["input", "input"],
   ["run_state", "run"],
@@ -30,7 +30,8 @@ function checkPayload(
     const opened = payload[part];
     if (opened === null) continue;
     // The salt's form was checked when the bundle was read.
-    if (commitment(label, fromBase64url(opened.salt)!, opened.text, sha) !== record.commit[label])
+    const text = part === "run_state" ? committedState(opened.text, payload.seen ?? null) : opened.text;
+    if (commitment(label, fromBase64url(opened.salt)!, text, sha) !== record.commit[label])
       problems.add("commitment_mismatch", place, `payload.${part}`, `is not what commit.${label} commits to`);
   }
   if (payload.core === null) return;

@@ -19,7 +19,10 @@ export type DisclosedPayload = {
   readonly core: string | null;
   readonly facts: OpenedText | null;
   readonly input: OpenedText | null;
+  /** Its salt also covers `seen`, where that is there (`record.committedState`). */
   readonly run_state: OpenedText | null;
+  /** What else the decision saw (`decision/seen`); absent in records of before it was kept, and where `run_state` is. */
+  readonly seen?: string;
 };
 
 /** Why there is no payload: erased by law, not shown to this reader, or not to be opened any more. */
@@ -183,11 +186,12 @@ const sortedLaterHead = ({ checkpoint, head, log_epoch, origin, proof }: LaterHe
 
 const sortedLeaf = ({ hash, index, leaf }: EvidenceLeaf): EvidenceLeaf => ({ hash, index, leaf });
 
-const sortedPayload = ({ core, facts, input, run_state }: DisclosedPayload): DisclosedPayload => ({
+const sortedPayload = ({ core, facts, input, run_state, seen }: DisclosedPayload): DisclosedPayload => ({
   core,
   facts: sortedText(facts),
   input: sortedText(input),
   run_state: sortedText(run_state),
+  ...(seen === undefined ? {} : { seen }),
 });
 
 const sortedText = (opened: OpenedText | null): OpenedText | null =>

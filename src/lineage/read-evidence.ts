@@ -83,7 +83,7 @@ const bundleProblem = (value: JsonValue): Wrong => BUNDLE(value, "");
 
 function recordShape(): Check {
   const opened = orNull(shape({ salt: form(isHashText, "32 bytes in base64url"), text: isText }));
-  const disclosed = shape({ core: orNull(isText), facts: opened, input: opened, run_state: opened });
+  const disclosed = shape({ core: orNull(isText), facts: opened, input: opened, run_state: opened }, { seen: isText });
   const absent = form((value) => PAYLOAD_ABSENCES.some((word) => word === value), PAYLOAD_ABSENCES.join(", "));
   return shape({
     ...leafMembers(orNull(form(isCount, "an index"))),

@@ -270,6 +270,13 @@ export function commitment(label: CommitmentLabel, salt: Uint8Array, payload: st
   return base64url(sha(concat(Uint8Array.of(0x02, LABEL[label]), salt, utf8(payload))));
 }
 
+/**
+ * What the commitment to the run state is made over: its text, and where the record says what the decision saw beside it
+ * (`decision/seen`) that too, after a line feed. A JCS text holds none, so the two cannot be taken for one another.
+ */
+export const committedState = (run_state: string, seen: string | null): string =>
+  seen === null ? run_state : `${run_state}\n${seen}`;
+
 /** base64url of SHA-256(0x03 ‖ salt ‖ run id): links the records of a run without naming it. */
 export function saltedRunHash(salt: Uint8Array, runId: string, sha: Sha256): string {
   if (salt.length !== RUN_SALT_BYTES) throw new RangeError("saltedRunHash: the salt is 16 bytes");

@@ -1,4 +1,4 @@
-import { concat, fromUtf8, utf8 } from "../base/bytes.ts";
+import { base64url, concat, fromUtf8, utf8 } from "../base/bytes.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { COMMITMENT_SALT_BYTES, type CommitmentLabel } from "./record.ts";
 
@@ -73,6 +73,13 @@ export function saltsOf(random: Uint8Array): CommitmentSalts {
   if (random.length !== SEAL_RANDOM_BYTES) throw new RangeError(`seal: needs ${SEAL_RANDOM_BYTES} random bytes`);
   return splitSalts(random.subarray(KEY_BYTES + NONCE_BYTES));
 }
+
+/** base64url, for a reader who may see the payload: with them it can be held against the leaf. */
+export const saltTexts = ({ facts, input, run }: CommitmentSalts): Readonly<Record<CommitmentLabel, string>> => ({
+  facts: base64url(facts),
+  input: base64url(input),
+  run: base64url(run),
+});
 
 const splitSalts = (bytes: Uint8Array): CommitmentSalts => ({
   facts: bytes.subarray(0, 32),

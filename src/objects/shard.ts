@@ -253,6 +253,8 @@ export type RecordDescription = {
   /** The opened payload (request, facts, run id …), or why there is none. */
   readonly payload: JsonObject | null;
   readonly payload_status: "opened" | "erased" | "unreadable";
+  /** base64url salts of the leaf's commitments to facts, input and run state; `null` where there is no payload. */
+  readonly salts: Readonly<Record<"facts" | "input" | "run", string>> | null;
 };
 
 /** What an auditor looks for in one shard; a member that is `null` matches everything. */

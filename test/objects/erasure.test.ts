@@ -81,7 +81,7 @@ describe("erasure of a data subject", () => {
     expect(await statusOf(`${batch.decision_id}/1`)).toBe("opened");
     const after = await shard().readDecision(ids[0]!);
     if (!before.ok || !after.ok) throw new Error("unread");
-    expect(after.value).toEqual({ ...before.value, payload: null, payload_status: "erased" });
+    expect(after.value).toEqual({ ...before.value, payload: null, payload_status: "erased", salts: null });
 
     const leaf = (await leaves("erasure")).at(-1)!;
     const first = sseqOf(batch.decision_id);

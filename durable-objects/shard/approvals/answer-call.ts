@@ -2,6 +2,7 @@ import { base64url } from "../../../src/base/bytes.ts";
 import { digestOf } from "../../../src/base/digest.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import { decide } from "../../../src/decision/decide.ts";
+import { Watch } from "../../../src/decision/seen.ts";
 import type { AnswerRequestMessage, TaskAnswer } from "../../../src/objects/approvals.ts";
 import { rulesFor } from "../../../src/policy/step-rules.ts";
 import { isIndependent } from "../../../src/runs/approvals.ts";
@@ -83,13 +84,14 @@ export class AnswerCall extends TaskCall {
     const given = answer === "grant" ? { expires_ms, id: approval, scope: row.scope } : null;
     const input = jcs({ approval: given, justification, kind, request, run: run.id, task: row.id, v: 1 });
     const described = describeRunState(APART);
+    const watch = new Watch(turn.trust);
     const outcome = decide({
       request,
       input_digest: digestOf(input, nodeSha256),
       facts: this.#facts.facts,
       facts_digest: this.#facts.digest,
       policy: turn.policy,
-      trust: turn.trust,
+      trust: watch.trust,
       condition: turn.condition,
       run: APART,
       run_digest: described.digest,
@@ -122,7 +124,7 @@ export class AnswerCall extends TaskCall {
       input,
       subjects: [...new Set(subjects)],
       verdict: { failed: outcome.core.failed, matches: [] },
-      decided: { core: outcome.core, run_state: described.text },
+      decided: { core: outcome.core, run_state: described.text, seen: watch.text(turn.seenText, { found }) },
       parents: [base64url(runs.leaf(row.sseq))],
     });
   }

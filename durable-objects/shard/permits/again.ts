@@ -5,6 +5,7 @@ import { jcs } from "../../../src/base/jcs.ts";
 import { homesOf } from "../../../src/decision/basis.ts";
 import { homesHeard } from "../../../src/decision/checks.ts";
 import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../../src/decision/decide.ts";
+import { Watch } from "../../../src/decision/seen.ts";
 import { receiptText } from "../../../src/lineage/receipt.ts";
 import type { TicketAnswer } from "../../../src/objects/permits.ts";
 import type { ItemAnswer } from "../../../src/objects/shard.ts";
@@ -119,21 +120,24 @@ export abstract class AgainCall implements Call {
     const facts_text = jcs(facts);
     const { state, above, bug } = this.#stateOf(run, step, request, facts);
     const described = describeRunState(state);
+    const watch = new Watch(turn.trust);
+    const purpose = this.kind === "permit.redeem" ? "redeem" : "renew";
+    const against = [...this.#standing(step), ...found];
     const input: DecideInput = {
       request,
       input_digest: digestOf(call.asked.input, nodeSha256),
       facts,
       facts_digest: digestOf(facts_text, nodeSha256),
       policy: turn.policy,
-      trust: turn.trust,
+      trust: watch.trust,
       condition: turn.condition,
       run: state,
       run_digest: described.digest,
       region: turn.region,
       at_least: null,
       t_ms: turn.t_ms,
-      purpose: this.kind === "permit.redeem" ? "redeem" : "renew",
-      found: [...this.#standing(step), ...found],
+      purpose,
+      found: against,
       trust_digest: turn.trustDigest,
     };
     const outcome = this.#outcomeOf(input, bug);
@@ -151,7 +155,8 @@ export abstract class AgainCall implements Call {
         input: call.asked.input,
         facts: facts_text,
         run_state: described.text,
-        sealed: `"anchoring":${turn.anchoringText},"determining":${JSON.stringify(outcome.determining)},"errors":${JSON.stringify(outcome.errors)},"found":${jcs(found.map(({ reason, detail = null }) => ({ reason, detail })))},"purpose":"${input.purpose}"`,
+        seen: watch.text(turn.seenText, { bug, found: against, purpose }),
+        sealed: `"determining":${JSON.stringify(outcome.determining)},"errors":${JSON.stringify(outcome.errors)}`,
         policy: turn.policy.digest,
         trust: { digest: outcome.core.trust, revision: turn.trust.revision },
         traceparent: call.traceparent,

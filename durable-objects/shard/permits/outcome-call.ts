@@ -81,6 +81,7 @@ export class OutcomeCall implements Call {
         input: jcs({ hold: id, kind: "run.outcome", outcome, run: run.id, step: step.id, v: 1 }),
         facts: this.#facts.text,
         run_state: state.text,
+        seen: null,
         sealed: "",
         policy: turn.policy.digest,
         trust: { digest: turn.trustDigest([]), revision: turn.trust.revision },

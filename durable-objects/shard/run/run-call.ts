@@ -1,9 +1,10 @@
 import { base64url } from "../../../src/base/bytes.ts";
 import { digestOf } from "../../../src/base/digest.ts";
 import { decisionId } from "../../../src/base/ids.ts";
-import { homesAct, nothingRevoked, trustHolds } from "../../../src/decision/checks.ts";
+import { admitChange } from "../../../src/decision/admit.ts";
 import { callerKeys } from "../../../src/decision/basis.ts";
-import { coreText, regionChecks } from "../../../src/decision/decide.ts";
+import { coreText } from "../../../src/decision/decide.ts";
+import { Watch } from "../../../src/decision/seen.ts";
 import { receiptText } from "../../../src/lineage/receipt.ts";
 import type { RecordKind } from "../../../src/lineage/record.ts";
 import type { RunAnswer } from "../../../src/objects/shard.ts";
@@ -32,7 +33,7 @@ export type RunRecord = {
   readonly verdict: Verdict | null;
   readonly parents?: readonly string[];
   /** What the kernel decided, where it was asked; else the core is put together from the verdict. */
-  readonly decided?: { readonly core: DecisionCore; readonly run_state: string };
+  readonly decided?: { readonly core: DecisionCore; readonly run_state: string; readonly seen: string };
 };
 
 /** What changes a run is a record of its chain, like its steps. */
@@ -44,6 +45,7 @@ export abstract class RunCall implements Call {
   readonly #resolve: (answer: RunAnswer) => void;
   protected run: RunRow | null = null;
   #appended: Appended | null = null;
+  #admitted: { readonly watch: Watch; readonly keys: readonly string[]; readonly failed: number } | null = null;
   #refused: Extract<RunAnswer, { readonly ok: false }> | null = null;
 
   constructor(turn: Turn, asker: string, traceparent: string | null, resolve: (answer: RunAnswer) => void) {
@@ -74,13 +76,10 @@ export abstract class RunCall implements Call {
   /** What every change needs: a region that acts, and nothing that stands against the caller and `keys`. */
   protected admit({ facts }: ParsedFacts, keys: readonly string[]): Verdict {
     const { trust, condition, policy, region, t_ms } = this.turn;
-    const all = [...keys, ...callerKeys(facts, region)];
-    const problem = regionChecks({ trust, condition, policy, region, at_least: null, t_ms }, all);
-    if (problem !== null) return { failed: [problem], matches: [] };
-    const matches = trust.match(all, t_ms);
-    const failed: FailedCheck[] = t_ms < facts.pep.exp_ms ? [] : [{ reason: "identity_expired" }];
-    const against = homesAct(matches) ?? nothingRevoked(matches) ?? trustHolds(matches, false);
-    return { failed: against === null ? failed : [...failed, against], matches };
+    const watch = new Watch(trust);
+    const admission = admitChange({ trust: watch.trust, condition, policy, region, t_ms }, facts, keys);
+    this.#admitted = { watch, keys, failed: admission.failed.length };
+    return admission;
   }
 
   protected shutOut(facts: Facts): boolean {
@@ -134,6 +133,7 @@ export abstract class RunCall implements Call {
         input,
         facts: this.#asker,
         run_state: decided?.run_state ?? state.text,
+        seen: decided === undefined ? (verdict === null ? null : this.#seenText(verdict)) : decided.seen,
         sealed: "",
         policy: turn.policy.digest,
         trust: { digest: trust, revision: turn.trust.revision },
@@ -144,6 +144,13 @@ export abstract class RunCall implements Call {
       true,
     );
     if (failed !== null) this.refuse("denied", failed.reason, failed.detail);
+  }
+
+  /** What failed beside the admission rests on the run's rows, which only this shard has: a replay takes it as found. */
+  #seenText({ failed }: Verdict): string | null {
+    if (this.#admitted === null) return null;
+    const { watch, keys, failed: admission } = this.#admitted;
+    return watch.text(this.turn.seenText, { keys, found: failed.slice(admission), purpose: "run" });
   }
 
   release(flush: Flush | null, index: number): void {

@@ -75,6 +75,11 @@ export const findDecisionsAnswer = z
         payload_status: z.enum(["opened", "erased", "unreadable"]),
         leaf: z.string().optional().describe("With payload=1"),
         payload: z.record(z.string(), z.unknown()).nullable().optional().describe("With payload=1"),
+        salts: z
+          .object({ facts: z.string(), input: z.string(), run: z.string() })
+          .nullable()
+          .optional()
+          .describe("With payload=1: of the leaf's commitments, base64url"),
       }),
     ),
     scanned: z.int().describe("Records that were looked at for this page"),

@@ -105,6 +105,7 @@ export class MemoryShard implements ShardRpc {
         record: { run, decision: item.decision },
         payload: null,
         payload_status: "erased",
+        salts: null,
       });
       const stop =
         message.semantic === "deny_on_first_deny"
