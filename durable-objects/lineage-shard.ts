@@ -22,6 +22,8 @@ import type {
   FindRecordsAnswer,
   FindRecordsMessage,
   LineageAnswer,
+  NoteReceiptsMessage,
+  OpenPassMessage,
   OpenRunMessage,
   RecordDescription,
   RunAnswer,
@@ -33,6 +35,7 @@ import type {
   SearchMessage,
   ShardRpc,
   ShardStatus,
+  StepReceiptAnswer,
 } from "../src/objects/shard.ts";
 import type {
   HoldMessage,
@@ -103,6 +106,15 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   override webSocketClose(socket: WebSocket, code: number): void {
     // The codes that may not be sent are answered with a plain close.
     socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code);
+  }
+  openPass(message: OpenPassMessage): Promise<RunAnswer> {
+    return this.#shard.runs.pass(message);
+  }
+  noteReceipts(message: NoteReceiptsMessage): Promise<RunAnswer> {
+    return this.#shard.runs.receipts(message);
+  }
+  stepReceipt(pass: string): Promise<StepReceiptAnswer> {
+    return this.#shard.runs.said(pass);
   }
   stopRun(run: string, administrator: string): Promise<RunAnswer> {
     return this.#shard.runs.stop(run, administrator);

@@ -9,7 +9,8 @@ import { nodeSha256 } from "../platform.ts";
  */
 export function askedDigest({ semantic, items, permit }: DecideMessage, factsOf: (item: number) => Facts): string {
   const texts = items.map(({ request }, at) => {
-    const { workload, delegations } = factsOf(at);
+    const { workload, delegations, pass } = factsOf(at);
+    if (pass !== undefined) return JSON.stringify([request, pass.id, workload?.identity?.keys ?? null]);
     if (workload === undefined && delegations === undefined) return request;
     return JSON.stringify([
       request,

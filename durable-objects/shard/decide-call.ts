@@ -7,6 +7,7 @@ import { homesHeard } from "../../src/decision/checks.ts";
 import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
 import { Watch } from "../../src/decision/seen.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
+import type { PassFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
 import { receiptText } from "../../src/lineage/receipt.ts";
@@ -30,6 +31,7 @@ import { PERMIT_TYPE } from "../../src/credentials/permit-life.ts";
 import type { PermitRow } from "./permits/rows.ts";
 import { claimsText, issue } from "./permits/ticket.ts";
 import { keepStep, stateForStep, type OpenedStep } from "./run/steps.ts";
+import { guestStateOf, keepGuestStep, stepReceiptOf } from "./run/guest-state.ts";
 import { describeRunState } from "./run-state.ts";
 import type { RunRow } from "./store.ts";
 import type { Turn } from "./turn.ts";
@@ -49,6 +51,8 @@ type Decided = {
   /** `sseq`s of the steps whose results it uses. */
   readonly parents: readonly number[];
   readonly facts: ParsedFacts;
+  /** Of a step of a run that is at home elsewhere. */
+  readonly pass: PassFacts | null;
 };
 
 /** The run as the decision sees it; `bug`: it could not be read, and the step is denied. */
@@ -91,6 +95,8 @@ export class DecideCall implements Call {
   readonly #resolve: (answer: DecideAnswer | DecideRefusal) => void;
   readonly #decided: Decided[] = [];
   readonly #leafHashes: Uint8Array[] = [];
+  /** Step receipts by item. */
+  readonly #said = new Map<number, string>();
   #first = 0;
   #kept: Kept | null = null;
   #keptFirst = 0;
@@ -221,7 +227,11 @@ export class DecideCall implements Call {
     // Only a run derived from an idempotency key can have been seen before.
     let run = turn.writer.run(runId, implicit && message.idempotency_key === null);
     if (run === null && implicit) run = turn.writer.implicitRun(runId, turn.t_ms, message.idempotency_key !== null);
-    const { state, step, bug } = this.#stateOf(run, request, facts.facts);
+    const { pass } = facts.facts;
+    const guest = pass === undefined ? null : guestStateOf(turn, runId, pass);
+    if (run === null && guest !== null) run = turn.writer.implicitRun(runId, turn.t_ms, true);
+    const { state: known, step, bug } = this.#stateOf(run, request, facts.facts);
+    const state = known === null || guest === null ? known : { ...known, guest };
     const described = describeRunState(state);
     const watch = new Watch(turn.trust);
     const input: DecideInput = {
@@ -252,7 +262,7 @@ export class DecideCall implements Call {
       parents: step?.parents.map(({ sseq }) => sseq) ?? [],
       facts,
     };
-    if (message.dry_run) return { ...decided, appended: null };
+    if (message.dry_run) return { ...decided, appended: null, pass: null };
     // A step of a run that is not known here is recorded in a run of its own: nothing is answered without a record.
     run ??= turn.writer.implicitRun(turn.mintRun(), turn.t_ms, false);
     const appended = turn.writer.append(
@@ -264,7 +274,7 @@ export class DecideCall implements Call {
         decision: outcome.core.decision,
         reason: outcome.core.reason,
         refers: null,
-        parents: step?.parents.map(({ leaf }) => leaf) ?? [],
+        parents: guest !== null ? pass!.parents : (step?.parents.map(({ leaf }) => leaf) ?? []),
         input: requestText,
         facts: facts.text,
         run_state: described.text,
@@ -278,16 +288,19 @@ export class DecideCall implements Call {
       this.#first,
       alone(outcome),
     );
-    if (step !== null) keepStep(turn, step, request, outcome, appended, { first: this.#first, alone: alone(outcome) });
+    const id = { first: this.#first, alone: alone(outcome) };
+    if (step !== null) keepStep(turn, step, request, outcome, appended, id);
     const { permit } = message;
     if (permit !== undefined && step !== null && outcome.core.decision === "allow")
       this.#permit = issue(turn, permit, run.id, appended.sseq, outcome);
-    return { ...decided, run, appended };
+    if (guest !== null) keepGuestStep(turn, pass!, outcome, appended, id);
+    return { ...decided, run, appended, pass: guest === null ? null : pass! };
   }
 
   async sign(): Promise<void> {
     const claims = this.#permit === null ? null : this.#claimsOf(this.#permit);
     if (claims !== null) this.#signed = await this.#turn.signed(PERMIT_TYPE, claims);
+    if (this.#decided.some(({ pass }) => pass !== null)) await this.#sayReceipts();
   }
 
   #claimsOf(permit: PermitRow): string | null {
@@ -315,6 +328,15 @@ export class DecideCall implements Call {
     } catch (cause) {
       this.#turn.bug("decide", cause);
       return denyInternal(input);
+    }
+  }
+
+  /** Says to the home of each step under a pass what became of it; the record that it speaks of is on disk. */
+  async #sayReceipts(): Promise<void> {
+    for (const [at, { pass, appended }] of this.#decided.entries()) {
+      if (pass === null || appended === null) continue;
+      const said = await stepReceiptOf(this.#turn, pass.id, appended.sseq);
+      if (said !== null) this.#said.set(at, said);
     }
   }
 
@@ -357,7 +379,9 @@ export class DecideCall implements Call {
         }
         return denied(region || now < this.#deadline ? "withheld" : "deadline");
       }
-      return this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome));
+      const said = this.#said.get(at);
+      const shown = this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome));
+      return said === undefined ? shown : { ...shown, step_receipt: said };
     });
     const signed = this.#signed !== null && items[0]?.decision === true ? { permit: this.#signed } : {};
     const answer: DecideAnswer = { ...this.#answer(items, flush, index), ...signed };
@@ -379,13 +403,14 @@ export class DecideCall implements Call {
   }
 
   /** What the item rests on is revoked, withdrawn or over, or a home of it has gone unheard, since it was decided. */
-  #turned({ outcome, run, appended, above, parents }: Decided, now: number): boolean {
+  #turned({ outcome, run, appended, above, parents, pass }: Decided, now: number): boolean {
     const { dependencies, degraded } = outcome;
     return (
       now >= outcome.expires_ms ||
       parents.some(this.#turn.withdrawn) ||
       this.#turn.revokedSince(above.length === 0 ? dependencies : [...dependencies, ...above], degraded) ||
       (run?.kind === "opened" && appended !== null && this.#turn.markedSince(appended.sseq)) ||
+      (pass !== null && this.#turn.lost(pass.ancestors)) ||
       homesHeard(this.#turn.liveTrust(), this.#homes(outcome), now) !== null
     );
   }
@@ -435,6 +460,11 @@ export class DecideCall implements Call {
   async #releaseKept(kept: Kept): Promise<void> {
     try {
       const stored = await this.#turn.receiptOf(this.#keptFirst, kept.records);
+      for (let at = 0; at < kept.items.length; at++) {
+        const { pass } = this.#factsAt(at).facts;
+        const said = pass === undefined ? null : await stepReceiptOf(this.#turn, pass.id, this.#keptFirst + at);
+        if (said !== null) this.#said.set(at, said);
+      }
       const now = this.#turn.now();
       const region =
         this.#regionProblem(now, readAtLeast(this.#message)) ||
@@ -449,6 +479,7 @@ export class DecideCall implements Call {
           now < basis.expires_ms &&
           this.#shown(at, now) &&
           (step === undefined || !this.#turn.marked(step.sseq)) &&
+          !this.#turn.lost(this.#factsAt(at).facts.pass?.ancestors ?? []) &&
           !this.#turn.revoked(basis.dependencies, kept.degraded?.includes(at) === true) &&
           homesHeard(live, this.#homes(basis), now) === null
         );
@@ -469,6 +500,9 @@ export class DecideCall implements Call {
             ? { failed, determining }
             : {}),
           valid_until_ms: item.decision ? this.#validUntil(bases[at]!) : 0,
+          ...(this.#said.has(at) && item.decision === kept.items[at]!.decision
+            ? { step_receipt: this.#said.get(at)! }
+            : {}),
         })),
         consistency: this.#turn.consistency(),
         continuity: this.#turn.continuity(),

@@ -14,7 +14,7 @@ const implicit = new Map<number, DescribedRun>();
  */
 export function describeRunState(state: RunState | null): DescribedRun {
   if (state === null) return UNKNOWN;
-  if (state.kind === "opened") return describe(state);
+  if (state.kind === "opened" || state.guest !== undefined) return describe(state);
   // Implicit runs of one length look the same; a batch has at most 1,000 steps, so this map stays small.
   let described = implicit.get(state.version);
   if (described === undefined) {
@@ -24,8 +24,17 @@ export function describeRunState(state: RunState | null): DescribedRun {
   return described;
 }
 
-function describe({ id, kind, members, status, step, version }: RunState): DescribedRun {
-  const state = { ...(kind === "opened" ? { id } : {}), kind, members, status };
-  const text = step === undefined ? JSON.stringify({ ...state, version }) : jcs({ ...state, step, version });
+function describe({ guest, id, kind, members, status, step, version }: RunState): DescribedRun {
+  const state = {
+    ...(guest === undefined ? {} : { guest }),
+    ...(kind === "opened" ? { id } : {}),
+    kind,
+    members,
+    status,
+  };
+  const text =
+    step === undefined && guest === undefined
+      ? JSON.stringify({ ...state, version })
+      : jcs({ ...state, ...(step === undefined ? {} : { step }), version });
   return { text, digest: digestOf(text, nodeSha256) };
 }

@@ -6,6 +6,7 @@ import { isUnanchored, MERGE_DELAY_MS } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import { turnText } from "../../src/decision/seen.ts";
+import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
 import {
   flushTree,
@@ -40,6 +41,8 @@ import type {
 import { ACCESS_REQUESTS, bindingKey, mintBinding, type Keyed } from "../../src/runs/binding.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { LoadedPolicy } from "../../src/policy/load.ts";
+import { joinStatement } from "../../src/credentials/between/statement.ts";
+import { mayBeTold } from "../../src/trust/pseudonym.ts";
 import { FRESHNESS, type Region } from "../../src/region/config.ts";
 import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
@@ -356,6 +359,10 @@ export class Shard implements Turn {
     // Without a record, unlike other denies: a rewound source would sign new records under numbers that are taken.
     if (this.#halted !== null) return this.#turnedAway(message.items.length, "lineage_halted");
     this.#quarantine(message, accepted);
+    // Receipts that came along are in their run before the step is decided: both go by one queue.
+    if (!message.dry_run)
+      for (const [at, { run }] of message.items.entries())
+        void this.runs.note(run, accepted.items[at] ?? accepted.call, message.traceparent);
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, accepted, received, resolve)));
   }
 
@@ -494,7 +501,7 @@ export class Shard implements Turn {
     if (parsed === undefined) {
       parsed = { facts: JSON.parse(text) as Facts, text, digest: digestOf(text, nodeSha256) };
       // A proof is used once, so facts with one do not come again.
-      if (parsed.facts.workload === undefined) {
+      if (parsed.facts.workload === undefined && parsed.facts.step_receipts === undefined) {
         if (this.#facts.size >= FACTS_CACHE) this.#facts.clear();
         this.#facts.set(text, parsed);
       }
@@ -576,6 +583,7 @@ export class Shard implements Turn {
 
   #appendWithheld(owed: Owed): void {
     if (owed.run.kind === "opened") this.writer.runs.withhold(owed.refers.sseq);
+    else this.writer.runs.passes.withhold(owed.refers.sseq);
     // A run of one step has no row of its own until this second record.
     const run = this.writer.run(owed.run.id, false) ?? { ...owed.run };
     const core = JSON.stringify({
@@ -702,11 +710,18 @@ export class Shard implements Turn {
   }
 
   readonly trustDigest = (matches: Parameters<ShardTrust["digest"]>[0]): string => this.#trust.digest(matches);
-  now = (): number => this.#clock();
-  namesOf(key: string): readonly string[] {
-    return this.#trust.markPorts.namesOf(key);
+  namesOf = (key: string): readonly string[] => this.#trust.markPorts.namesOf(key);
+  toldNames = (key: string): readonly string[] => this.namesOf(key).filter(mayBeTold);
+  get vouchedFor(): boolean {
+    const certificate = this.#trust.certificate;
+    return certificate !== null && Date.now() < certificate.exp_ms;
   }
-
+  statement = async (typ: string, claims: object): Promise<string | null> => {
+    const certificate = this.#trust.certificate;
+    if (certificate === null || !this.vouchedFor) return null;
+    return joinStatement(await signJws(this.#key.current, typ, JSON.stringify(claims)), certificate.text);
+  };
+  now = (): number => this.#clock();
   liveTrust = (): TrustView => this.#trust.view();
   liveCondition = (): ShardCondition => ({
     halted: this.#halted,
@@ -716,6 +731,7 @@ export class Shard implements Turn {
   });
   revoked = (dependencies: readonly string[], degraded: boolean): boolean =>
     this.#trust.match(dependencies, this.#clock()).some(({ state }) => !degraded || state !== "degraded");
+  lost = (keys: readonly string[]): boolean => keys.length > 0 && this.writer.runs.marks.lost(keys).length > 0;
   revokedSince = (dependencies: readonly string[], degraded: boolean): boolean =>
     this.#trust.applied !== this.trust.revision && this.revoked(dependencies, degraded);
   marked = (sseq: number): boolean => {
@@ -738,6 +754,12 @@ export class Shard implements Turn {
   continuity = (): Continuity => {
     const { liveTrust, liveCondition, region, now } = this;
     return continuityOf({ liveTrust, liveCondition, region, now, policy: this.#policies.at(now()).policy });
+  };
+  contradicted = ({ pass, region, digest }: StepReceiptFacts, why: string): void => {
+    const detail = `${region} said two things of pass ${pass}: ${why} (${digest})`;
+    console.warn(JSON.stringify({ level: "warn", event: "step_receipt_contradiction", shard: this.shard, detail }));
+    const found = { what: "step_receipt_contradicted" as const, source: `shard/${this.shard}`, detail, evidence: null };
+    void tellIncident(this.#env, this.#config, found);
   };
   bug = (where: string, cause: unknown): void => {
     console.error(

@@ -2,7 +2,7 @@ import type { TrustEntry } from "../../src/trust/events.ts";
 import { blob, Rows } from "../rows.ts";
 import { PERMIT_STEP } from "./permits/schema.ts";
 import { TASK_STEP } from "./approvals/tasks.ts";
-import { RUN_KEY_STEP, RUN_STEP } from "./run/schema.ts";
+import { RUN_GUEST, RUN_KEY_STEP, RUN_STEP } from "./run/schema.ts";
 
 /**
  * Rows of one shard (docs/storage.md). `record` is append-only and keyed by `sseq`; a run is found by its own row and
@@ -31,6 +31,7 @@ const STEPS = [
   RUN_KEY_STEP,
   PERMIT_STEP,
   TASK_STEP,
+  RUN_GUEST,
 ];
 
 export type RunRow = {

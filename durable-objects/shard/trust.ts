@@ -208,11 +208,11 @@ export class ShardTrust {
    * Facts stand if they were verified under the current material, or if every key and every source they used is still
    * listed as it was. What failed under other material may be good under this, so it is verified again.
    */
-  accepts({ material, keys, sources, workload }: Facts): boolean {
+  accepts({ material, keys, sources, workload, unverified = [] }: Facts): boolean {
     const current = this.#material;
     if (current === null) return false;
     if (material === current.digest) return true;
-    if (workload !== undefined && workload.failed.length > 0) return false;
+    if (unverified.length > 0 || (workload !== undefined && workload.failed.length > 0)) return false;
     return keys.every((kid) => current.keys.some(({ jwk }) => jwk.kid === kid)) && this.#lists(sources ?? []);
   }
 

@@ -2,6 +2,7 @@ import { isUnanchored } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { Keyed } from "../../src/runs/binding.ts";
+import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { Continuity } from "../../src/objects/shard.ts";
@@ -59,6 +60,12 @@ export interface Turn {
   readonly binding: Keyed;
   /** Token of a step of an opened run that was denied at `t_ms` for want of an approval. */
   bindingToken(run: string, request: CanonicalRequest, t_ms: number): string;
+  /** The same as another region may be told them, the current one first: none where the region has no peers. */
+  toldNames(key: string): readonly string[];
+  /** Whether this shard can say anything to another region: its key is certified. */
+  readonly vouchedFor: boolean;
+  /** What this shard says to another region (`credentials/between`); `null`: its key is not certified. */
+  statement(typ: string, claims: object): Promise<string | null>;
   now(): number;
   liveTrust(): TrustView;
   liveCondition(): ShardCondition;
@@ -68,6 +75,8 @@ export interface Turn {
   revokedSince(dependencies: readonly string[], degraded: boolean): boolean;
   /** Whether a stored step of an opened run rests on what was revoked from the beginning. */
   marked(sseq: number): boolean;
+  /** Whether any of these, canonical keys or pseudonyms, is revoked from the beginning. */
+  lost(keys: readonly string[]): boolean;
   /** The same for a step of this turn: nothing to do unless the revision has moved. */
   markedSince(sseq: number): boolean;
   owe(owed: Owed): void;
@@ -78,6 +87,8 @@ export interface Turn {
   /** Executes a call once more in the next turn, after what is owed. */
   again(call: Call): void;
   mintRun(): string;
+  /** Another region said two things of one pass: it has two histories, or its key is in other hands. */
+  contradicted(receipt: StepReceiptFacts, why: string): void;
   consistency(): string;
   continuity(): Continuity;
   /** A compact JWS by the shard's key. */

@@ -21,6 +21,8 @@ export type Answer = {
   reason?: string;
   id?: string;
   receipt?: string;
+  /** Of a step under a pass: what the run's home counts it by. */
+  step_receipt?: string;
   valid_until_ms: number;
   obligations: readonly Obligation[];
 };
@@ -61,7 +63,12 @@ type Body = { decision?: unknown; context?: { reason?: string; obligations?: rea
 
 function read(body: unknown, headers: Headers, honoured: readonly string[]): Answer {
   const { decision, context } = body as Body;
-  const evidence = { id: headers.get("interlock-decision-id") ?? "", receipt: headers.get("interlock-receipt") ?? "" };
+  const said = headers.get("interlock-step-receipt");
+  const evidence = {
+    id: headers.get("interlock-decision-id") ?? "",
+    receipt: headers.get("interlock-receipt") ?? "",
+    ...(said === null ? {} : { step_receipt: said }),
+  };
   if (decision !== true) return { ...deny(context?.reason ?? "denied"), ...evidence };
   // Without a record nothing was allowed: a dry run only says what would be.
   if (evidence.id === "") return { ...deny("no_record"), ...evidence };

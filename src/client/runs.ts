@@ -59,19 +59,31 @@ export type RunView = Run & {
   members: readonly string[];
   nodes: readonly {
     id: string;
-    state: "none" | "denied" | "failed" | "allowed";
+    state: "none" | "awaited" | "denied" | "failed" | "allowed";
     taken: number;
     newest: string | null;
   }[];
   budgets: readonly (Budget & { spent: string | null })[];
   labels: readonly string[];
 };
+/** One node of the run's plan, to be taken in another region (docs/passes.md). */
+export type PassRequest = {
+  step: string;
+  region: string;
+  subject: Ref;
+  action: string;
+  parents?: readonly string[];
+  ttl_ms?: number;
+};
+/** `pass` goes into `context.interlock.pass` of the question there; `expires_at` in Unix milliseconds. */
+export type Pass = { id: string; pass: string; expires_at: number };
+export type StepReceipt = { step_receipt: string; decision: "allow" | "deny"; decision_id: string };
 /** `id` names the record of what was decided, a denial too. */
 export type Reply<T> = { ok: true; value: T; id?: string } | { ok: false; code: string; detail: string; id?: string };
 export type RunOptions = { url: string; credential: string; timeout_ms?: number; fetch?: typeof fetch };
 
 export function createRuns({ url, credential, timeout_ms = 6_000, fetch: send = fetch }: RunOptions) {
-  const base = `${url.replace(/\/$/, "")}/runs/v1/runs`;
+  const base = `${url.replace(/\/$/, "")}/runs/v1`;
   async function call<T>(method: "GET" | "POST", path: string, body?: object): Promise<Reply<T>> {
     const headers = { Authorization: `Bearer ${credential}`, "Content-Type": "application/json" };
     const signal = AbortSignal.timeout(timeout_ms);
@@ -88,9 +100,9 @@ export function createRuns({ url, credential, timeout_ms = 6_000, fetch: send = 
       return { ok: false, code: "unreadable", detail: `status ${response.status}`, ...id };
     }
   }
-  const at = (run: string): string => `/${encodeURIComponent(run)}`;
+  const at = (run: string): string => `/runs/${encodeURIComponent(run)}`;
   return {
-    open: (opening: Opening) => call<OpenedRun>("POST", "", opening),
+    open: (opening: Opening) => call<OpenedRun>("POST", "/runs", opening),
     describe: (run: string) => call<RunView>("GET", at(run)),
     amend: (run: string, plan: Plan, state_version?: number) =>
       call<Run>("POST", `${at(run)}/amend`, state_version === undefined ? { plan } : { plan, state_version }),
@@ -98,6 +110,13 @@ export function createRuns({ url, credential, timeout_ms = 6_000, fetch: send = 
       call<Run & { delegation: { id: string } }>("POST", `${at(run)}/delegations`, delegation),
     report: (run: string, step: string, outcome: "completed" | "failed") =>
       call<Run>("POST", `${at(run)}/steps/${encodeURIComponent(step)}/outcome`, { outcome }),
+    /** At the run's home, before a step in another region. */
+    openPass: (run: string, asked: PassRequest) => call<Pass>("POST", `${at(run)}/passes`, asked),
+    /** At the run's home, after it; `context.interlock.step_receipts` of the next step does the same. */
+    noteReceipts: (run: string, step_receipts: readonly string[]) =>
+      call<Run>("POST", `${at(run)}/step-receipts`, { step_receipts }),
+    /** In the other region: what it said of the newest step under the pass. */
+    receipt: (pass: string) => call<StepReceipt>("GET", `/passes/${encodeURIComponent(pass)}/receipt`),
     close: (run: string) => call<Run>("POST", `${at(run)}/close`, {}),
   };
 }

@@ -121,6 +121,12 @@ export class PepAuthenticator {
     }
   }
 
+  /** Newer keys, where none were asked for just now: what came along may be signed by one that is not known yet. */
+  async newerIfDue(now_ms: number): Promise<KeySet | null> {
+    const seen = this.keys?.digest ?? null;
+    return seen !== null && this.#material.mayAskForUnknownKid(now_ms) ? this.newerThan(seen, now_ms) : this.keys;
+  }
+
   async #verify(text: string, now_ms: number): Promise<PepAuthentication> {
     const token = gate(text);
     if (!token.ok) return invalid(token.error);

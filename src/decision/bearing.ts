@@ -107,10 +107,14 @@ export function bearingOn(asked: Asked, rules: StepRules): Bearing {
     places: placesOf(policy, request, labelsOf(step?.labels ?? NONE, facts.pass?.labels ?? NONE), region, searched),
     unstated: consents.failed,
     dependencies,
-    homes: homesOf(trust, dependencies, used),
+    homes: homesOf(trust, atHome(dependencies, facts.pass?.keys ?? NONE), used),
     expires_ms: endsAt(facts, rules.attestation, authority.chain, approvals),
   };
 }
+
+/** Keys that another region signs with are at home there, and the membership lists only some of them. */
+const atHome = (dependencies: readonly string[], told: readonly string[]): readonly string[] =>
+  told.length === 0 ? dependencies : dependencies.filter((key) => !told.includes(key));
 
 /** Of an opened run what its rows say; any other step is the first and last of its run. */
 function chargedFor(run: RunState | null, rules: StepRules, { action }: CanonicalRequest): readonly Charged[] {

@@ -149,7 +149,9 @@ function stepChecks(
     if (purpose === "step") failed.push(...position(step, request, input.region));
     failed.push(...parentsHold(step.parents));
   }
-  if (facts.pass !== undefined) add(failed, passHolds(facts.pass, request, input.names, t_ms));
+  if (step?.refused !== undefined) failed.push(...step.refused);
+  if (facts.pass !== undefined) failed.push(...passHolds(facts.pass, run?.guest, request, input.names, t_ms));
+  if (facts.unverified !== undefined) failed.push(...facts.unverified);
   failed.push(...unstated, ...pinsHold(rules.pinned, request));
   if (purpose === "step" || purpose === "run") {
     const budgets = charged.filter((entry) => !isLimit(entry));
@@ -254,10 +256,13 @@ function outcome(
     dependencies,
     homes,
     expires_ms,
-    effect: allowed && input.run?.step !== undefined ? effectIn(input, bearing) : null,
+    effect: allowed && countsInRun(input) ? effectIn(input, bearing) : null,
     valid_until_ms: allowed ? Math.min(freshUntil(input.trust, homes), expires_ms) : 0,
   };
 }
+
+/** Steps of opened runs, here or (under a pass) elsewhere. */
+const countsInRun = ({ run, facts }: DecideInput): boolean => run?.step !== undefined || facts.pass !== undefined;
 
 /** Charged once, when the step is allowed; a permit that is redeemed or a hold that is renewed costs nothing more. */
 function effectIn(

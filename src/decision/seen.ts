@@ -22,7 +22,7 @@ export type Seen = {
     readonly keys?: readonly string[];
     /** Every look at the trust state that found something: the keys that were asked for, and the entries. */
     readonly matched?: readonly { readonly keys: readonly string[]; readonly matches: readonly TrustMatch[] }[];
-    /** Pseudonyms of its subject; only where it came with a pass. */
+    /** Pseudonyms of its subject and resource; only where it came with a pass. */
     readonly names?: readonly string[];
     /** `step` where it is absent. */
     readonly purpose?: Purpose;
@@ -115,9 +115,13 @@ export class Watch {
     };
   }
 
-  /** For `DecideInput.names`: a decision asks for its subject's, and only where it came with a pass. */
+  /** For `DecideInput.names`: a decision asks for its subject's and resource's, and only where it came with a pass. */
   names(of: (key: string) => readonly string[]): (key: string) => readonly string[] {
-    return (key) => (this.#names = of(key));
+    return (key) => {
+      const names = of(key);
+      this.#names = [...(this.#names ?? []), ...names];
+      return names;
+    };
   }
 
   /** Text of `Seen`; `turn` is that of `turnText`. */

@@ -78,7 +78,12 @@ function contextOf(item: ItemAnswer, { explain, dry_run, id, pdp }: Shown): Reco
     context["determining"] = item.determining ?? [];
   }
   if (item.evidence !== undefined && id !== null) {
-    (context ??= {})["evidence"] = { decision_id: id, leaf: item.evidence.leaf, path: item.evidence.path };
+    (context ??= {})["evidence"] = {
+      decision_id: id,
+      leaf: item.evidence.leaf,
+      path: item.evidence.path,
+      ...(item.step_receipt === undefined ? {} : { step_receipt: item.step_receipt }),
+    };
   }
   return context;
 }

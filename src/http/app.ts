@@ -13,6 +13,7 @@ import type { streamHandlers } from "./admin-signals.ts";
 import type { holdHandlers } from "./holds.ts";
 import type { approvalHandlers } from "./approvals.ts";
 import type { logHandlers } from "./log.ts";
+import type { passHandlers } from "./passes.ts";
 import type { runHandlers } from "./runs.ts";
 import { ACCESS_REQUESTS } from "../runs/binding.ts";
 import { allowedMethods, honoPath } from "./allowed-methods.ts";
@@ -42,6 +43,8 @@ const holds = (operation: keyof typeof holdHandlers) =>
   later(async () => (await import("./holds.ts")).holdHandlers[operation]);
 const approvals = (operation: keyof typeof approvalHandlers) =>
   later(async () => (await import("./approvals.ts")).approvalHandlers[operation]);
+const passes = (operation: keyof typeof passHandlers) =>
+  later(async () => (await import("./passes.ts")).passHandlers[operation]);
 const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
 const log = (operation: keyof typeof logHandlers) =>
@@ -99,6 +102,9 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   reportHold: holds("reportHold"),
   readHold: holds("readHold"),
   halts: later(async () => (await import("./halts.ts")).halts),
+  openPass: passes("openPass"),
+  noteStepReceipts: passes("noteStepReceipts"),
+  stepReceipt: passes("stepReceipt"),
   readDecision: decisionOrProof,
   readRun: lineage("readRun"),
   findDecisions: later(async () => (await import("./find.ts")).findDecisions),

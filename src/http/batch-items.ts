@@ -1,7 +1,6 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
-import type { Credentials } from "../credentials/workload-facts.ts";
 import { actionPart, contextPart, entityPart, isInvalid, requestText, type Parts } from "./canonical-request.ts";
-import { readOptions, type InterlockOptions } from "./interlock-options.ts";
+import { readOptions, type Carried, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText, type Invalid } from "./json-text.ts";
 import type { Problem } from "./reply.ts";
 import type { StepOptions } from "./step-options.ts";
@@ -9,18 +8,17 @@ import { err, ok, type Result } from "../base/result.ts";
 
 /** One item of a batch, read: what a shard is to be asked, or why the item is no request. */
 export type BatchItem =
-  | {
+  | ({
       readonly kind: "request";
       readonly text: string;
       readonly run: string | null;
-      readonly credentials: Credentials | null;
-    }
+    } & Carried)
   | { readonly kind: "invalid"; readonly message: string };
 
 /** The default parts of a batch, each read at most once and only if an item uses it. */
 type Defaults = {
   readonly body: JsonObject;
-  readonly at: StepOptions & Pick<InterlockOptions, "credentials">;
+  readonly at: StepOptions & Carried;
   parts: { -readonly [K in keyof Parts]?: Parts[K] };
 };
 
@@ -83,7 +81,7 @@ function readItem(defaults: Defaults, item: JsonValue): BatchItem {
     at,
   );
   return typeof text === "string"
-    ? { kind: "request", text, run: at.run, credentials: at.credentials }
+    ? { kind: "request", text, run: at.run, credentials: at.credentials, between: at.between }
     : invalidItem(text);
 }
 

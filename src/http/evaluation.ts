@@ -2,19 +2,19 @@ import { mintRunId, parseRunId } from "../base/ids.ts";
 import { concat, utf8 } from "../base/bytes.ts";
 import type { JsonObject } from "../base/json.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
-import type { Credentials } from "../credentials/workload-facts.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import { actionPart, contextPart, entityPart, isInvalid, requestText } from "./canonical-request.ts";
 import { invalidText } from "./json-text.ts";
 import { isObject } from "../base/json.ts";
-import { readOptions } from "./interlock-options.ts";
+import { readOptions, type Carried } from "./interlock-options.ts";
 import { askShard } from "./ask-shard.ts";
 import type { CallerState } from "./caller-state.ts";
 import { deny, receiptJson, release, singleBody, type DecisionBody } from "./answer-body.ts";
-import { evidenceHeaders } from "./evidence-headers.ts";
+import { evidenceHeaders, stepReceiptHeader } from "./evidence-headers.ts";
 import { countDecision, reportAnswer } from "./report.ts";
 import { bad, json, refuse } from "./reply.ts";
-import { ownerOf } from "./workload.ts";
+import { ownerOf, type AskedItem } from "./workload.ts";
+import { guestRunOf } from "./between.ts";
 import type { Arrival, Room } from "./deps.ts";
 
 /** Access Evaluation: one request, one decision. Denies are 200; only what is not a request at all is 4xx. */
@@ -43,8 +43,9 @@ export async function evaluateOne(
 
   const { idempotency_key: key, dry_run } = options;
   state.owner = ownerOf(room, state.caller.pep, key, { texts: [text], dry_run });
-  const implicit = options.run === null ? implicitRun(room, state.caller.pep, options.idempotency_key) : null;
-  const run = options.run ?? implicit!;
+  const named = options.run ?? (options.between === null ? null : await guestRunOf(room, options.between));
+  const implicit = named === null ? implicitRun(room, state.caller.pep, options.idempotency_key) : null;
+  const run = named ?? implicit!;
   const asked = await askShard(
     room,
     arrival,
@@ -52,7 +53,7 @@ export async function evaluateOne(
     room.homeOf(run),
     {
       v: 1,
-      items: [{ request: text, run, ...withCredentials(options.credentials) }],
+      items: [{ request: text, run, ...carriedIn(options) }],
       semantic: "execute_all",
       implicit_run: implicit,
       traceparent: readTraceparent(request.headers.get("traceparent")),
@@ -77,12 +78,15 @@ export async function evaluateOne(
   const shown = singleBody(item, { explain, dry_run, id, pdp: room.region.pdp });
   const headers = evidenceHeaders([answer], item.decision && !dry_run ? item.valid_until_ms : 0);
   if (item.decision && answer.permit !== undefined) headers["Interlock-Permit"] = answer.permit;
+  Object.assign(headers, stepReceiptHeader(item.step_receipt));
   return new Response(bodyText(shown, id === null ? null : answer.receipt), { headers });
 }
 
-/** An item without credentials is as small as it was. */
-export const withCredentials = (credentials: Credentials | null): { readonly credentials?: Credentials } =>
-  credentials === null ? {} : { credentials };
+/** An item that nothing came along with is as small as it was. */
+export const carriedIn = ({ credentials, between }: Carried): Pick<AskedItem, "credentials" | "between"> => ({
+  ...(credentials === null ? {} : { credentials }),
+  ...(between === null ? {} : { between }),
+});
 
 const ALLOW_TEXT = '{"decision":true}';
 

@@ -6,9 +6,11 @@ import type { CallerState } from "./caller-state.ts";
 import { deny, itemBody, itemError, receiptJson, release, type DecisionBody } from "./answer-body.ts";
 import { readItems, type BatchItem } from "./batch-items.ts";
 import { execute, type Executed, type Group, type Planned } from "./batch-plan.ts";
+import { guestRunOf } from "./between.ts";
+import type { Between } from "./between-option.ts";
 import { isInvalid } from "./canonical-request.ts";
 import type { Arrival, Room } from "./deps.ts";
-import { evaluateOne, implicitRun, runElsewhere, withCredentials } from "./evaluation.ts";
+import { evaluateOne, implicitRun, runElsewhere, carriedIn } from "./evaluation.ts";
 import { evidenceHeaders } from "./evidence-headers.ts";
 import { ONE_PERMIT, readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText } from "./json-text.ts";
@@ -50,7 +52,8 @@ export async function evaluateMany(
   const texts = read.value.map((item) => (item.kind === "request" ? item.text : ""));
   const { idempotency_key, dry_run } = options;
   state.owner = ownerOf(room, state.caller.pep, idempotency_key, { texts: [semantic, ...texts], dry_run });
-  const { plan, implicit } = planItems(room, state, read.value, semantic, options.idempotency_key);
+  const guests = await guestRuns(room, read.value);
+  const { plan, implicit } = planItems(room, state, read.value, { semantic, key: options.idempotency_key, guests });
   const traceparent = readTraceparent(request.headers.get("traceparent"));
   const heard: DecideAnswer[] = [];
   const executed = await execute(plan, semantic, async (group) => {
@@ -83,6 +86,17 @@ function readSemantic(options: JsonValue | undefined): BatchSemantic | null {
   return SEMANTICS.find((known) => known === semantic) ?? null;
 }
 
+type GuestRuns = ReadonlyMap<Between, string | null>;
+
+/** Where the steps under passes are recorded, by what was carried; each is verified once. */
+async function guestRuns(room: Room, items: readonly BatchItem[]): Promise<GuestRuns> {
+  const runs = new Map<Between, string | null>();
+  for (const item of items)
+    if (item.kind === "request" && item.between !== null && !runs.has(item.between))
+      runs.set(item.between, await guestRunOf(room, item.between));
+  return runs;
+}
+
 /**
  * The items without a run share one implicit run, and with it one shard. A short circuit may need several calls, one
  * after the other; a run that is new to its shard can be new only once, so each call has an implicit run of its own.
@@ -91,14 +105,14 @@ function planItems(
   room: Room,
   state: CallerState,
   items: readonly BatchItem[],
-  semantic: BatchSemantic,
-  key: string | null,
+  { semantic, key, guests }: { semantic: BatchSemantic; key: string | null; guests: GuestRuns },
 ): { readonly plan: readonly Planned[]; readonly implicit: ReadonlySet<string> } {
   const implicit = new Set<string>();
   let current: { readonly run: string; readonly shard: number } | null = null;
   const planItem = (item: BatchItem): Planned => {
     if (item.kind === "invalid") return { kind: "error", message: item.message };
-    if (item.run === null) {
+    const named = item.run ?? (item.between === null ? null : (guests.get(item.between) ?? null));
+    if (named === null) {
       if (current === null) {
         // Callers' keys hold no space, so none can collide.
         const run = implicitRun(
@@ -112,15 +126,15 @@ function planItems(
       return {
         kind: "ask",
         shard: current.shard,
-        item: { request: item.text, run: current.run, ...withCredentials(item.credentials) },
+        item: { request: item.text, run: current.run, ...carriedIn(item) },
       };
     }
-    const elsewhere = runElsewhere(room, item.run);
+    const elsewhere = runElsewhere(room, named);
     if (elsewhere !== null) return { kind: "deny", reason: elsewhere };
     return {
       kind: "ask",
-      shard: room.homeOf(item.run),
-      item: { request: item.text, run: item.run, ...withCredentials(item.credentials) },
+      shard: room.homeOf(named),
+      item: { request: item.text, run: named, ...carriedIn(item) },
     };
   };
   const plan = items.map((item) => {

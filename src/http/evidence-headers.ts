@@ -8,6 +8,12 @@ import { decodeConsistency } from "../trust/consistency.ts";
  */
 const MAX_HEADER_CHARS = 8_192;
 
+/** Beside everything else that is ours; a longer one is fetched (`/runs/v1/passes/{pass}/receipt`). */
+const MAX_STEP_RECEIPT_CHARS = 6_144;
+
+export const stepReceiptHeader = (receipt: string | undefined): Record<string, string> =>
+  receipt === undefined || receipt.length > MAX_STEP_RECEIPT_CHARS ? {} : { "Interlock-Step-Receipt": receipt };
+
 const ASPECTS = [
   "trust",
   "orchestration",

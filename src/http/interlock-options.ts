@@ -1,5 +1,6 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import type { Credentials } from "../credentials/workload-facts.ts";
+import { isBetweenOption, misplaced, NOTHING_BETWEEN, readBetweenOption, type Between } from "./between-option.ts";
 import { readCredentials } from "./credentials-option.ts";
 import { within, type Invalid } from "./json-text.ts";
 import type { PermitAsk } from "../objects/permits.ts";
@@ -19,7 +20,10 @@ export type CallOptions = {
 };
 
 /** `credentials`: of the workload that is asked about. */
-export type InterlockOptions = CallOptions & StepOptions & { readonly credentials: Credentials | null };
+export type InterlockOptions = CallOptions & StepOptions & Carried;
+
+/** What came along with one question: of its workload, and from other regions. */
+export type Carried = { readonly credentials: Credentials | null; readonly between: Between | null };
 
 export const DEFAULT_DEADLINE_MS = 5_000;
 
@@ -32,6 +36,7 @@ const NO_OPTIONS: InterlockOptions = {
   inline_evidence: false,
   credentials: null,
   permit: null,
+  between: null,
   ...NO_STEP,
 };
 
@@ -40,8 +45,6 @@ export type OptionsPlace = "call" | "item" | "search";
 
 export const MAX_NAME = 1_024;
 const VISIBLE_ASCII = /^[!-~]{1,128}$/;
-/** Known to the design, not to this version. To ignore one could turn a deny into an allow, so each is refused. */
-const NOT_YET: ReadonlySet<string> = new Set(["pass", "step_receipts"]);
 const OF_THE_CALL: ReadonlySet<string> = new Set([
   "consistency",
   "deadline_ms",
@@ -61,30 +64,39 @@ export function readOptions(value: JsonValue | undefined, place: OptionsPlace): 
   if (value === undefined || value === null) return NO_OPTIONS;
   if (!isObject(value)) return { where: "context.interlock", what: "an object is required" };
   const draft: Draft = { ...NO_OPTIONS };
+  const between = { ...NOTHING_BETWEEN };
   for (const name of Object.keys(value)) {
     const member = value[name]!;
     if (member === null) continue;
     const what =
       refusedHere(name, place) ??
-      (isStepOption(name) ? readStepOption(draft, name, member) : readOption(draft, name, member));
+      (isStepOption(name)
+        ? readStepOption(draft, name, member)
+        : isBetweenOption(name)
+          ? readBetweenOption(between, name, member)
+          : readOption(draft, name, member));
     if (what !== null) return within("context", within("interlock", { where: name, what }));
   }
   const alone = draft.permit !== null && draft.run === null ? "permit" : withoutRun(draft);
   if (alone !== null) return within("context", within("interlock", { where: alone, what: NEEDS_RUN }));
+  const wrong = misplaced({ ...between, ...draft });
+  if (wrong !== null) return within("context", within("interlock", { where: wrong[0], what: wrong[1] }));
+  if (between.pass !== null || between.step_receipts !== null) draft.between = between;
   return draft;
 }
 
 export const ONE_PERMIT = "is for a single evaluation; a batch gives none";
 const NEEDS_RUN = "is about a step of a run: send run beside it";
 
+const isOfTheItem = (name: string): boolean => name === "permit" || name === "credentials";
+
 function refusedHere(name: string, place: OptionsPlace): string | null {
-  if (NOT_YET.has(name)) return "is not supported by this version";
   if (place === "item" && name === "permit") return ONE_PERMIT;
   if (place === "item" && OF_THE_CALL.has(name)) return "is for the whole request: send it in the top-level context";
   if (
     place === "search" &&
     name !== "deadline_ms" &&
-    (isStepOption(name) || name === "permit" || name === "credentials" || OF_THE_CALL.has(name))
+    (isStepOption(name) || isBetweenOption(name) || isOfTheItem(name) || OF_THE_CALL.has(name))
   ) {
     return "is not supported in a search";
   }

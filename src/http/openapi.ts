@@ -55,8 +55,16 @@ import { setRefused, streamAnswer, streamsAnswer } from "./schemas/signals.ts";
 import * as authzen from "./schemas/authzen.ts";
 import { findDecisionsAnswer, findDecisionsQuery, proofQuery } from "./schemas/find.ts";
 import { haltsQuery, holdAnswer, holdOutcomeBody, redeemBody, renewBody } from "./schemas/permits.ts";
-import { amendRunBody, delegateBody, openRunBody, outcomeBody, readRunQuery } from "./schemas/runs.ts";
 import { policyAnswer, putPolicyBody } from "./schemas/policy.ts";
+import {
+  amendRunBody,
+  delegateBody,
+  openPassBody,
+  openRunBody,
+  outcomeBody,
+  readRunQuery,
+  stepReceiptsBody,
+} from "./schemas/runs.ts";
 
 /** The schemas in use, by route. */
 const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
@@ -75,6 +83,8 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   redeem: redeemBody,
   renewHold: renewBody,
   reportHold: holdOutcomeBody,
+  openPass: openPassBody,
+  noteStepReceipts: stepReceiptsBody,
   putMembership: membershipBody,
   registerPep: registerPepBody,
   revoke: revokeBody,

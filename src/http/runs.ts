@@ -50,7 +50,7 @@ export const runHandlers = {
     }
     const labels = [...new Set(body.value.labels)].sort();
     const declared = { principal, members, plan: plan.value, budgets, labels, delegations, above };
-    const answer = await ask(room, arrival, run, stateOf(request, who.value), (stub, facts) =>
+    const answer = await askRun(room, arrival, run, callerStateOf(request, who.value), (stub, facts) =>
       stub.openRun({ v: 1, run, ...declared, facts, traceparent: traceOf(request) }),
     );
     if (!answer.ok) return refuse(answer.problem, "problem");
@@ -88,7 +88,7 @@ export const runHandlers = {
     const at = await roomOfRun(room, run);
     if (!at.ok) return refuse(at.error, "problem");
     if (at.value !== room) return refuse(denied("run_closed"), "problem");
-    const answer = await ask(room, arrival, run, stateOf(request, who.value), (stub, facts) =>
+    const answer = await askRun(room, arrival, run, callerStateOf(request, who.value), (stub, facts) =>
       stub.closeRun({ v: 1, run, facts, traceparent: traceOf(request) }),
     );
     return answer.ok ? json(answer.run, 200, answer.headers) : refuse(answer.problem, "problem");
@@ -134,7 +134,7 @@ function change<S extends z.ZodType>(
     if (at.value !== room) return refuse(denied("run_closed"), "problem");
     const asked = read(body.value, { room, run, now_ms: arrival.started_ms, params });
     if (!asked.ok) return refuse(asked.error, "problem");
-    const answer = await ask(room, arrival, run, stateOf(request, who.value), (stub, facts) =>
+    const answer = await askRun(room, arrival, run, callerStateOf(request, who.value), (stub, facts) =>
       stub.changeRun({ v: 1, run, ...asked.value, facts, traceparent: traceOf(request) }),
     );
     if (!answer.ok) return refuse(answer.problem, "problem");
@@ -143,13 +143,13 @@ function change<S extends z.ZodType>(
   };
 }
 
-const stateOf = (request: Request, caller: Caller): CallerState => ({
+export const callerStateOf = (request: Request, caller: Caller): CallerState => ({
   authorization: request.headers.get("authorization"),
   caller,
   renewal: null,
 });
 
-const traceOf = (request: Request): string | null => readTraceparent(request.headers.get("traceparent"));
+export const traceOf = (request: Request): string | null => readTraceparent(request.headers.get("traceparent"));
 
 /** The region in the log epoch that the run began in, where its shard is. */
 export async function roomOfRun(room: Room, run: string): Promise<Result<Room, Problem>> {
@@ -166,11 +166,16 @@ export const UNKNOWN_RUN: Problem = {
 const UNKNOWN_STEP = { status: 404, code: "step_unknown" } as const;
 
 type RunReply =
-  | { readonly ok: true; readonly run: RunDescription; readonly headers: Readonly<Record<string, string>> }
+  | {
+      readonly ok: true;
+      readonly run: RunDescription;
+      readonly pass?: Extract<RunAnswer, { readonly ok: true }>["pass"];
+      readonly headers: Readonly<Record<string, string>>;
+    }
   | { readonly ok: false; readonly problem: Problem };
 
 /** Once more with fresh facts after `stale_facts`. */
-async function ask(
+export async function askRun(
   room: Room,
   arrival: Arrival,
   run: string,
@@ -185,7 +190,7 @@ async function ask(
     if (!called.ok) return { ok: false, problem: reasonProblem(called.reason) };
     const answer = called.value;
     const headers = evidenceOf(answer);
-    if (answer.ok) return { ok: true, run: answer.run, headers };
+    if (answer.ok) return { ok: true, run: answer.run, pass: answer.pass, headers };
     if (answer.code === "not_found") {
       const { detail } = answer;
       return { ok: false, problem: detail === undefined ? UNKNOWN_RUN : { ...UNKNOWN_STEP, detail } };

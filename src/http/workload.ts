@@ -1,6 +1,6 @@
 import { base64url, utf8 } from "../base/bytes.ts";
 import { jcs } from "../base/jcs.ts";
-import type { JsonObject, JsonValue } from "../base/json.ts";
+import type { JsonValue } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Towards } from "../credentials/sources/compile.ts";
 import { sourceName } from "../credentials/sources/material.ts";
@@ -14,12 +14,15 @@ import {
 } from "../credentials/workload-facts.ts";
 import type { ClaimMessage, DecideItem } from "../objects/shard.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
+import type { Facts } from "../vocabulary/types.ts";
+import { withBetween } from "./between.ts";
+import type { Between } from "./between-option.ts";
 import { callShard } from "./call-shard.ts";
 import type { CallerState } from "./caller-state.ts";
 import type { Arrival, Room } from "./deps.ts";
 
-/** An item as it is to be asked, with the credentials that came along. */
-export type AskedItem = DecideItem & { readonly credentials?: Credentials };
+/** An item as it is to be asked, with what came along. */
+export type AskedItem = DecideItem & { readonly credentials?: Credentials; readonly between?: Between };
 
 /** A challenge has no key of its own; no thumbprint looks like this. */
 const CHALLENGE = "challenge";
@@ -50,18 +53,20 @@ export async function withFacts(
   deadline_ms: number,
 ): Promise<Result<readonly DecideItem[], ReasonCode>> {
   const { self = null } = state;
-  if (self === null && items.every(({ credentials }) => credentials === undefined)) return ok(items);
-  const made = new Map<Credentials | undefined, Promise<Result<string, ReasonCode>>>();
+  if (self === null && items.every(isPlain)) return ok(items);
+  const made = new Map<Credentials | undefined, Map<Between | undefined, Promise<Result<string, ReasonCode>>>>();
   const out: DecideItem[] = [];
-  for (const { credentials, ...item } of items) {
-    if (credentials === undefined && self === null) {
+  for (const { credentials, between, ...item } of items) {
+    if (isPlain({ credentials, between }) && self === null) {
       out.push(item);
       continue;
     }
-    let facts = made.get(credentials);
+    const beside = made.get(credentials) ?? new Map<Between | undefined, Promise<Result<string, ReasonCode>>>();
+    made.set(credentials, beside);
+    let facts = beside.get(between);
     if (facts === undefined) {
-      facts = factsOf(room, arrival, state, { ...credentials, ...self?.presented }, deadline_ms);
-      made.set(credentials, facts);
+      facts = carriedFacts(room, arrival, state, { credentials, between }, deadline_ms);
+      beside.set(between, facts);
     }
     const text = await facts;
     if (!text.ok) return text;
@@ -70,13 +75,34 @@ export async function withFacts(
   return ok(out);
 }
 
+type CameAlong = { readonly credentials?: Credentials | undefined; readonly between?: Between | undefined };
+
+const isPlain = ({ credentials, between }: CameAlong): boolean => credentials === undefined && between === undefined;
+
+async function carriedFacts(
+  room: Room,
+  arrival: Arrival,
+  state: CallerState,
+  { credentials, between }: CameAlong,
+  deadline_ms: number,
+): Promise<Result<string, ReasonCode>> {
+  const { caller, self = null } = state;
+  const known =
+    credentials === undefined && self === null
+      ? ok(JSON.parse(caller.facts) as Facts)
+      : await factsOf(room, arrival, state, { ...credentials, ...self?.presented }, deadline_ms);
+  if (!known.ok) return known;
+  const facts = between === undefined ? known.value : await withBetween(room, known.value, between);
+  return facts === null ? err("internal") : ok(jcs(facts as unknown as JsonValue));
+}
+
 async function factsOf(
   room: Room,
   arrival: Arrival,
   state: CallerState,
   credentials: Credentials,
   deadline_ms: number,
-): Promise<Result<string, ReasonCode>> {
+): Promise<Result<Facts, ReasonCode>> {
   const { caller, self = null } = state;
   const sources = room.peps.keys?.identity(room.region.name);
   // The caller was authenticated with these keys.
@@ -98,13 +124,12 @@ async function factsOf(
   countAnomalies(room, verified, claimed.value);
   // Who asks for itself is nobody without its proof.
   if (self !== null && workload.identity === null) return err(workload.failed[0]?.reason ?? "identity_missing");
-  const facts = {
-    ...(JSON.parse(caller.facts) as JsonObject),
+  return ok({
+    ...(JSON.parse(caller.facts) as Facts),
     sources: verified.sources,
     workload,
     ...(verified.delegations.length === 0 ? {} : { delegations: verified.delegations }),
-  };
-  return ok(jcs(facts as unknown as JsonValue));
+  });
 }
 
 /** What a PEP's workloads prove themselves to; nothing where the PEP has registered nothing. */

@@ -24,6 +24,8 @@ export const INCIDENTS = [
   "bundle_equivocation",
   /** A policy document that its role signed has a version that was accepted with other content. */
   "policy_equivocation",
+  /** Another region said two things of one step there: it has two histories, or its key is in other hands. */
+  "step_receipt_contradicted",
   /** An operator ended the epoch without a shard that never answered: what only that shard had is in no log. */
   "shard_left",
 ] as const;

@@ -25,6 +25,8 @@ export const RECORD_KINDS = [
   "run.delegate",
   "run.open",
   "run.outcome",
+  "run.pass",
+  "run.receipt",
   "withheld",
 ] as const;
 export type RecordKind = (typeof RECORD_KINDS)[number];
@@ -207,6 +209,7 @@ const DECIDED: ReadonlySet<RecordKind> = new Set([
   "permit.redeem",
   "run.amend",
   "run.delegate",
+  "run.pass",
 ]);
 /** They look at one step again, and name it as their only parent. */
 const OF_A_STEP: ReadonlySet<RecordKind> = new Set(["hold.renew", "permit.redeem"]);
@@ -226,6 +229,8 @@ function ruleProblem(record: LineageRecord): string | null {
     return "decision: a request that is cancelled decides nothing";
   if (ABOUT_A_REQUEST.has(record.kind) && record.parents.length !== 1)
     return "parents: what becomes of a request for an approval is about exactly one";
+  if (record.kind === "run.receipt" && (record.decision !== null || record.parents.length !== 1))
+    return "parents: a step receipt that is noted decides nothing and is that of exactly one pass";
   if (record.kind === "withheld" && record.decision !== "deny") return "decision: a withheld allow is a deny";
   if ((record.refers !== null) !== (record.kind === "withheld")) return "refers: present exactly in a withheld record";
   if ((record.prev === null) !== (record.seq === 1)) return "prev: absent exactly in the first record of a run";

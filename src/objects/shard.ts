@@ -76,6 +76,8 @@ export type ItemAnswer = {
   readonly failed?: readonly FailedCheck[];
   readonly determining?: readonly Determining[];
   readonly evidence?: ItemEvidence;
+  /** Of a step under a pass: what the run's home counts it by. */
+  readonly step_receipt?: string;
   /** Unix milliseconds; 0 for a deny. */
   readonly valid_until_ms: number;
   readonly approval?: ApprovalNote;
@@ -194,10 +196,42 @@ export type ChangeRunMessage = {
   readonly traceparent: string | null;
 };
 
+/** A pass for one step in another region (docs/passes.md). */
+export type OpenPassMessage = {
+  readonly v: 1;
+  readonly run: string;
+  /** Minted in the Worker, and falls to the run's shard. */
+  readonly pass: string;
+  /** Node of the plan. */
+  readonly step: string;
+  readonly region: string;
+  readonly subject: { readonly type: string; readonly id: string };
+  readonly action: string;
+  /** Ids of steps whose results it uses, sorted, beside those that the plan names. */
+  readonly parents: readonly string[];
+  readonly ttl_ms: number;
+  readonly facts: string;
+  readonly traceparent: string | null;
+};
+
+/** One step receipt of the message's facts, to be noted in its run. */
+export type NoteReceiptsMessage = {
+  readonly v: 1;
+  readonly run: string;
+  readonly facts: string;
+  readonly traceparent: string | null;
+};
+
+export type StepReceiptAnswer =
+  | { readonly ok: true; readonly receipt: string; readonly decision: "allow" | "deny"; readonly decision_id: string }
+  /** `not_certified`: this shard's key is not vouched for just now. */
+  | { readonly ok: false; readonly code: "not_found" | "not_certified" };
+
 export type RunAnswer =
   | {
       readonly ok: true;
       readonly run: RunDescription;
+      readonly pass?: { readonly id: string; readonly text: string; readonly expires_ms: number };
       readonly receipt: string | null;
       readonly decision_id: string | null;
     }
@@ -230,7 +264,8 @@ export type RunView = RunDescription & {
   /** In the plan's order. */
   readonly nodes: readonly {
     readonly id: string;
-    readonly state: "none" | "denied" | "failed" | "allowed";
+    /** `awaited`: a pass was given, and no positive receipt is here. */
+    readonly state: "none" | "awaited" | "denied" | "failed" | "allowed";
     readonly taken: number;
     /** Decision id of the newest allowed step that did not fail. */
     readonly newest: string | null;
@@ -388,6 +423,11 @@ export interface ShardRpc extends ApprovalRpc {
   readHold(message: HoldRead): Promise<LineageAnswer<HoldView>>;
   /** Upgrades to a stream of halts (`objects/permits`, `HaltRequest`). */
   fetch(request: Request): Promise<Response>;
+  openPass(message: OpenPassMessage): Promise<RunAnswer>;
+  /** Notes the step receipts that the facts hold, each once; the first that does not count refuses. */
+  noteReceipts(message: NoteReceiptsMessage): Promise<RunAnswer>;
+  /** What this shard said of the newest step under a pass of another region. */
+  stepReceipt(pass: string): Promise<StepReceiptAnswer>;
   /** An administrator closes a run that is homed here. */
   stopRun(run: string, administrator: string): Promise<RunAnswer>;
   describeRun(run: string): Promise<LineageAnswer<RunView>>;

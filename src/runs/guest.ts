@@ -1,5 +1,8 @@
-import { subjectKey } from "../trust/keys.ts";
-import type { PassFacts } from "../vocabulary/run.ts";
+import { base64url, utf8 } from "../base/bytes.ts";
+import type { Sha256 } from "../base/digest.ts";
+import { mintRunId } from "../base/ids.ts";
+import { resourceKey, subjectKey } from "../trust/keys.ts";
+import type { GuestState, PassFacts } from "../vocabulary/run.ts";
 import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
 
 /** Every pseudonym that a canonical key has here. */
@@ -7,22 +10,55 @@ export type NamesOf = (key: string) => readonly string[];
 
 /**
  * Whether the pass of another region is for this step: a pass opens one node for one subject, and nothing else. It
- * names the subject by a pseudonym of the federation; a region that cannot say its own names takes no pass.
+ * names the subject by a pseudonym of the federation; a region that cannot say its own names takes no pass. `guest`:
+ * what this region knows of the pass; without that nobody can say that it is unused.
  */
 export function passHolds(
   pass: PassFacts,
-  { subject, action, step }: CanonicalRequest,
+  guest: GuestState | undefined,
+  request: CanonicalRequest,
   names: NamesOf | undefined,
   t_ms: number,
-): FailedCheck | null {
-  const wrong =
-    names?.(subjectKey(subject.type, subject.id)).includes(pass.subject) !== true
-      ? "another subject"
-      : pass.action !== action.name
-        ? `another action, ${pass.action}`
-        : step !== undefined && step !== pass.node
-          ? `another node, ${pass.node}`
-          : null;
-  if (wrong !== null) return { reason: "permit_invalid", detail: `pass ${pass.id} is for ${wrong}` };
-  return t_ms < pass.expires_ms ? null : { reason: "permit_expired", detail: `pass ${pass.id}` };
+): readonly FailedCheck[] {
+  const failed: FailedCheck[] = [];
+  if (guest !== undefined && guest.lost.length > 0)
+    failed.push({ reason: "ancestor_revoked", detail: `what pass ${pass.id} uses rests on ${guest.lost.join(", ")}` });
+  const wrong = guest === undefined ? "a run that this is not" : otherStep(pass, request, names);
+  if (wrong !== null) failed.push({ reason: "permit_invalid", detail: `pass ${pass.id} is for ${wrong}` });
+  if (t_ms >= pass.expires_ms) failed.push({ reason: "permit_expired", detail: `pass ${pass.id}` });
+  if (guest !== undefined && guest.used !== null)
+    failed.push({ reason: "permit_reused", detail: `pass ${pass.id} was used for ${guest.used}` });
+  return failed;
 }
+
+function otherStep(
+  pass: PassFacts,
+  { subject, action, resource, step }: CanonicalRequest,
+  names: NamesOf | undefined,
+): string | null {
+  const isNamed = (key: string, name: string): boolean => names?.(key).includes(name) === true;
+  if (!isNamed(subjectKey(subject.type, subject.id), pass.subject)) return "another subject";
+  if (pass.action !== action.name) return `another action, ${pass.action}`;
+  if (step !== undefined && step !== pass.node) return `another node, ${pass.node}`;
+  const target = pass.resource;
+  if (target === null) return null;
+  if (target.type !== resource.type) return "another type of resource";
+  return target.key === null || isNamed(resourceKey(resource.type, resource.id), target.key)
+    ? null
+    : "another resource";
+}
+
+/**
+ * How a run is called in another region's passes: nobody who does not know the salt can tell the run, or that two
+ * regions speak of one. base64url of a hash over a text that nothing else hashes with that salt.
+ */
+export const runPseudonym = (run: string, salt: Uint8Array, region: string, hash: Sha256): string =>
+  base64url(hash(utf8(`interlock-guest-run\0${base64url(salt)}\0${run}\0${region}`)));
+
+/** The run in whose chain a guest region records the steps of one foreign run. */
+export const guestRunId = (
+  region: string,
+  log_epoch: number,
+  { home, run }: Pick<PassFacts, "home" | "run">,
+  hash: Sha256,
+): string => mintRunId(region, log_epoch, hash(utf8(`interlock-guest\0${home}\0${run}`)));

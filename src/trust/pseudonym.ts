@@ -1,5 +1,5 @@
 import { base64url, utf8 } from "../base/bytes.ts";
-import type { FederationSecret } from "../region/federation-secrets.ts";
+import { OPEN_SECRET, type FederationSecret } from "../region/federation-secrets.ts";
 
 /**
  * Canonical keys cross a border as pseudonyms: `<secret id>.<base64url HMAC-SHA-256(secret, key)>` (DESIGN section 5).
@@ -21,3 +21,6 @@ export function secretOf(text: string): string | null {
   const match = /^([a-z0-9][a-z0-9-]{0,30})\.[A-Za-z0-9_-]{43}$/.exec(text);
   return match?.[1] ?? null;
 }
+
+/** Whether a pseudonym may leave the region: one under the open secret hides nothing from anybody. */
+export const mayBeTold = (text: string): boolean => secretOf(text) !== OPEN_SECRET.id;

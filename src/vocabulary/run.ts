@@ -144,6 +144,16 @@ export type StepState = {
   readonly approvals: readonly Approval[];
   /** Absent: the request names none. It only bears on what the answer says about it. */
   readonly presented?: PresentedApproval;
+  /** Step receipts that came along and do not count; absent: none. */
+  readonly refused?: readonly FailedCheck[];
+};
+
+/** What the guest region itself knows of a step that is taken under a pass; recorded with the decision. */
+export type GuestState = {
+  /** Decision id of the allowed step that was taken under this pass before; `null`: none was. */
+  readonly used: string | null;
+  /** Of the pass's `ancestors` those that were revoked from the beginning. */
+  readonly lost: readonly string[];
 };
 
 /** What an allowed step changes, besides the record. */
@@ -211,12 +221,16 @@ export type PassFacts = {
   /** Pseudonymous key of the subject. */
   readonly subject: string;
   readonly action: string;
+  /** What the plan says that it is taken on; `null`: anything. `key`: pseudonymous, `null`: any of the type. */
+  readonly resource: { readonly type: string; readonly key: string | null } | null;
   readonly labels: readonly string[];
   /** Leaf hashes of the steps at home that it uses. */
   readonly parents: readonly string[];
-  /** Pseudonymous keys that those rest on. */
+  /** Pseudonymous keys that the pass rests on at home: whatever takes one of them away ends it. */
   readonly dependencies: readonly string[];
-  /** Regions that those rest on, the run's home among them. */
+  /** Pseudonymous keys that those steps, and all that they rest on, rest on: what was lost from the beginning counts. */
+  readonly ancestors: readonly string[];
+  /** Regions that all of that rests on, the run's home among them. */
   readonly homes: readonly string[];
   /** Canonical keys that the pass itself rests on; all are at home in `home`. */
   readonly keys: readonly string[];

@@ -1,6 +1,14 @@
 import type { JsonObject } from "../base/json.ts";
 import type { ReasonCode } from "./reasons.ts";
-import type { Delegation, PassFacts, StepEffect, StepReceiptFacts, StepState, WorkloadFacts } from "./run.ts";
+import type {
+  Delegation,
+  GuestState,
+  PassFacts,
+  StepEffect,
+  StepReceiptFacts,
+  StepState,
+  WorkloadFacts,
+} from "./run.ts";
 
 /** AuthZEN entities after the door: `null` members dropped, numbers checked, unknown members gone. */
 export type Subject = { readonly type: string; readonly id: string; readonly properties?: JsonObject };
@@ -61,6 +69,8 @@ export type Facts = {
   readonly pass?: PassFacts;
   /** What other regions say of this run's steps there. */
   readonly step_receipts?: readonly StepReceiptFacts[];
+  /** Why a pass or step receipts that came along do not count: they do not verify. */
+  readonly unverified?: readonly FailedCheck[];
   /** Who redeems the permit of the step that the other facts are about, or renews its hold. */
   readonly redeemed?: RedeemedFacts;
 };
@@ -121,6 +131,8 @@ export type RunState = {
   readonly version: number;
   /** What bears on this very step; only of an opened run. */
   readonly step?: StepState;
+  /** Only of a run that is at home elsewhere. */
+  readonly guest?: GuestState;
 };
 
 export type Obligation = { readonly id: string; readonly type: string; readonly properties: JsonObject };

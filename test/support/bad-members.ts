@@ -59,7 +59,8 @@ const options: readonly BadCase[] = [
   posted(EVALUATION, "interlock array", withOptions([]), 400, /^context\.interlock: /),
   option("wish", 1, /interlock\.wish: is not a known member/),
   option("permit", {}, /^context\.interlock\.permit: audience/),
-  ...["pass", "step_receipts"].map((name) => option(name, {}, /is not supported by this version/)),
+  ...["", 7, {}, ["x"], "x".repeat(131_073)].map((value) => option("pass", value)),
+  ...["x", {}, [""], [7], Array.from({ length: 17 }, () => "x")].map((value) => option("step_receipts", value)),
   ...["", "a b", "x".repeat(65), 7, {}].map((value) => option("step", value)),
   ...["x", {}, ["x"], [7], ["eu.1.s0.1", "eu.1.s0.1"], Array.from({ length: 65 }, (_, i) => `eu.1.s0.${i + 1}`)].map(
     (value) => option("parents", value),

@@ -6,7 +6,9 @@ import type { SubjectTags } from "../subject-tags.ts";
 import type { RunRow } from "../store.ts";
 import { Tasks, type TaskRow } from "../approvals/tasks.ts";
 import { Marks, type MarkPorts } from "./marks.ts";
-import { DENIED, FAILED, GOOD, RunRows, type PlanRow, type Standing, type StepRow } from "./rows.ts";
+import { GuestPasses } from "./guest-passes.ts";
+import { GuestSteps, type GuestStep } from "./guest-steps.ts";
+import { AWAITED, DENIED, FAILED, GOOD, RunRows, type PlanRow, type Standing, type StepRow } from "./rows.ts";
 import { OpenedRun } from "./opened-run.ts";
 import { Sums } from "./sums.ts";
 
@@ -26,6 +28,15 @@ export type BookPorts = MarkPorts & {
   readonly transaction: (turn: () => void) => void;
 };
 
+/** Of the steps at a node. */
+type NodeTries = {
+  readonly taken: number;
+  readonly awaited: boolean;
+  readonly failed: number;
+  readonly denied: boolean;
+  readonly newest: StepRow | null;
+};
+
 /** A step as it stands in this turn, and as it stood before (`null`: it is new). */
 type Touched = { readonly row: StepRow; readonly was: Standing | null };
 
@@ -41,6 +52,8 @@ export class RunBook {
   readonly marks: Marks;
   /** Requests for approvals. */
   readonly tasks: Tasks;
+  readonly guests: GuestSteps;
+  readonly passes: GuestPasses;
   readonly #plans = new Map<string, ReadonlyMap<string, PlanNode>>();
   #planRows = new Map<string, PlanRow>();
   #steps = new Map<number, Touched>();
@@ -58,6 +71,8 @@ export class RunBook {
     this.sums = new Sums(sql);
     this.tasks = new Tasks(sql);
     this.marks = new Marks(sql, ports);
+    this.guests = new GuestSteps(sql);
+    this.passes = new GuestPasses(sql);
   }
 
   // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,6 +94,7 @@ export class RunBook {
 
   /** In the transaction of the turn's records. */
   write(): void {
+    this.passes.write();
     if (!this.#dirty) return;
     for (const row of this.#planRows.values()) this.rows.putPlan(row);
     for (const { row } of this.#steps.values()) this.rows.putStep(row);
@@ -86,6 +102,7 @@ export class RunBook {
     for (const { run, delegation } of this.#delegations)
       this.rows.putDelegation(run, delegation, this.tag(delegation.delegate));
     for (const { run, approval } of this.#approvals) this.rows.putApproval(run, approval);
+    this.guests.write();
     this.sums.write();
     this.tasks.write();
     this.marks.write();
@@ -93,12 +110,14 @@ export class RunBook {
 
   /** The turn is in storage. */
   written(): void {
+    this.passes.clear();
     this.marks.written();
     if (this.#dirty) this.#forget();
   }
 
   /** The turn was rolled back. */
   clear(): void {
+    this.passes.clear();
     this.#forget();
     this.marks.clear();
   }
@@ -112,6 +131,7 @@ export class RunBook {
     this.#approvals = [];
     this.sums.clear();
     this.tasks.clear();
+    this.guests.clear();
     this.#dirty = false;
   }
 
@@ -169,9 +189,9 @@ export class RunBook {
     return this.#steps.get(sseq)?.row ?? this.rows.step(sseq);
   }
 
-  /** The run's step of this id, or of the same one with `/0`. */
+  /** The run's step of this id, or of the same one with `/0`; of a step in another region by the id of its pass. */
   stepNamed(run: string, id: string): StepRow | null {
-    const sseq = this.sseqOf(id);
+    const sseq = this.sseqOf(id) ?? this.guests.ofPass(id)?.sseq ?? null;
     const row = sseq === null ? null : this.step(sseq);
     const plain = (name: string): string => (name.endsWith("/0") ? name.slice(0, -2) : name);
     return row !== null && row.run === run && plain(row.id) === plain(id) ? row : null;
@@ -191,12 +211,13 @@ export class RunBook {
   /** A step as what rests on it sees it. */
   parentStep(row: StepRow): ParentStep {
     const mark = this.marks.of(row.sseq);
+    const guest = this.guests.at(row.sseq);
     return {
       decision: row.standing === DENIED ? "deny" : "allow",
-      guest: null,
+      guest: guest === null ? null : { region: guest.region, receipt: guest.state === "allowed" },
       homes: row.homes,
       id: row.id,
-      leaf: base64url(this.leaf(row.sseq)),
+      leaf: guest === null ? base64url(this.leaf(row.sseq)) : (guest.said?.leaf ?? null),
       node: row.node,
       outcome: row.outcome,
       revoked: mark === null ? null : { key: mark.key, step: this.step(mark.step)?.id ?? row.id },
@@ -204,20 +225,22 @@ export class RunBook {
   }
 
   /** Of the steps at a node: how many stand how, and the newest good one. */
-  tried(run: string, node: string): { taken: number; failed: number; denied: boolean; newest: StepRow | null } {
+  tried(run: string, node: string): NodeTries {
     const stored = this.rows.taken(run, node);
     const touched = [...this.#steps.values()].filter(({ row }) => row.run === run && row.node === node);
     const known = touched.filter(({ was }) => was !== null).length;
-    let { good, failed } = stored;
+    let { good, failed, awaited } = stored;
     let denied = false;
     let newest = this.rows.stepsAt(run, node, GOOD, 1 + known).find(({ sseq }) => !this.#steps.has(sseq)) ?? null;
     for (const { row, was } of touched) {
       good += Number(row.standing === GOOD) - Number(was === GOOD);
       failed += Number(row.standing === FAILED) - Number(was === FAILED);
+      awaited += Number(row.standing === AWAITED) - Number(was === AWAITED);
       denied ||= row.standing === DENIED;
       if (row.standing === GOOD && (newest === null || row.sseq > newest.sseq)) newest = row;
     }
-    return { taken: good + failed, failed, denied: denied || this.rows.wasDenied(run, node), newest };
+    const wasDenied = denied || this.rows.wasDenied(run, node);
+    return { taken: good + failed + awaited, awaited: awaited > 0, failed, denied: wasDenied, newest };
   }
 
   /** These steps and what they rest on. More than `limit`: an error, since a sum over some of them is no sum. */
@@ -312,6 +335,31 @@ export class RunBook {
     this.#touch({ ...row, standing: DENIED, sums: [] });
   }
 
+  /** A pass was given: the step is taken in another region. */
+  addGuest(row: StepRow, leaf: Uint8Array, parents: readonly number[], keys: readonly string[], region: string): void {
+    this.addStep(row, leaf, parents, keys);
+    this.guests.put({ sseq: row.sseq, run: row.run, pass: row.id, region, state: "awaited", said: null });
+  }
+
+  /** Its receipt has come. `sums`: what it counts for from now on; `told`: what it rests on in the other region. */
+  settleGuest(
+    guest: GuestStep,
+    row: StepRow,
+    sums: StepRow["sums"],
+    at: SumPlace | null,
+    told: readonly string[],
+  ): void {
+    this.guests.put(guest);
+    if (at !== null) for (const [key, units] of sums) this.sums.add(key, at.t_ms, at.sseq, BigInt(units));
+    this.#touch({ ...row, sums: [...row.sums, ...sums] });
+    if (told.length > 0)
+      this.marks.addDependencies(
+        row.sseq,
+        told.filter(isCanonical),
+        told.filter((key) => !isCanonical(key)),
+      );
+  }
+
   report(row: StepRow, outcome: StepOutcome): void {
     this.#touch({ ...row, outcome, standing: outcome === "failed" ? FAILED : GOOD });
   }
@@ -323,6 +371,9 @@ export class RunBook {
     this.#steps.set(row.sseq, { row, was });
   }
 }
+
+/** Where in the sums it stands: they are in the order in which they were added. */
+type SumPlace = { readonly t_ms: number; readonly sseq: number };
 
 /** The others are pseudonyms that another region told. */
 const isCanonical = (key: string): boolean => secretOf(key) === null;

@@ -12,7 +12,7 @@ import type { ParsedFacts } from "../decide-call.ts";
 import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";
 import type { OpenedRun } from "./opened-run.ts";
-import { DENIED } from "./rows.ts";
+import { AWAITED, DENIED } from "./rows.ts";
 import { RunCall } from "./run-call.ts";
 import { statusOf } from "./steps.ts";
 
@@ -122,6 +122,7 @@ export class ChangeRunCall extends RunCall {
     if (step === null) return this.refuse("not_found", null, "this run has no such step");
     if (step.standing === DENIED)
       return this.refuse("conflict", null, "the step was denied or withheld: it has no outcome");
+    if (step.standing === AWAITED) return this.refuse("conflict", null, "no receipt of the step is here yet");
     if (step.outcome !== null && step.outcome !== outcome)
       return this.refuse("conflict", null, `the step was reported as ${step.outcome}`);
     this.run = run;

@@ -27,8 +27,9 @@ export function viewRun(book: RunBook, run: RunRow, now_ms: number): RunView {
     plan: plan === null ? null : (JSON.parse(plan) as Plan),
     plan_digest: digest,
     nodes: [...book.nodes(opened.declared).keys()].map((id) => {
-      const { taken, failed, denied, newest } = book.tried(run.id, id);
-      const state = newest !== null ? "allowed" : failed > 0 ? "failed" : denied ? "denied" : "none";
+      const { taken, awaited, failed, denied, newest } = book.tried(run.id, id);
+      const state =
+        newest !== null ? "allowed" : awaited ? "awaited" : failed > 0 ? "failed" : denied ? "denied" : "none";
       return { id, state, taken, newest: newest?.id ?? null };
     }),
     budgets: opened.budgets.map((budget) => ({

@@ -1,10 +1,20 @@
-import type { ChangeRunMessage, OpenRunMessage, RunAnswer } from "../../../src/objects/shard.ts";
+import type {
+  ChangeRunMessage,
+  NoteReceiptsMessage,
+  OpenPassMessage,
+  OpenRunMessage,
+  RunAnswer,
+  StepReceiptAnswer,
+} from "../../../src/objects/shard.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Call } from "../group-commit.ts";
 import type { Turn } from "../turn.ts";
 import { ChangeRunCall } from "./change-call.ts";
 import { CloseRunCall } from "./close-call.ts";
+import { stepReceiptOf } from "./guest-state.ts";
 import { OpenRunCall } from "./open-call.ts";
+import { PassCall } from "./pass-call.ts";
+import { ReceiptCall } from "./receipt-call.ts";
 
 export type DoorPorts = {
   /** Refreshes the lease where that is due. */
@@ -40,6 +50,39 @@ export class RunDoor {
   /** An administrator stops a run: no lease and no caller is needed to take away. */
   stop(run: string, administrator: string): Promise<RunAnswer> {
     return this.#submit((resolve) => new CloseRunCall(this.#turn, run, { administrator }, null, resolve));
+  }
+
+  pass(message: OpenPassMessage): Promise<RunAnswer> {
+    return this.#asked(message.facts, (facts, resolve) => new PassCall(this.#turn, message, facts, resolve));
+  }
+
+  async receipts({ run, facts, traceparent }: NoteReceiptsMessage): Promise<RunAnswer> {
+    await this.#ports.ready();
+    const accepted = this.#ports.accepted(facts);
+    if (accepted === null) return this.#ports.unknown();
+    const answers = await this.note(run, accepted, traceparent);
+    return answers.find(({ ok }) => !ok) ?? answers[0] ?? { ok: false, code: "not_found", reason: null };
+  }
+
+  /** Submits a call for each step receipt of the facts; what is submitted later sees what they noted. */
+  note(run: string, facts: ParsedFacts, traceparent: string | null): Promise<readonly RunAnswer[]> {
+    const noted = (facts.facts.step_receipts ?? []).map(
+      (receipt) =>
+        new Promise<RunAnswer>((resolve) =>
+          this.#ports.submit(new ReceiptCall(this.#turn, run, receipt, facts, traceparent, resolve)),
+        ),
+    );
+    return Promise.all(noted);
+  }
+
+  /** What this region said of the newest step under a pass of another. */
+  async said(pass: string): Promise<StepReceiptAnswer> {
+    const found = this.#turn.writer.runs.passes.stored(pass);
+    if (found === null) return { ok: false, code: "not_found" };
+    await this.#ports.ready();
+    const receipt = await stepReceiptOf(this.#turn, pass, found.sseq);
+    const { decision, decision_id } = found.claims;
+    return receipt === null ? { ok: false, code: "not_certified" } : { ok: true, receipt, decision, decision_id };
   }
 
   async #asked(

@@ -1,3 +1,4 @@
+import { secretOf } from "../../../src/trust/pseudonym.ts";
 import { levelAt } from "../../../src/trust/levels.ts";
 import type { TrustEntry } from "../../../src/trust/events.ts";
 
@@ -39,6 +40,10 @@ export class Marks {
   #newKeys = new Map<string, { readonly no: number; readonly names: readonly string[] }>();
   #newNames = new Map<string, number>();
   #dependencies: (readonly [no: number, sseq: number])[] = [];
+  /** Pseudonyms that the turn was told. */
+  #told = new Set<string>();
+  /** Steps of the turn that rest on what was taken away before; their marks are made once they are stored. */
+  readonly #lostNow = new Map<number, string>();
 
   constructor(sql: SqlStorage, ports: MarkPorts) {
     this.#sql = sql;
@@ -100,16 +105,7 @@ export class Marks {
       .toArray()[0];
     if (key === undefined) return;
     const names = this.#sql.exec<{ name: string }>("SELECT name FROM run_key WHERE no = ?", key.no).toArray();
-    const stands = names.some((known) =>
-      this.#ports
-        .entriesOf(known.name)
-        .some(
-          (entry) =>
-            entry.from === "beginning" &&
-            levelAt(entry, Number.MAX_SAFE_INTEGER) === "revoked" &&
-            this.#ports.binds(entry.origin, key.kind, key.home),
-        ),
-    );
+    const stands = names.some((known) => this.#isLost(known.name, key.kind, key.home));
     this.#sql.exec("DELETE FROM run_mark WHERE no = ?", key.no);
     if (!stands) return;
     this.#sql.exec(
@@ -123,6 +119,8 @@ export class Marks {
 
   /** What a stored step rests on that was revoked from the beginning; `null`: nothing. */
   of(sseq: number): Mark | null {
+    const now = this.#lostNow.get(sseq);
+    if (now !== undefined) return { step: sseq, key: now };
     const mark = this.#sql
       .exec<{ no: number; direct: number }>("SELECT no, direct FROM run_mark WHERE sseq = ? ORDER BY no LIMIT 1", sseq)
       .toArray()[0];
@@ -152,7 +150,12 @@ export class Marks {
   /** An allowed step rests on these canonical keys, and on these pseudonyms that another region told. */
   addDependencies(sseq: number, keys: readonly string[], told: readonly string[] = []): void {
     for (const key of new Set(keys)) this.#dependencies.push([this.#numberOf(key), sseq]);
-    for (const name of new Set(told)) this.#dependencies.push([this.#numberOf(`\0${name}`), sseq]);
+    for (const name of new Set(told)) {
+      this.#dependencies.push([this.#numberOf(`\0${name}`), sseq]);
+      this.#told.add(name);
+    }
+    const [lost] = this.lost(told);
+    if (lost !== undefined) this.#lostNow.set(sseq, lost);
   }
 
   /** In storage each key stands once, under all its names. `\0` before a pseudonym: the key itself is not known here. */
@@ -177,6 +180,43 @@ export class Marks {
     return no;
   }
 
+  /** Of these keys, canonical or told, those that are revoked from the beginning now. */
+  lost(keys: readonly string[]): readonly string[] {
+    return keys.filter((key) => {
+      const told = secretOf(key) !== null;
+      const [kind, home] = told ? ["", null] : [key.slice(0, key.indexOf(":")), this.#ports.homeOf(key)];
+      return (told ? [key] : this.#ports.namesOf(key)).some((name) => this.#isLost(name, kind, home));
+    });
+  }
+
+  #isLost(name: string, kind: string, home: string | null): boolean {
+    return this.#ports
+      .entriesOf(name)
+      .some(
+        (entry) =>
+          entry.from === "beginning" &&
+          levelAt(entry, Number.MAX_SAFE_INTEGER) === "revoked" &&
+          this.#ports.binds(entry.origin, kind, home),
+      );
+  }
+
+  /** Pseudonyms of everything that these steps rest on themselves, sorted; those of the turn too. At most `limit`. */
+  namesUnder(steps: ReadonlySet<number>, limit: number): readonly string[] {
+    const numbers = new Set(this.#dependencies.filter(([, sseq]) => steps.has(sseq)).map(([no]) => no));
+    const made = [...this.#newKeys.values()].flatMap(({ no, names }) => (numbers.has(no) ? names : []));
+    const stored = this.#sql
+      .exec<{ name: string }>(
+        `SELECT name FROM run_key WHERE no IN (SELECT no FROM run_dependency
+           WHERE sseq IN (SELECT value FROM json_each(?)) UNION SELECT value FROM json_each(?)) LIMIT ?`,
+        JSON.stringify([...steps]),
+        JSON.stringify([...numbers]),
+        limit,
+      )
+      .toArray()
+      .map(({ name }) => name);
+    return [...new Set([...stored, ...made])].sort().slice(0, limit);
+  }
+
   write(): void {
     for (const [key, { no, names }] of this.#newKeys) {
       const told = key.startsWith("\0");
@@ -191,6 +231,12 @@ export class Marks {
     }
     for (const [no, sseq] of this.#dependencies)
       this.#sql.exec("INSERT OR IGNORE INTO run_dependency(no, sseq) VALUES (?, ?)", no, sseq);
+    for (const name of this.#told) {
+      // What another region says that a step rests on may have been taken away before its word came.
+      if (this.#ports.entriesOf(name).length === 0) continue;
+      this.#sql.exec("INSERT OR IGNORE INTO run_unmarked(name) VALUES (?)", name);
+      this.#unmarked = true;
+    }
   }
 
   /** The turn is in storage. */
@@ -200,6 +246,8 @@ export class Marks {
       this.#newNames = new Map();
     }
     this.#dependencies = [];
+    this.#told = new Set();
+    this.#lostNow.clear();
     this.#ahead = false;
   }
 

@@ -53,7 +53,8 @@ export class OpenRunCall extends RunCall {
     const verdict = { ...admitted, failed };
     if (failed.length > 0) {
       const alone = turn.writer.implicitRun(run, turn.t_ms, false);
-      return this.record({ kind: "run.open", run: alone, input, subjects, verdict });
+      this.record({ kind: "run.open", run: alone, input, subjects, verdict });
+      return;
     }
     const row = turn.writer.openedRun(run, turn.t_ms, named, above.own(names));
     turn.writer.runs.putPlan({

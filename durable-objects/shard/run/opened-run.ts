@@ -72,9 +72,9 @@ export class OpenedRun implements RunPort {
   }
 
   steps(node: string): NodeSteps {
-    const { taken, failed, denied, newest } = this.#book.tried(this.#run.id, node);
+    const { taken, awaited, failed, denied, newest } = this.#book.tried(this.#run.id, node);
     return {
-      awaited: false,
+      awaited,
       denied: denied ? 1 : 0,
       failed,
       newest: newest === null ? null : this.#book.parentStep(newest),
@@ -142,14 +142,13 @@ export class OpenedRun implements RunPort {
   }
 
   /** What an allowed step adds to which sums. */
-  sumsOf(action: string, { charges, amounts }: StepEffect): StepRow["sums"] {
+  sumsOf(action: string, effect: StepEffect): StepRow["sums"] {
     return [
-      ...charges.map(
-        ({ owner, budget, subject, amount }) =>
-          [this.chargeKey(owner, budget, subject), String(unitsOf(amount))] as const,
-      ),
+      ...this.chargesOf(effect),
       [this.#countKey(action), "0"] as const,
-      ...amounts.map(({ property, amount }) => [this.#historyKey(action, property), String(unitsOf(amount))] as const),
+      ...effect.amounts.map(
+        ({ property, amount }) => [this.#historyKey(action, property), String(unitsOf(amount))] as const,
+      ),
     ];
   }
 
@@ -158,6 +157,19 @@ export class OpenedRun implements RunPort {
     const declaring = this.#line.find(({ budgets }) => budgets.some(({ id }) => id === budget));
     const run = owner === "run" ? (declaring ?? this.#line[0]).run : this.#line.at(-1)!.run;
     return JSON.stringify([run, "charge", owner, budget, subject === null ? "" : this.#book.tag(subject)]);
+  }
+
+  /** What a step in another region counts for once its receipt is here: it happened, and no amount of it crosses a border. */
+  guestSums(action: string): StepRow["sums"] {
+    return [[this.#countKey(action), "0"]];
+  }
+
+  /** What a pass is charged, when it is given. */
+  chargesOf({ charges }: StepEffect): StepRow["sums"] {
+    return charges.map(
+      ({ owner, budget, subject, amount }) =>
+        [this.chargeKey(owner, budget, subject), String(unitsOf(amount))] as const,
+    );
   }
 
   #countKey(action: string): string {

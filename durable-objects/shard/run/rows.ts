@@ -13,11 +13,15 @@ export type PlanRow = {
   readonly above: { readonly run: string; readonly sseq: number } | null;
 };
 
-/** What became of a step, as what rests on it sees it: denied (or withheld), allowed, reported failed. */
+/**
+ * What became of a step, as what rests on it sees it: denied (or withheld), allowed, reported failed; of a step in
+ * another region, a pass was given and no positive receipt is here.
+ */
 export const DENIED = 0;
 export const GOOD = 1;
 export const FAILED = 2;
-export type Standing = typeof DENIED | typeof GOOD | typeof FAILED;
+export const AWAITED = 3;
+export type Standing = typeof DENIED | typeof GOOD | typeof FAILED | typeof AWAITED;
 
 export type StepRow = {
   readonly sseq: number;
@@ -100,7 +104,8 @@ export class RunRows {
   putStep(row: StepRow): void {
     this.#sql.exec(
       `INSERT INTO run_step(sseq, run, id, node, standing, outcome, t_ms, homes, sums) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT(sseq) DO UPDATE SET standing = excluded.standing, outcome = excluded.outcome, sums = excluded.sums`,
+       ON CONFLICT(sseq) DO UPDATE SET standing = excluded.standing, outcome = excluded.outcome, sums = excluded.sums,
+         t_ms = excluded.t_ms, homes = excluded.homes`,
       row.sseq,
       row.run,
       row.id,
@@ -128,16 +133,16 @@ export class RunRows {
   }
 
   /** Allowed steps of a node, whatever came of them: a plan allows at most a thousand. */
-  taken(run: string, node: string): { readonly good: number; readonly failed: number } {
+  taken(run: string, node: string): { readonly good: number; readonly failed: number; readonly awaited: number } {
     const rows = this.#sql
       .exec<{ standing: number; n: number }>(
-        "SELECT standing, count(*) AS n FROM run_step WHERE run = ? AND node = ? AND standing IN (1, 2) GROUP BY standing",
+        "SELECT standing, count(*) AS n FROM run_step WHERE run = ? AND node = ? AND standing IN (1, 2, 3) GROUP BY standing",
         run,
         node,
       )
       .toArray();
     const of = (standing: Standing): number => rows.find((row) => row.standing === standing)?.n ?? 0;
-    return { good: of(GOOD), failed: of(FAILED) };
+    return { good: of(GOOD), failed: of(FAILED), awaited: of(AWAITED) };
   }
 
   wasDenied(run: string, node: string): boolean {

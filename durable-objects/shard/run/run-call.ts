@@ -15,7 +15,7 @@ import type { ParsedFacts } from "../decide-call.ts";
 import type { Call, Flush } from "../group-commit.ts";
 import { describeRunState } from "../run-state.ts";
 import type { RunRow } from "../store.ts";
-import type { Turn } from "../turn.ts";
+import type { Owed, Turn } from "../turn.ts";
 import type { Appended } from "../writer.ts";
 import { describeRun } from "./describe.ts";
 
@@ -46,6 +46,7 @@ export abstract class RunCall implements Call {
   protected run: RunRow | null = null;
   #appended: Appended | null = null;
   #admitted: { readonly watch: Watch; readonly keys: readonly string[]; readonly failed: number } | null = null;
+  #owed: Omit<Owed, "settle"> | null = null;
   #refused: Extract<RunAnswer, { readonly ok: false }> | null = null;
 
   constructor(turn: Turn, asker: string, traceparent: string | null, resolve: (answer: RunAnswer) => void) {
@@ -87,8 +88,18 @@ export abstract class RunCall implements Call {
     return trust.match(callerKeys(facts, region), t_ms).length > 0;
   }
 
+  /** What an allow that is withdrawn before it leaves is withdrawn by; `null`: there is no allow. */
+  protected owed(): Omit<Owed, "settle"> | null {
+    return this.#owed;
+  }
+
+  /** The caller hears that nothing was allowed after all, once that is on record (`stored`). */
+  protected withhold(stored: boolean): void {
+    this.#resolve({ ok: false, code: "denied", reason: stored ? "withheld" : "lineage_unavailable" });
+  }
+
   /** Appends it; where something failed the caller hears of that, and of the record. */
-  protected record({ kind, run, input, subjects, verdict, parents = [], decided }: RunRecord): void {
+  protected record({ kind, run, input, subjects, verdict, parents = [], decided }: RunRecord): Appended {
     const { turn } = this;
     const state = describeRunState({
       id: run.id,
@@ -100,32 +111,30 @@ export abstract class RunCall implements Call {
     const failed = verdict?.failed[0] ?? null;
     const decision = verdict === null ? null : failed === null ? "allow" : "deny";
     const trust = decided?.core.trust ?? turn.trustDigest(verdict?.matches ?? []);
-    const core =
+    const core: DecisionCore | null =
       verdict === null || decision === null
-        ? state.text
-        : coreText(
-            decided?.core ?? {
-              decision,
-              facts: digestOf(this.#asker, nodeSha256),
-              failed: verdict.failed,
-              input: digestOf(input, nodeSha256),
-              obligations: [],
-              policy: turn.policy.digest,
-              reason: failed?.reason ?? null,
-              region: turn.region,
-              run: state.digest,
-              t_ms: turn.t_ms,
-              trust,
-              v: 1,
-            },
-          );
+        ? null
+        : (decided?.core ?? {
+            decision,
+            facts: digestOf(this.#asker, nodeSha256),
+            failed: verdict.failed,
+            input: digestOf(input, nodeSha256),
+            obligations: [],
+            policy: turn.policy.digest,
+            reason: failed?.reason ?? null,
+            region: turn.region,
+            run: state.digest,
+            t_ms: turn.t_ms,
+            trust,
+            v: 1,
+          });
     this.run = run;
     this.#appended = turn.writer.append(
       {
         kind,
         run,
         subjects,
-        core,
+        core: core === null ? state.text : coreText(core),
         decision,
         reason: failed?.reason ?? null,
         refers: null,
@@ -144,6 +153,25 @@ export abstract class RunCall implements Call {
       true,
     );
     if (failed !== null) this.refuse("denied", failed.reason, failed.detail);
+    else if (core !== null)
+      this.#owed = {
+        run: { ...run },
+        refers: this.#appended,
+        subjects,
+        input,
+        facts: this.#asker,
+        run_state: state.text,
+        core,
+        traceparent: this.#traceparent,
+        idempotency: null,
+        index: 0,
+      };
+    return this.#appended;
+  }
+
+  /** What else the caller is given. */
+  protected given(): Pick<Extract<RunAnswer, { readonly ok: true }>, "pass"> {
+    return {};
   }
 
   /** What failed beside the admission rests on the run's rows, which only this shard has: a replay takes it as found. */
@@ -173,7 +201,7 @@ export abstract class RunCall implements Call {
       return this.#resolve(decision_id === null ? this.#refused : { ...this.#refused, decision_id, receipt });
     }
     if (this.run === null) return this.#resolve({ ok: false, code: "denied", reason: "internal" });
-    this.#resolve({ ok: true, run: describeRun(this.run), ...evidence });
+    this.#resolve({ ok: true, run: describeRun(this.run), ...evidence, ...this.given() });
   }
 
   fail(): void {

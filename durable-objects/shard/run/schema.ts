@@ -26,3 +26,14 @@ export const RUN_STEP = `
 
 /** A key's names by its number: where its marks are made and told. */
 export const RUN_KEY_STEP = `CREATE INDEX run_key_no ON run_key(no, name);`;
+
+/**
+ * Steps in other regions (docs/passes.md). `run_guest`: passes that this shard gave, a row beside the one in `run_step`.
+ * `guest_pass`: passes of other regions, and the newest that was decided under each.
+ */
+export const RUN_GUEST = `
+  CREATE TABLE run_guest(sseq INTEGER PRIMARY KEY, run TEXT NOT NULL, pass TEXT NOT NULL UNIQUE, region TEXT NOT NULL,
+    state TEXT NOT NULL, said TEXT) STRICT;
+  CREATE TABLE guest_pass(pass TEXT PRIMARY KEY, sseq INTEGER NOT NULL, allowed INTEGER NOT NULL,
+    claims TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE INDEX guest_pass_sseq ON guest_pass(sseq);`;

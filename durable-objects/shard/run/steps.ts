@@ -9,6 +9,7 @@ import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";
 import type { Appended } from "../writer.ts";
 import type { OpenedRun } from "./opened-run.ts";
+import { refusedReceipts } from "./noted.ts";
 import { DENIED, GOOD } from "./rows.ts";
 
 /** A step of an opened run on its way through a turn. */
@@ -44,6 +45,7 @@ export function stateForStep(
     t_ms: turn.t_ms,
     hash: nodeSha256,
   });
+  const refused = refusedReceipts(turn.writer.runs, row.id, facts.step_receipts ?? []);
   const above = run.parent;
   const parents = above === null ? found.parents : [...found.parents, above];
   return {
@@ -53,20 +55,23 @@ export function stateForStep(
       status: statusOf(turn, row, run),
       members: row.members,
       version: row.seq,
-      step: { ...found, parents },
+      step: { ...found, parents, ...(refused.length === 0 ? {} : { refused }) },
     },
     step: {
       run,
-      parents: parents.flatMap((parent) => stored(turn, parent)),
+      parents: storedParents(turn, parents),
       keys: run.above.map(runKey),
     },
   };
 }
 
-function stored(turn: Turn, { id, leaf }: ParentStep): OpenedStep["parents"] {
-  const sseq = turn.writer.runs.sseqOf(id);
-  return leaf === null || sseq === null ? [] : [{ sseq, leaf }];
-}
+/** Of those that this run has; a step in another region stands where its pass was recorded. */
+export const storedParents = (turn: Turn, parents: readonly ParentStep[]): OpenedStep["parents"] =>
+  parents.flatMap(({ id, leaf }) => {
+    const { runs } = turn.writer;
+    const sseq = runs.sseqOf(id) ?? runs.guests.ofPass(id)?.sseq ?? null;
+    return leaf === null || sseq === null ? [] : [{ sseq, leaf }];
+  });
 
 /** Puts a decided step into its run: what it was charged, what its data touched, what it rests on. */
 export function keepStep(

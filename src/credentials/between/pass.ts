@@ -14,6 +14,10 @@ import { verifyStatement, type Statement } from "./statement.ts";
 export const PASS_TYPE = "interlock-pass+jwt";
 /** Longest `exp − iat`, in milliseconds. */
 export const MAX_PASS_MS = 900_000;
+/** So many keys a pass can name; a step whose parents rest on more is taken at home. */
+export const MAX_ANCESTOR_KEYS = 1_024;
+
+export const PASS_EXPIRED = "the pass has expired";
 
 const region = z.string().refine(isRegionName);
 const hash = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
@@ -29,9 +33,12 @@ const Claims = z.strictObject({
   node: z.string().min(1).max(64),
   subject: pseudonym,
   action: z.string().min(1).max(256),
+  resource: z.strictObject({ type: z.string().min(1).max(1_024), key: pseudonym.nullable() }).nullable(),
   labels: z.array(z.string().min(1).max(128)).max(256),
   parents: z.array(hash).max(64),
-  dependencies: z.array(pseudonym).max(1_024),
+  /** What the pass rests on, and what the parents rest on: `PassFacts`. */
+  dependencies: z.array(pseudonym).max(256),
+  ancestors: z.array(pseudonym).max(MAX_ANCESTOR_KEYS),
   homes: z.array(region).max(256),
   iat_ms: z.int().min(0),
   exp_ms: z.int().min(0),
@@ -49,26 +56,20 @@ export async function verifyPass(
   if (!said.ok) return said;
   const read = Claims.safeParse(said.value.claims);
   if (!read.success) return err("the pass's claims are not of the form that a pass has");
-  const { iss, aud, jti, iat_ms, exp_ms, run, node, subject, action, labels, parents, dependencies, homes } = read.data;
+  const { v: _v, iss, aud, jti, iat_ms, exp_ms, homes, ...said_of_step } = read.data;
   if (iss !== said.value.region) return err("the pass is not issued by the region that signed it");
   if (parseRunId(jti)?.region !== iss) return err("the pass's id is of another region");
   if (aud !== self) return err(`the pass is for another region than ${self}`);
   if (iss === self) return err("the pass is of this region itself: name the run instead");
   if (exp_ms <= iat_ms || exp_ms - iat_ms > MAX_PASS_MS) return err("the pass's lifetime is not acceptable");
-  if (now_ms >= exp_ms) return err("the pass has expired");
+  if (now_ms >= exp_ms) return err(PASS_EXPIRED);
   if (iat_ms > now_ms + FUTURE_SKEW_MS) return err("the pass was issued in the future");
   return ok({
     statement: said.value,
     pass: {
+      ...said_of_step,
       id: jti,
       home: iss,
-      run,
-      node,
-      subject,
-      action,
-      labels,
-      parents,
-      dependencies,
       homes: [...new Set([iss, ...homes])].filter((home) => home !== self).sort(),
       keys: said.value.keys,
       expires_ms: exp_ms,

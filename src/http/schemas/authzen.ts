@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { MAX_PERMIT_MS } from "../../credentials/permit-life.ts";
 import { AUDIENCE } from "../permit-options.ts";
+import { MAX_STATEMENT_CHARS } from "../../credentials/between/statement.ts";
+import { MAX_STEP_RECEIPTS } from "../between-option.ts";
 import { parseDecisionId, parseRunId } from "../../base/ids.ts";
 import { MAX_PARENTS, STEP_ID } from "../step-options.ts";
 
@@ -16,6 +18,8 @@ const resource = z.looseObject({ type: name, id: name, properties }).meta({ id: 
 const action = z.looseObject({ name, properties }).meta({ id: "Action" });
 
 const jwt = z.string().min(1).max(16_384).nullish();
+const statement = z.string().min(1).max(MAX_STATEMENT_CHARS);
+
 const credentials = z
   .strictObject({
     wit: jwt.describe("Workload Identity Token; needs wpt"),
@@ -70,6 +74,14 @@ const interlock = z
       })
       .nullish()
       .describe("An allow comes with a permit; of a single evaluation in an opened run"),
+    pass: statement
+      .nullish()
+      .describe("Of a run that is at home in another region; without run, step, parents and state_version"),
+    step_receipts: z
+      .array(statement)
+      .max(MAX_STEP_RECEIPTS)
+      .nullish()
+      .describe("What other regions said of steps of this run"),
   })
   .refine(({ run, step, parents, state_version, permit }) => {
     const about = [step, parents?.length === 0 ? null : parents, state_version, permit];

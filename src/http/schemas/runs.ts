@@ -1,6 +1,11 @@
 import { z } from "zod";
+import { isRegionName, parseDecisionId, parseRunId } from "../../base/ids.ts";
+import { MAX_PASS_MS } from "../../credentials/between/pass.ts";
+import { MAX_STATEMENT_CHARS } from "../../credentials/between/statement.ts";
 import { BudgetsInput } from "../../runs/budgets.ts";
 import { PlanInput } from "../../runs/plan.ts";
+import { MAX_STEP_RECEIPTS } from "../between-option.ts";
+import { MAX_PARENTS, STEP_ID } from "../step-options.ts";
 import { IRREVOCABLE, irrevocable } from "../../trust/keys.ts";
 
 const entity = z
@@ -53,6 +58,31 @@ export const amendRunBody = z
 export const delegateBody = delegation.extend({ state_version: stateVersion }).meta({ id: "Delegate" });
 
 export const outcomeBody = z.strictObject({ outcome: z.enum(["completed", "failed"]) }).meta({ id: "StepOutcome" });
+
+export const openPassBody = z
+  .strictObject({
+    step: z.string().regex(STEP_ID).describe("Node of the run's plan, whose region is the one named here"),
+    region: z.string().refine(isRegionName, "a region's name").describe("Where the step is to be taken"),
+    subject: entity.describe("Who takes it"),
+    action: z.string().min(1).max(256),
+    parents: z
+      .array(z.string().refine((id) => parseDecisionId(id) !== null || parseRunId(id) !== null, "an id of a step"))
+      .max(MAX_PARENTS)
+      .default([])
+      .describe("Steps whose results it uses, beside those that the plan names: decision ids, or ids of passes"),
+    ttl_ms: z.int().min(1_000).max(MAX_PASS_MS).default(60_000).describe("How long it may be used"),
+  })
+  .meta({ id: "OpenPass" });
+
+export const stepReceiptsBody = z
+  .strictObject({
+    step_receipts: z
+      .array(z.string().min(1).max(MAX_STATEMENT_CHARS))
+      .min(1)
+      .max(MAX_STEP_RECEIPTS)
+      .describe("As the other regions gave them: header Interlock-Step-Receipt"),
+  })
+  .meta({ id: "StepReceipts" });
 
 /** Closing takes no input; an empty object is as good as no body. */
 export const closeRunBody = z.strictObject({}).meta({ id: "CloseRun" });

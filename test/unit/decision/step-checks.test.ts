@@ -7,6 +7,7 @@ import { REASON_ORDER } from "../../../src/vocabulary/reasons.ts";
 import type {
   AttestationFacts,
   Delegation,
+  GuestState,
   IdentityFacts,
   ParentStep,
   PassFacts,
@@ -438,10 +439,25 @@ describe("a guest step", () => {
     expires_ms: T + 5_000,
     digest: "sha256:p",
     keys: ["key:us-shard"],
+    resource: null,
+    ancestors: [],
   };
-  const of = (over: Partial<PassFacts>, world: World = { homes: { us: T + 900, in: T + 900 } }) =>
-    ask({ request: asks("stepped"), facts: facts({ pass: { ...pass, ...over } }), names }, world);
-  const names = (key: string): readonly string[] => (key === "subject:agent/payer" ? ["open.old", "open.payer"] : []);
+  const of = (
+    over: Partial<PassFacts>,
+    world: World = { homes: { us: T + 900, in: T + 900 } },
+    guest: GuestState = { used: null, lost: [] },
+  ) =>
+    ask(
+      {
+        request: asks("stepped"),
+        facts: facts({ pass: { ...pass, ...over } }),
+        names,
+        run: { ...IMPLICIT, guest },
+      },
+      world,
+    );
+  const names = (key: string): readonly string[] =>
+    key === "subject:agent/payer" ? ["open.old", "open.payer"] : key === "resource:account/1" ? ["open.account"] : [];
 
   test("is a step of a run, by its pass", () =>
     expect(of({})).toMatchObject({ core: { decision: "allow" }, homes: ["in", "us"], valid_until_ms: T + 900 }));
@@ -450,11 +466,38 @@ describe("a guest step", () => {
     [{ subject: "open.other" }, "permit_invalid"],
     [{ action: "free" }, "permit_invalid"],
     [{ expires_ms: T }, "permit_expired"],
+    [{ resource: { type: "invoice", key: null } }, "permit_invalid"],
+    [{ resource: { type: "account", key: "open.other" } }, "permit_invalid"],
   ] satisfies [Partial<PassFacts>, string][])("with a pass for %j is %s", (over, reason) =>
     expect(of(over).core.reason).toBe(reason),
   );
 
-  test("falls with what its parents at home rest on, and with the word of their regions", () => {
+  test("is taken on what the plan names", () => {
+    expect(of({ resource: { type: "account", key: null } }).core.decision).toBe("allow");
+    expect(of({ resource: { type: "account", key: "open.account" } }).core.decision).toBe("allow");
+  });
+
+  test("is taken once, in its own run, and not over what was lost at home", () => {
+    const homes = { us: T + 900, in: T + 900 };
+    expect(of({}, { homes }, { used: "us.1.s0.9", lost: [] }).core.failed).toEqual([
+      { reason: "permit_reused", detail: "pass us.1.p was used for us.1.s0.9" },
+    ]);
+    expect(of({}, { homes }, { used: null, lost: ["f1.x"] }).core.reason).toBe("ancestor_revoked");
+    const nothing = ask({ request: asks("stepped"), facts: facts({ pass }), names, run: IMPLICIT }, { homes });
+    expect(nothing.core.reason).toBe("permit_invalid");
+  });
+
+  test("with a pass that does not verify says why", () => {
+    const unverified = [{ reason: "permit_expired", detail: "the pass has expired" }] as const;
+    expect(ask({ request: asks("free"), facts: facts({ unverified }) }).core.failed).toEqual(unverified);
+  });
+
+  test("that came back with a receipt that does not count denies what it came with", () => {
+    const refused = [{ reason: "guest_receipt_missing", detail: "pass eu.1.p is none of this run" }] as const;
+    expect(reasons({ run: opened({ refused }) })).toEqual(["guest_receipt_missing"]);
+  });
+
+  test("falls with what the pass rests on, and with the word of their regions", () => {
     expect(of({}, { homes: { us: T + 900, in: T + 900 }, revoked: pass.dependencies }).core.reason).toBe("revoked");
     expect(of({}, { homes: { us: T + 900, in: T + 900 }, revoked: pass.keys }).core.reason).toBe("revoked");
     expect(of({}, { homes: { us: T + 900 } }).core.reason).toBe("sync_stale");

@@ -25,6 +25,7 @@ import type {
   SearchMessage,
   ShardRpc,
   ShardStatus,
+  StepReceiptAnswer,
 } from "../../../src/objects/shard.ts";
 import { encodeConsistency } from "../../../src/trust/consistency.ts";
 import type { MemoryAuthority } from "./memory-authority.ts";
@@ -238,6 +239,16 @@ export class MemoryShard implements ShardRpc {
   }
   async fetch(): Promise<Response> {
     return Response.json({ code: "run_unknown" }, { status: 404 });
+  }
+  /** Passes and step receipts are the shard's: tests that need them ask a real one. */
+  async openPass(): Promise<RunAnswer> {
+    return { ok: false, code: "not_found", reason: null };
+  }
+  async noteReceipts(): Promise<RunAnswer> {
+    return { ok: false, code: "not_found", reason: null };
+  }
+  async stepReceipt(): Promise<StepReceiptAnswer> {
+    return { ok: false, code: "not_found" };
   }
   async prepareErasure(): Promise<PrepareErasureAnswer> {
     return { ok: true, selector: null };

@@ -1,6 +1,6 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { RunBook } from "../../../durable-objects/shard/run/book.ts";
-import { RUN_STEP } from "../../../durable-objects/shard/run/schema.ts";
+import { RUN_GUEST, RUN_STEP } from "../../../durable-objects/shard/run/schema.ts";
 import { keepStep, stateForStep, type OpenedStep } from "../../../durable-objects/shard/run/steps.ts";
 import type { RunRow } from "../../../durable-objects/shard/store.ts";
 import { SubjectTags } from "../../../durable-objects/shard/subject-tags.ts";
@@ -60,7 +60,9 @@ export class Real {
 
   constructor(policy: LoadedPolicy) {
     this.#policy = policy;
-    this.#db.exec(`CREATE TABLE record(sseq INTEGER PRIMARY KEY, leaf_hash BLOB NOT NULL) STRICT; ${RUN_STEP}`);
+    this.#db.exec(
+      `CREATE TABLE record(sseq INTEGER PRIMARY KEY, leaf_hash BLOB NOT NULL) STRICT; ${RUN_STEP} ${RUN_GUEST}`,
+    );
     const identity = { region: "eu", log_epoch: 1, shard: 0, tags: new SubjectTags(new Uint8Array(32)) };
     this.#book = new RunBook(sqlOver(this.#db), identity, {
       namesOf: (key) => [nameOf(key)],

@@ -63,7 +63,9 @@ const pass: PassClaims = {
   action: "fx.quote",
   labels: ["pii:eu"],
   parents: [HASH],
+  resource: { type: "currency", key: PSEUDONYM },
   dependencies: [PSEUDONYM],
+  ancestors: [],
   homes: ["ap", "us"],
   iat_ms: NOW - 500,
   exp_ms: NOW + 60_000,
@@ -164,7 +166,7 @@ describe("a pass", () => {
       `${good}~${good}`,
       "~",
       "",
-      "x".repeat(30_000),
+      "x".repeat(140_000),
     ];
     for (const text of texts) expect(await verifyPass(text, "us", keysOf, NOW)).toMatchObject({ ok: false });
   });
