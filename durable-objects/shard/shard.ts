@@ -270,6 +270,7 @@ export class Shard implements Turn {
       sockets,
       submit: (call) => this.#commit.submit(call),
       ensure: (wanted) => this.#lease.ensure(wanted),
+      renew: () => this.#lease.renew(),
       admit: (facts) => this.#admitted(facts),
       accepts: (facts) => this.#trust.accepts(facts),
       leased: () => !this.#neverLeased,

@@ -39,6 +39,8 @@ export type DeskPorts = {
   readonly submit: (call: Call) => void;
   /** Waits for a lease, and for news of the regions that are wanted. */
   readonly ensure: (wanted?: Wanted) => Promise<void>;
+  /** The same although the lease still holds. */
+  readonly renew: () => Promise<void>;
   /** The caller's facts, after a look at newer material where that is needed; or why nothing is decided. */
   readonly admit: (facts: string) => Promise<ParsedFacts | "stale_facts" | ReasonCode>;
   /** Whether what a step's own facts show is still listed. */
@@ -47,6 +49,8 @@ export type DeskPorts = {
 };
 
 const MAX_MISSED = 1_000;
+/** A hold that would be shorter waits for a look at the leases first. */
+const SHORT_MS = 600;
 
 /** Permits, holds and their listeners: what a shard is asked about them. */
 export class PermitDesk {
@@ -177,14 +181,19 @@ export class PermitDesk {
     return { ...at, facts, asked, shown: this.#ports.accepts(stepFacts) };
   }
 
-  /** Homes of what it rests on of which nothing fresh is known: they are asked, as for any decision. */
+  /**
+   * What it rests on is asked for news, as for any decision, and here also where what is known is about to end: a hold
+   * lasts no longer than that.
+   */
   async #hear(request: CanonicalRequest, facts: Facts, { run, step }: Pick<StepCall, "run" | "step">): Promise<void> {
     const turn = this.#turn;
     const [trust, now] = [turn.liveTrust(), turn.now()];
     const keys = dependenciesOf(request, facts, { kind: "opened", id: run }, turn.region, []);
     const used = [...usedHomes(null, facts, turn.region), ...(turn.writer.runs.step(step)?.homes ?? [])];
-    const wanted = homesOf(trust, keys, used).filter((home) => now >= (trust.origins.get(home)?.fresh_until_ms ?? 0));
+    const soon = now + SHORT_MS;
+    const wanted = homesOf(trust, keys, used).filter((home) => soon >= (trust.origins.get(home)?.fresh_until_ms ?? 0));
     if (wanted.length > 0) await this.#ports.ensure({ wanted, need: {} });
+    else if (soon >= trust.lease_until_ms) await this.#ports.renew();
   }
 
   #deny(reason: ReasonCode): TicketAnswer {
