@@ -69,6 +69,11 @@ export const startOptions = (): Option[] => [
     "--roots <file>",
     "pin real membership roots (JSON {threshold, keys}); then enrol with `interlock region`",
   ),
+  new Option(
+    "--policy-root <file>",
+    "pin this policy root (roots/1.json of a release): who may sign what is decided by",
+  ),
+  new Option("--policy-approvals <n>", "administrators who must bring a policy (default: 1)").choices(["1", "2"]),
   new Option("--witnesses <file>", "witnesses outside that must cosign, JSON (docs/operations/add-witness.md)"),
   new Option(
     "--reach <addresses...>",
@@ -99,6 +104,8 @@ export type StartFlags = {
   readonly open?: true;
   readonly clean?: true;
   readonly roots?: string;
+  readonly policyRoot?: string;
+  readonly policyApprovals?: "1" | "2";
   readonly witnesses?: string;
   readonly reach?: readonly ("public" | "private")[];
   readonly retentionDays?: string;

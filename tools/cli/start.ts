@@ -52,6 +52,7 @@ async function run(
     regions,
     base,
     roots: flags.roots ?? null,
+    policy_root: flags.policyRoot ?? null,
     host: flags.host,
     packs: flags.pack ?? [],
     open: flags.open === true,
@@ -63,6 +64,7 @@ async function run(
     vars: {
       ...(flags.log === "off" ? { INTERLOCK_LOG: "off" } : {}),
       ...(flags.retentionDays === undefined ? {} : { INTERLOCK_RETENTION_DAYS: flags.retentionDays }),
+      ...(flags.policyApprovals === undefined ? {} : { INTERLOCK_POLICY_APPROVALS: flags.policyApprovals }),
       ...(flags.amnesiaAsk === undefined ? {} : { INTERLOCK_AMNESIA_ASK: flags.amnesiaAsk }),
     },
     onLine: lineSink(
@@ -90,7 +92,7 @@ async function introduce(fleet: Fleet, flags: StartFlags): Promise<void> {
   );
   if (fleet.enrolled_with === "development roots") {
     say(`\n  ! Enrolled with THROW-AWAY DEVELOPMENT ROOTS (${flags.data}/roots). Whoever can read them can admit a`);
-    say("  ! region. Never expose this fleet; real roots: docs/operations/enrol.md");
+    say("  ! region, or sign its policy. Never expose this fleet; real roots: docs/operations/enrol.md");
   }
   if (flags.open === true) say("\n  ! --open: callers are answered WITHOUT AUTHENTICATION. For conformance runs only.");
   for (const region of fleet.regions) {

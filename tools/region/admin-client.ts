@@ -1,3 +1,4 @@
+import type { PolicyView } from "../../src/objects/policy.ts";
 import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/objects/authority.ts";
 import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
@@ -22,6 +23,14 @@ export type RevokeRequest = {
   readonly idempotency_key?: string;
 };
 
+/** `bundle`: base64url. */
+export type PolicyOffer = {
+  readonly roots?: readonly unknown[];
+  readonly timestamp?: unknown;
+  readonly policy?: unknown;
+  readonly bundle?: string;
+};
+
 export type StoppedRun = RevocationView & {
   readonly run: { readonly id: string; readonly home: string; readonly status: string };
 };
@@ -42,6 +51,9 @@ export class AdminClient {
   status = (): Promise<Record<string, unknown>> => this.#call("GET", "status");
   enrolment = (): Promise<Enrolment> => this.#call("GET", "enrolment");
   putMembership = (jws: unknown): Promise<Enrolment> => this.#call("PUT", "membership", jws);
+  policy = (): Promise<PolicyView> => this.#call("GET", "policy");
+  putPolicy = (offer: PolicyOffer): Promise<PolicyView & { readonly outcome: "taken" | "unchanged" | "asked" }> =>
+    this.#call("PUT", "policy", offer);
   registerPep = (pep: {
     id: string;
     scopes: readonly PepScope[];

@@ -6,6 +6,7 @@ import { enrolWithDevRoots } from "./enrol.ts";
 import { launchRegion, type LaunchOptions, type RunningRegion } from "./launch.ts";
 import { localPep } from "./local-pep.ts";
 import { federationSecrets } from "./keys.ts";
+import { devPolicy, pinnedPolicyRoot } from "./policy-roots.ts";
 import { devRoots, pinnedRoots } from "./roots.ts";
 
 export type FleetOptions = {
@@ -13,6 +14,8 @@ export type FleetOptions = {
   readonly base: string;
   /** Path of a file with real roots: nothing is enrolled here then. `null`: throw-away development roots. */
   readonly roots: string | null;
+  /** File with the policy root to pin. `null` or missing: a throw-away one with development roots, else none. */
+  readonly policy_root?: string | null;
   readonly onLine: LineSink;
   /** A bundle made earlier in this process; tests start many regions. */
   readonly bundle?: string;
@@ -40,9 +43,12 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const bundle = options.bundle ?? (await bundleWorker()).text;
   const dev = options.roots === null ? await devRoots(options.base) : null;
   const roots = dev?.pinned ?? pinnedRoots(options.roots!);
+  const policy_root = await policyRootOf(options);
   const secrets = federationSecrets(options.base);
   const results = await Promise.allSettled(
-    options.regions.map(({ name, port }) => launchRegion({ ...options, name, port, roots, secrets, bundle })),
+    options.regions.map(({ name, port }) =>
+      launchRegion({ ...options, name, port, roots, policy_root, secrets, bundle }),
+    ),
   );
   const running = results.filter((result) => result.status === "fulfilled").map((result) => result.value);
   const stop = async (): Promise<void> => {
@@ -76,6 +82,11 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     await stop();
     throw cause;
   }
+}
+
+async function policyRootOf({ base, roots, policy_root = null }: FleetOptions): Promise<string> {
+  if (policy_root !== null) return pinnedPolicyRoot(policy_root);
+  return roots === null ? (await devPolicy(base)).pinned : "";
 }
 
 /**

@@ -28,6 +28,8 @@ export type LaunchOptions = {
   readonly pdp: string | null;
   /** `INTERLOCK_ROOTS` */
   readonly roots: string;
+  /** `INTERLOCK_POLICY_ROOT`; empty or missing: no signed policy is taken. */
+  readonly policy_root?: string;
   /** `INTERLOCK_FEDERATION_SECRETS` */
   readonly secrets: string;
   readonly v8_flags: readonly string[];
@@ -193,7 +195,7 @@ function networkFor(witnesses: string): WorkerdConfig["network"] {
 async function regionVars(
   dir: DataDir,
   fixed: Fixed,
-  { packs, open, roots, secrets, witnesses = "", vars: over }: LaunchOptions,
+  { packs, open, roots, policy_root = "", secrets, witnesses = "", vars: over }: LaunchOptions,
 ): Promise<Vars> {
   const admins = await Promise.all(([1, 2] as const).map((n) => adminKey(dir, fixed.region, n)));
   const vars: Vars = {
@@ -205,6 +207,7 @@ async function regionVars(
     INTERLOCK_PACKS: packs.join(","),
     INTERLOCK_OPEN: open ? "1" : "",
     INTERLOCK_ROOTS: roots,
+    INTERLOCK_POLICY_ROOT: policy_root,
     INTERLOCK_ADMIN_JWKS: JSON.stringify({ keys: admins.map(({ publicJwk }) => publicJwk) }),
     INTERLOCK_REGION_KEY: regionKey(dir),
     INTERLOCK_FEDERATION_SECRETS: secrets,

@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Bundle } from "../../src/policy/bundle.ts";
+import { devPublish, devSign, type DevReleaseOptions } from "../../tools/policy/dev-release.ts";
+import { offerBody } from "../../tools/policy/release.ts";
+import { AdminClient } from "../../tools/region/admin-client.ts";
+import { devPolicy, type DevPolicy } from "../../tools/region/policy-roots.ts";
+import bundleJson from "../../policies/bundle.json" with { type: "json" };
+import { bearer, post, READ } from "../support/http.ts";
+import { bundleBytes } from "../support/policy-documents.ts";
+import { startRegions, type TestRegion } from "../support/region.ts";
+
+/**
+ * Signed policy in three regions: activated under load, refused where it goes back, and denied everywhere when nobody
+ * says any more that it is fresh (G9).
+ */
+const PACKS = bundleJson as unknown as Bundle;
+/** What alice may read, and what nobody may. */
+const LENIENT = bundleBytes(PACKS, { "*": ["authzen-certification", "sovereign"] });
+const STRICT = bundleBytes(PACKS, { "*": ["sovereign"] });
+
+let regions: readonly TestRegion[];
+let dev: DevPolicy;
+const clientOf = ({ url, admin }: TestRegion): AdminClient => new AdminClient(url, admin);
+
+beforeAll(async () => {
+  regions = await startRegions(["eu", "us", "ap"], {
+    packs: ["sovereign", "authzen-certification"],
+    shards: 2,
+    env: { INTERLOCK_LOG: "off" },
+  });
+  dev = await devPolicy(regions[0]!.base);
+});
+afterAll(() => Promise.all(regions.map((region) => region.remove())));
+
+const release = (options: DevReleaseOptions): Promise<number> => devSign(dev, options, Date.now());
+const publish = (to: readonly TestRegion[] = regions) => devPublish(dev, to.map(clientOf));
+
+type Asked = {
+  readonly region: string;
+  readonly sent_ms: number;
+  readonly decision: boolean;
+  readonly reason: string | null;
+  readonly id: string | null;
+};
+
+async function ask(region: TestRegion): Promise<Asked> {
+  const sent_ms = Date.now();
+  const answer = await post(`${region.url}/access/v1/evaluation`, region.pep, READ);
+  const body = await answer.json<{ decision: boolean; context?: { reason?: string } }>();
+  const id = answer.headers.get("interlock-decision-id");
+  return { region: region.name, sent_ms, decision: body.decision, reason: body.context?.reason ?? null, id };
+}
+
+async function policyOf(region: TestRegion, id: string): Promise<string> {
+  const answer = await fetch(`${region.url}/lineage/v1/decisions/${id}`, { headers: bearer(region.pep) });
+  return (await answer.json<{ record: { policy: string } }>()).record.policy;
+}
+
+/** Four callers in every region, until `stopped`. */
+async function load(stopped: () => boolean): Promise<readonly Asked[]> {
+  const seen: Asked[] = [];
+  const caller = async (region: TestRegion): Promise<void> => {
+    while (!stopped()) seen.push(await ask(region));
+  };
+  await Promise.all(regions.flatMap((region) => Array.from({ length: 4 }, () => caller(region))));
+  return seen;
+}
+
+test("a new policy under load: every decision names one policy, and none after the acknowledgement the old one", async () => {
+  await release({ bundle: LENIENT });
+  const before = await publish();
+  expect(before.map(({ version, problem }) => [version, problem])).toEqual(regions.map(() => [1, null]));
+  let stop = false;
+  const loading = load(() => stop);
+  await sleep(500);
+  await release({ bundle: STRICT });
+  const acknowledged = new Map<string, number>();
+  const after = await Promise.all(
+    regions.map(async (region) => {
+      const [view] = await publish([region]);
+      acknowledged.set(region.name, Date.now());
+      return view!;
+    }),
+  );
+  await sleep(500);
+  stop = true;
+  const seen = await loading;
+  expect(after.map(({ version }) => version)).toEqual([2, 2, 2]);
+  for (const region of regions) {
+    const [mine, at] = [seen.filter((one) => one.region === region.name), acknowledged.get(region.name)!];
+    const early = mine.filter(({ sent_ms }) => sent_ms < at);
+    const late = mine.filter(({ sent_ms }) => sent_ms >= at);
+    expect(early.filter(({ decision }) => decision).length).toBeGreaterThan(10);
+    expect(late.length).toBeGreaterThan(10);
+    // The bundle was there in time: nobody was denied for the lack of it.
+    expect(new Set(late.map(({ decision, reason }) => `${decision} ${reason}`))).toEqual(
+      new Set(["false policy_denied"]),
+    );
+    const [old, current] = [before[0]!.digest!, after[0]!.digest!];
+    for (const { id, decision, reason } of mine.filter((one, n) => n % 5 === 0 || late.includes(one)).slice(-80)) {
+      const named = await policyOf(region, id!);
+      expect([old, current]).toContain(named);
+      // What was withheld was decided by the old one, and did not leave.
+      expect(reason === "withheld" || (named === old) === decision).toBe(true);
+    }
+    for (const { id } of late.slice(-20)) expect(await policyOf(region, id!)).toBe(current);
+  }
+});
+
+test("what was in force before is refused by every region, and so is what was taken apart", async () => {
+  const { timestamp, policy, bundle } = dev.release.offerFor({ trust: null });
+  await release({ bundle: LENIENT });
+  await publish();
+  expect((await ask(regions[0]!)).decision).toBe(true);
+  for (const region of regions) {
+    const put = (offer: object) => clientOf(region).putPolicy(offer);
+    await expect(put(offerBody({ roots: [], timestamp, policy, bundle }))).rejects.toThrow(/422: policy_rollback/);
+    await expect(put({ policy })).rejects.toThrow(/422: policy_rollback/);
+    const current = dev.release.offerFor({ trust: null });
+    const stripped = { payload: (current.policy as { payload: string }).payload, signatures: [] };
+    await expect(put({ policy: stripped })).rejects.toThrow(/422: policy_unsigned/);
+    await expect(
+      put({ ...offerBody(current), bundle: offerBody({ ...current, bundle: STRICT }).bundle }),
+    ).rejects.toThrow(/422: policy_mix_and_match/);
+    expect(await clientOf(region).policy()).toMatchObject({ version: 3, problem: null });
+  }
+});
+
+test("a policy that comes into force at a time does so in every region at that time", async () => {
+  const at = Date.now() + 2_500;
+  await release({ bundle: STRICT, not_before_ms: at });
+  const views = await publish();
+  expect(views.map(({ version, next }) => [version, next?.from_ms])).toEqual(regions.map(() => [3, at]));
+  let stop = false;
+  const loading = load(() => stop);
+  await sleep(at - Date.now() + 400);
+  stop = true;
+  const seen = await loading;
+  const said = (which: readonly Asked[]) => new Set(which.map(({ decision, reason }) => `${decision} ${reason}`));
+  expect(said(seen.filter(({ sent_ms }) => sent_ms < at - 1_000))).toEqual(new Set(["true null"]));
+  expect(said(seen.filter(({ sent_ms }) => sent_ms >= at))).toEqual(new Set(["false policy_denied"]));
+});
+
+test("kill -9 while it is being taken: the old policy or the new one, never none and never both", async () => {
+  const [eu] = regions;
+  for (let round = 0; round < 4; round++) {
+    const bundle = round % 2 === 0 ? LENIENT : STRICT;
+    const version = await release({ bundle });
+    const taking = publish([eu!]).catch(() => null);
+    await sleep(5 + round * 12);
+    await eu!.kill("SIGKILL");
+    const taken = await taking;
+    await eu!.restart();
+    const view = await clientOf(eu!).policy();
+    expect([version - 1, version]).toContain(view.version);
+    expect(taken === null || view.version === version).toBe(true);
+    expect(view.problem).toBeNull();
+    // The same again goes on from wherever it was.
+    expect((await publish([eu!]))[0]).toMatchObject({ version, problem: null });
+    await expect
+      .poll(() => ask(eu!), { timeout: 10_000 })
+      .toMatchObject(round % 2 === 0 ? { decision: true } : { reason: "policy_denied" });
+  }
+  await publish();
+});
+
+test("without a fresh timestamp every region denies everything, and serves again with one", async () => {
+  await release({ bundle: LENIENT, timestamp_ms: 2_500 });
+  const ends = Date.now() + 2_500;
+  await publish();
+  expect((await Promise.all(regions.map(ask))).map(({ decision }) => decision)).toEqual([true, true, true]);
+  await sleep(ends - Date.now() + 50);
+  for (const asked of await Promise.all(regions.map(ask)))
+    expect(asked).toMatchObject({ decision: false, reason: "policy_stale" });
+  const health = await fetch(`${regions[0]!.url}/health`);
+  expect(health.status).toBe(503);
+  expect(await health.text()).toContain("timestamp has expired");
+  // Also after a restart: nothing that was trusted once is trusted for that.
+  await regions[1]!.restart();
+  expect(await ask(regions[1]!)).toMatchObject({ decision: false });
+  await release({ bundle: LENIENT });
+  await publish();
+  await expect
+    .poll(async () => (await Promise.all(regions.map(ask))).map(({ decision }) => decision), { timeout: 10_000 })
+    .toEqual([true, true, true]);
+});
