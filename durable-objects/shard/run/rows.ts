@@ -118,6 +118,12 @@ export class RunRows {
     );
   }
 
+  /** Steps and sums that were dated ahead of `now_ms` by a clock that had leapt; their order stays. */
+  datedBy(now_ms: number): void {
+    this.#sql.exec("UPDATE run_step SET t_ms = ?1 WHERE t_ms > ?1", now_ms);
+    this.#sql.exec("UPDATE run_sum SET t_ms = ?1 WHERE t_ms > ?1", now_ms);
+  }
+
   /** The newest steps of a node that stand like this, at most `limit`. */
   stepsAt(run: string, node: string, standing: Standing, limit: number): readonly StepRow[] {
     return this.#sql

@@ -8,6 +8,7 @@ import type { IntegrateMessage } from "../../../src/objects/log.ts";
 import type { DecideAnswer, DecideMessage } from "../../../src/objects/shard.ts";
 import { activePolicy } from "../../../src/policy/baseline.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
+import type { Budget } from "../../../src/vocabulary/run.ts";
 import type { Region } from "../../../src/region/config.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 
@@ -70,9 +71,16 @@ beforeEach(async () => {
 });
 afterEach(() => vi.restoreAllMocks());
 
+const FACTS = jcs({
+  v: 1,
+  material: "none",
+  keys: [],
+  thumbprints: [],
+  pep: { id: "open", credential: "", issuer: REGION.pdp, scopes: ["evaluate"], exp_ms: 4_102_444_800_000 },
+});
+
 async function decide(changes: Partial<DecideMessage> = {}): Promise<DecideAnswer> {
   const run = mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
-  const pep = { id: "open", credential: "", issuer: REGION.pdp, scopes: ["evaluate"], exp_ms: 4_102_444_800_000 };
   const subject = { type: "user", id: "alice" };
   const question = { v: 1, subject, action: { name: "read" }, resource: { type: "record", id: "record-1" } };
   const answer = await shard.decide({
@@ -80,7 +88,7 @@ async function decide(changes: Partial<DecideMessage> = {}): Promise<DecideAnswe
     items: [{ request: jcs(question), run }],
     semantic: "execute_all",
     implicit_run: run,
-    facts: jcs({ v: 1, material: "none", keys: [], thumbprints: [], pep }),
+    facts: FACTS,
     traceparent: null,
     deadline_ms: 60_000,
     idempotency_key: null,
@@ -161,4 +169,34 @@ test("a log that does not answer still denies after its time, also where records
   expect(await verdict()).toBe("allow");
   ahead_ms = 60_000;
   expect(await verdict()).toBe("lineage_unavailable");
+});
+
+test("what was spent while the clock was ahead stays spent, of the run and of a window", async () => {
+  await goesOn();
+  const principal = { type: "user", id: "alice" };
+  const resource = { type: "record", id: "record-1" };
+  const budget = { id: "all", actions: ["*"], sum: null, unit: null, per: "run", window_ms: null, max: "3" } as const;
+  const open = async (budgets: readonly Budget[]): Promise<() => Promise<string | null>> => {
+    const run = mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
+    const none = { members: [], plan: null, labels: [], delegations: [], above: null };
+    const said = { v: 1, run, principal, ...none, budgets, facts: FACTS, traceparent: null } as const;
+    expect(await shard.runs.open(said)).toMatchObject({ ok: true });
+    const request = jcs({ v: 1, subject: principal, action: { name: "read" }, resource, run });
+    return async () => (await decide({ items: [{ request, run }], implicit_run: null })).items[0]!.reason;
+  };
+  const counted = await open([budget]);
+  const rated = await open([{ ...budget, window_ms: 60_000 }]);
+  ahead_ms = HOUR;
+  await goesOn();
+  expect([await counted(), await counted(), await rated(), await rated(), await rated()]).toEqual(Array(5).fill(null));
+  ahead_ms = 0;
+  await shard.resetClock();
+  await goesOn();
+  expect([await counted(), await counted(), await rated()]).toEqual([null, "budget_exceeded", "rate_exceeded"]);
+  ahead_ms = 61_000;
+  await goesOn();
+  expect([await rated(), await rated(), await rated(), await rated()]).toEqual([null, null, null, "rate_exceeded"]);
+  ahead_ms = HOUR + 61_000;
+  await goesOn();
+  expect([await counted(), await rated()]).toEqual(["budget_exceeded", null]);
 });
