@@ -32,12 +32,17 @@ import type { PermitRow } from "./permits/rows.ts";
 import { claimsText, issue } from "./permits/ticket.ts";
 import { keepStep, stateForStep, type OpenedStep } from "./run/steps.ts";
 import { guestStateOf, keepGuestStep, stepReceiptOf } from "./run/guest-state.ts";
-import { describeRunState } from "./run-state.ts";
+import { describeRunState, type DescribedRun } from "./run-state.ts";
 import type { RunRow } from "./store.ts";
 import type { Turn } from "./turn.ts";
 import { callRoot, type Appended, type SourceWriter } from "./writer.ts";
 
 const IDEMPOTENCY_MS = 600_000;
+/**
+ * Beside a request of a megabyte it has to fit a row of storage, and a record that does not fails the whole flush. Only
+ * delegations with limits of absurd length come near it.
+ */
+const MAX_STATE_CHARS = 262_144;
 
 type Decided = {
   readonly outcome: Outcome;
@@ -56,7 +61,12 @@ type Decided = {
 };
 
 /** The run as the decision sees it; `bug`: it could not be read, and the step is denied. */
-type Known = { readonly state: RunState | null; readonly step: OpenedStep | null; readonly bug: boolean };
+type Known = {
+  readonly state: RunState | null;
+  readonly step: OpenedStep | null;
+  readonly bug: boolean;
+  readonly described?: DescribedRun;
+};
 
 export type ParsedFacts = { readonly facts: Facts; readonly text: string; readonly digest: string };
 
@@ -230,9 +240,9 @@ export class DecideCall implements Call {
     const { pass } = facts.facts;
     const guest = pass === undefined ? null : guestStateOf(turn, runId, pass);
     if (run === null && guest !== null) run = turn.writer.implicitRun(runId, turn.t_ms, true);
-    const { state: known, step, bug } = this.#stateOf(run, request, facts.facts);
+    const { state: known, step, bug, described: seen } = this.#stateOf(run, request, facts.facts);
     const state = known === null || guest === null ? known : { ...known, guest };
-    const described = describeRunState(state);
+    const described = guest === null && seen !== undefined ? seen : describeRunState(state);
     const watch = new Watch(turn.trust);
     const input: DecideInput = {
       request,
@@ -313,7 +323,10 @@ export class DecideCall implements Call {
     const plain: RunState = { id, kind, status, members, version };
     if (kind === "implicit") return { state: plain, step: null, bug: false };
     try {
-      return { ...stateForStep(this.#turn, run, request, facts), bug: false };
+      const found = stateForStep(this.#turn, run, request, facts);
+      const described = describeRunState(found.state);
+      if (described.text.length > MAX_STATE_CHARS) throw new Error(`the state has ${described.text.length} characters`);
+      return { ...found, bug: false, described };
     } catch (cause) {
       this.#turn.bug("run state", cause);
       return { state: plain, step: null, bug: true };

@@ -367,13 +367,15 @@ export class Shard implements Turn {
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, accepted, received, resolve)));
   }
 
-  /** Nobody waits for it: the decision itself denies, and what comes next finds the event. */
+  /** Nobody waits for it: the decision itself denies, and what comes next finds the event. Each workload is told once. */
   #quarantine({ items }: DecideMessage, { call, items: own }: AcceptedFacts): void {
+    const told = new Set<string>();
     for (const [at, { request }] of items.entries()) {
       const { facts } = own[at] ?? call;
       if (facts.workload?.attestation?.tier !== "contraindicated") continue;
       const message = quarantineOf(JSON.parse(request) as CanonicalRequest, facts);
-      if (message === null) continue;
+      if (message === null || told.has(message.keys.join())) continue;
+      told.add(message.keys.join());
       authority(this.#env, this.#config)
         .quarantine(message)
         .catch((cause: unknown) => {

@@ -34,12 +34,22 @@ export function placesOf(
   const packs = policy.application.filter(({ types }) => covers(types, request));
   if (packs.length === 0) return { failed: NONE, carried: sorted(labels), gained: sorted(labels) };
   const seen = packs.map((pack) => inPack(policy, pack, request, labels, region, searched));
+  const gained = sorted([...labels, ...seen.flatMap(({ brought }) => brought)]);
+  const flows = [...seen.flatMap((one) => one.flows), ...(gained.length > MAX_LABELS ? [TOO_MANY] : NONE)];
   return {
-    failed: [...once(seen.flatMap(({ zones }) => zones)), ...once(seen.flatMap(({ flows }) => flows))],
+    failed: [...once(seen.flatMap(({ zones }) => zones)), ...once(flows)],
     carried: sorted(seen.flatMap(({ carried }) => carried)),
-    gained: sorted([...labels, ...seen.flatMap(({ brought }) => brought)]),
+    gained,
   };
 }
+
+/** A run's labels stand in each of its records, and requests may describe what brings them. */
+const MAX_LABELS = 256;
+const MAX_LABEL = 128;
+const TOO_MANY: FailedCheck = {
+  reason: "residency_violation",
+  detail: `data with more than ${MAX_LABELS} labels, or with one longer than ${MAX_LABEL} characters`,
+};
 
 const sorted = (labels: readonly string[]): readonly string[] =>
   labels.length === 0 ? NONE : [...new Set(labels)].sort();
@@ -68,6 +78,8 @@ function inPack(
   const sent = sends(action, request) ? labels : NONE;
   const brought = action.data === "out" || action.data === "both" ? labelsOf(pack, request, searched) : NONE;
   const { unknown_label } = pack.demands;
+  if (brought.length > MAX_LABELS || brought.some((label) => label.length > MAX_LABEL))
+    return { zones: crossing(pack, subject, resource), flows: [TOO_MANY], carried: sent, brought: NONE };
   const flows: FailedCheck[] = [];
   const hold = (label: string, target: string, where: string): void => {
     if (!mayFlow(policy.flows, label, target, unknown_label))

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { delegationKey, keyKey } from "../trust/keys.ts";
+import { delegationKey, issuerKey, keyKey } from "../trust/keys.ts";
 import type { Budget, Charged, Delegation, EntityForm, StepState } from "../vocabulary/run.ts";
 import type { StepRules } from "../vocabulary/rules.ts";
 import type { Action, FailedCheck } from "../vocabulary/types.ts";
@@ -138,7 +138,7 @@ export const chainKeys = (chain: readonly Delegation[]): readonly string[] =>
     delegationKey(id),
     `subject:${delegator}`,
     `subject:${delegate}`,
-    ...(source === "run" ? [] : [keyKey(source.key)]),
+    ...(source === "run" ? [] : [issuerKey(source.issuer), keyKey(source.key)]),
   ]);
 
 export type Authority = {

@@ -62,8 +62,8 @@ export type Delegation = {
   readonly depth: number;
   /** The delegation that the delegator acts under; `null`: in their own right (the run's principal). */
   readonly parent: string | null;
-  /** Who vouches: `run` (entered by an entitled caller with the run), or the thumbprint of the key that signed it. */
-  readonly source: "run" | { readonly key: string };
+  /** Who vouches: `run` (entered by an entitled caller with the run), or the issuer and the thumbprint of its key. */
+  readonly source: "run" | { readonly issuer: string; readonly key: string };
 };
 
 export type StepOutcome = "completed" | "failed";

@@ -444,6 +444,11 @@ describe("a signed delegation", () => {
     expect((await step(run, [artefact(id, { delegator: "user/bob" })])).decision).toBe(false);
     expect((await step(run, [artefact(id, { aud: "https://us.pdp.example" })])).decision).toBe(false);
     expect(await step(run, [artefact(id)])).toMatchObject(ALLOW);
+    const issuer = { key: "issuer:https://payroll.example", from: "issue", reason: "test", wait: "local" } as const;
+    const { id: revoked } = await admin.revoke(issuer);
+    expect(await step(run, [artefact(id)])).toMatchObject(denied("revoked"));
+    await admin.restore(revoked, "test");
+    expect(await step(run, [artefact(id)])).toMatchObject(ALLOW);
     await admin.revoke({ key: `delegation:${id}`, from: "issue", reason: "test", wait: "local" });
     expect(await step(run, [artefact(id)])).toMatchObject(denied("revoked"));
   });

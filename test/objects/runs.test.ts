@@ -325,6 +325,17 @@ describe("a run within a run", () => {
   });
 });
 
+it("of a run within a run, the labels are known above as soon as a step has used them", async () => {
+  const run = await open();
+  const root = await step(run);
+  const middle = await open({ above: { run, step: root.id } });
+  const first = await step(middle);
+  const inner = await open({ above: { run: middle, step: first.id }, labels: ["pii:eu"] });
+  expect((await viewOf(run)).labels).toEqual([]);
+  expect(await step(inner)).toMatchObject({ decision: true });
+  for (const known of [run, middle, inner]) expect((await viewOf(known)).labels).toEqual(["pii:eu"]);
+});
+
 describe("opening", () => {
   it("is a decision: a denial has its record, and no run", async () => {
     const eve = { type: "user", id: `eve-${newId().slice(-6)}` };
@@ -339,6 +350,17 @@ describe("opening", () => {
     expect(await shard().describeRun(run)).toMatchObject({ ok: false, code: "not_found" });
     expect(await step(run)).toMatchObject({ reason: "run_unknown" });
   });
+});
+
+it("denies a step whose state no record could hold, and nobody else's", async () => {
+  const actions = ["read", ...Array.from({ length: 63 }, (_, at) => `${at}.${"x".repeat(100)}`)];
+  const limits = Array.from({ length: 32 }, (_, at) => budget("9", { id: `${at}`, actions }));
+  const delegations = [delegationTo("bob", { limits }), delegationTo("bob", { limits })];
+  const run = await open({ delegations });
+  const denied = await step(run, { subject: bob });
+  expect(denied).toMatchObject({ decision: false, reason: "internal" });
+  expect((await leafOf(denied.id)).payload).toMatchObject({ run_state: { id: run, kind: "opened" } });
+  expect(await step(run)).toMatchObject({ decision: true });
 });
 
 /** The last one: from here on the shard is ahead of its authority. */

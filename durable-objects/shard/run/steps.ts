@@ -102,6 +102,9 @@ export function keepStep(
     effect === null ? [] : [...outcome.dependencies, ...keys],
   );
   if (effect === null) return;
-  const declared = runs.plan(run.id) ?? run.declared;
-  if (effect.labels.join() !== declared.labels.join()) runs.putPlan({ ...declared, labels: effect.labels });
+  for (const declared of runs.line(run.id)) {
+    const labels = [...new Set([...declared.labels, ...effect.labels])].sort();
+    // What a run within a run has seen is known to the runs above it: else it would be a way to get rid of a label.
+    if (labels.length > declared.labels.length) runs.putPlan({ ...declared, labels });
+  }
 }

@@ -41,7 +41,8 @@ const WHAT = "delegation";
 const MEMBERS = ["iss", "sub", "aud", "delegator", "scopes", "limits", "iat", "nbf", "exp", "depth", "parent", "jti"];
 const SCOPE = /^(?:\*|[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*(?:\.\*)?)$/;
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
-const AMOUNT = /^(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{0,3}[1-9])?$/;
+/** As `src/runs/amount.ts` reads them: at most 14 digits before the point. */
+const AMOUNT = /^(?:0|[1-9][0-9]{0,13})(?:\.[0-9]{0,3}[1-9])?$/;
 const MAX_SCOPES = 64;
 const MAX_LIMITS = 16;
 const MAX_AUDIENCES = 16;
@@ -72,7 +73,11 @@ export async function verifyDelegation(
   if (!read.ok) return refused(read.error);
   const times = checkTimes(claims, issuer, now_ms);
   if (!times.ok) return times;
-  const delegation: Delegation = { ...read.value, ...times.value, source: { key: key.thumbprint } };
+  const delegation: Delegation = {
+    ...read.value,
+    ...times.value,
+    source: { issuer: issuer.issuer, key: key.thumbprint },
+  };
   return ok({ delegation, issuer: issuer.issuer });
 }
 
@@ -159,7 +164,9 @@ function readLimit(value: JsonValue): Budget | null {
   if (sum !== null && (typeof sum !== "string" || !NAME.test(sum))) return null;
   if (window_ms !== null && (!isCount(window_ms) || window_ms < 1 || window_ms > MAX_WINDOW_MS)) return null;
   const of = unit === null ? null : readUnit(unit);
-  if (unit !== null && of === null) return null;
+  if (unit !== null && (of === null || sum === null)) return null;
+  // A step by itself has no window: what could not be kept is no limit.
+  if (per === "step" && window_ms !== null) return null;
   return { id, actions: scopes, sum, unit: of, per, window_ms, max };
 }
 

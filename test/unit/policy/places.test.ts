@@ -311,3 +311,25 @@ test("random graphs and labels against a naive reading of the rules", async () =
   for (const outcome of ["fine", "zone_mismatch", "residency_violation", "zone_mismatch+residency_violation"])
     expect(tally.get(outcome) ?? 0).toBeGreaterThan(200);
 });
+
+test("data with more labels than a run can hold go nowhere, and say so once", async () => {
+  const policy = (await packsWith())([{ labels: { pii: { may_flow_to: "any" } } }]);
+  const ask = (resource_labels: readonly string[], run_labels: readonly string[] = []) =>
+    placesOf(
+      policy,
+      {
+        v: 1,
+        subject: { type: "user", id: "u", properties: { zone: "home" } },
+        action: { name: "both" },
+        resource: { type: "doc", id: "d", properties: { zone: "home", labels: resource_labels } },
+      },
+      run_labels,
+      "eu",
+    );
+  const many = (n: number, name: string): string[] => Array.from({ length: n }, (_, i) => `pii:${name}${i}`);
+  expect(ask(many(256, "a"))).toMatchObject({ failed: [], gained: { length: 256 } });
+  expect(ask(many(255, "a"), many(1, "b")).failed).toEqual([]);
+  for (const over of [ask(many(257, "a")), ask(many(256, "a"), many(1, "b")), ask([`pii:${"x".repeat(125)}`])])
+    expect(over.failed).toMatchObject([{ reason: "residency_violation" }]);
+  expect(ask(many(20_000, "a")).gained).toEqual([]);
+});

@@ -270,6 +270,9 @@ describe("of several ways", () => {
     expect(take([old, renewed])).toBe("d01");
     expect(take([old])).toBe("d00");
     expect(chainKeys(old)).toEqual(["delegation:d00", "subject:user/p", "subject:agent/a"]);
+    const key = "K".repeat(43);
+    const signed = { ...old[0]!, source: { issuer: "https://payroll.example", key } };
+    expect(chainKeys([signed]).slice(3)).toEqual(["issuer:https://payroll.example", `key:${key}`]);
   });
 
   test("a limit that is used up in one leaves the other", () => {

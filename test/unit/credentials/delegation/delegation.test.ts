@@ -74,7 +74,7 @@ test("says who lets whom do what, until when", async () => {
         expires_ms: (NOW_S + 3_600) * 1_000,
         depth: 1,
         parent: null,
-        source: { key: key.key.thumbprint },
+        source: { issuer: issuer.issuer, key: key.key.thumbprint },
       },
     },
   });
@@ -115,6 +115,9 @@ const ROWS: readonly (readonly [string, RegExp, () => ReturnType<typeof check>])
   ["a limit with a member more", /limits/, () => limits({ min: "1" })],
   ["a limit that is a number", /limits/, () => limits({ max: 5_000 })],
   ["a limit below nothing", /limits/, () => limits({ max: "-1" })],
+  ["a limit that no amount reaches", /limits/, () => limits({ max: "100000000000000" })],
+  ["a unit of nothing that is summed", /limits/, () => limits({ sum: null })],
+  ["a window of single steps", /limits/, () => limits({ per: "step", window_ms: 1_000 })],
   ["a limit in five places", /limits/, () => limits({ max: "0.00001" })],
   ["a limit per moon", /limits/, () => limits({ per: "moon" })],
   ["a window of nothing", /limits/, () => limits({ window_ms: 0 })],
