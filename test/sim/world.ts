@@ -229,9 +229,12 @@ export class World {
       const { incarnation } = this.authority(origin).storage.record.own.mark;
       for (const event of authority.storage.chain(origin, incarnation)) {
         if (event === undefined || copy.held(origin, incarnation, event.seq) === event.digest) continue;
+        // What only a liar holds is as good as lost: asked for it, it says something else.
         const others = this.names.filter(
           (name) =>
-            name !== region && this.authority(name).storage.held(origin, incarnation, event.seq) === event.digest,
+            name !== region &&
+            !this.truth.liars.has(name) &&
+            this.authority(name).storage.held(origin, incarnation, event.seq) === event.digest,
         );
         if (others.some((name) => !this.gone.has(name))) continue;
         this.truth.amnesiacs.add(origin);
