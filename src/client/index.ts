@@ -14,6 +14,7 @@ export type { Answer, Obligation, Options } from "./send.ts";
  * const subject = { type: "agent", id: "a-1" };
  * const { decision } = await ask({ subject, action: { name: "pay" }, resource: { type: "invoice", id: "7" } });
  */
+export { createApprovals } from "./approvals.ts";
 export { createRuns } from "./runs.ts";
 
 export type Entity = { type: string; id: string; properties?: Properties };

@@ -62,6 +62,8 @@ export type DecideInput = {
   readonly searched?: "subject" | "resource" | null;
   /** `step` unless it says otherwise. */
   readonly purpose?: Purpose;
+  /** When the step that is looked at again was decided: its end is counted from there. Absent: now. */
+  readonly since_ms?: number;
   /** What the shard's own rows say against it: a permit or hold that is over. */
   readonly found?: readonly FailedCheck[];
   /** Pseudonyms of a canonical key in the federation: a pass names its subject by one. */
@@ -105,11 +107,13 @@ export function decide(input: DecideInput): Outcome {
   if (dishonoured !== null)
     failed.push({ reason: "policy_denied", detail: `${UNSUPPORTED}: ${dishonoured.type}:${dishonoured.id}` });
   add(failed, anchoredWithin(anchoringLimit(input.policy, input.request), input.condition, input.t_ms));
-  const { valid_for_ms } = policy;
-  const ending =
-    valid_for_ms === null
-      ? bearing
-      : { ...bearing, expires_ms: Math.min(bearing.expires_ms, input.t_ms + valid_for_ms) };
+  const ends_ms = policy.valid_for_ms === null ? Infinity : (input.since_ms ?? input.t_ms) + policy.valid_for_ms;
+  if (policy.reason === null && ends_ms <= input.t_ms)
+    failed.push({
+      reason: input.purpose === "redeem" ? "permit_expired" : "hold_ended",
+      detail: "the allow of its step has ended",
+    });
+  const ending = ends_ms < bearing.expires_ms ? { ...bearing, expires_ms: ends_ms } : bearing;
   return {
     ...outcome(input, ending, failed, trustDigest, policy.obligations),
     determining: policy.determining,

@@ -26,6 +26,8 @@ export type Seen = {
     readonly names?: readonly string[];
     /** `step` where it is absent. */
     readonly purpose?: Purpose;
+    /** Of a step that was looked at again: when it was decided. */
+    readonly since_ms?: number;
   };
   readonly turn: SeenTurn;
   readonly v: 1;
@@ -90,6 +92,7 @@ export type AskedBeside = {
   readonly found?: readonly FailedCheck[];
   readonly keys?: readonly string[];
   readonly purpose?: Purpose;
+  readonly since_ms?: number;
 };
 
 /** Stands between a decision and the trust state, and notes what was asked and found. One for each decision. */
@@ -125,7 +128,7 @@ export class Watch {
   }
 
   /** Text of `Seen`; `turn` is that of `turnText`. */
-  text(turn: string, { at_least = null, bug, found = [], keys, purpose = "step" }: AskedBeside): string {
+  text(turn: string, { at_least = null, bug, found = [], keys, purpose = "step", since_ms }: AskedBeside): string {
     const plain = this.#homes.length === 0 && this.#matched.length === 0 && this.#names === null;
     if (plain && at_least === null && bug !== true && found.length === 0 && keys === undefined && purpose === "step")
       return `{"asked":{},"turn":${turn},"v":1}`;
@@ -138,6 +141,7 @@ export class Watch {
       ...(this.#matched.length === 0 ? {} : { matched: this.#matched.map(sortedLook) }),
       ...(this.#names === null ? {} : { names: this.#names }),
       ...(purpose === "step" ? {} : { purpose }),
+      ...(since_ms === undefined ? {} : { since_ms }),
     };
     return `{"asked":${JSON.stringify(asked)},"turn":${turn},"v":1}`;
   }

@@ -21,6 +21,7 @@ const SeenSchema = z.strictObject({
     matched: z.array(z.strictObject({ keys, matches: z.array(match) })).optional(),
     names: keys.optional(),
     purpose: z.enum(["step", "run", "redeem", "renew"]).optional(),
+    since_ms: count.optional(),
   }),
   turn: z.strictObject({
     active_policy: text.nullable().optional(),

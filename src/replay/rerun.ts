@@ -43,7 +43,7 @@ function conditionOf({ turn }: Seen, recorded: string, policy: string): ShardCon
 
 export function inputOf(rerun: Rerun, policy: LoadedPolicy, sha: Sha256, loose = false): DecideInput {
   const { seen, recorded_policy, ...rest } = rerun;
-  const { at_least, found, names, purpose } = seen.asked;
+  const { at_least, found, names, purpose, since_ms } = seen.asked;
   return {
     ...rest,
     policy,
@@ -51,6 +51,7 @@ export function inputOf(rerun: Rerun, policy: LoadedPolicy, sha: Sha256, loose =
     condition: conditionOf(seen, recorded_policy, policy.digest),
     at_least: at_least === undefined ? null : (decodeConsistency(at_least) ?? "malformed"),
     ...(purpose === undefined ? {} : { purpose }),
+    ...(since_ms === undefined ? {} : { since_ms }),
     ...(found === undefined ? {} : { found }),
     ...(names === undefined ? {} : { names: () => names }),
     trust_digest: (matches) => trustDigestOf(matches, sha),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { JsonObject, JsonValue } from "../../../src/base/json.ts";
-import { decide } from "../../../src/decision/decide.ts";
+import { decide, type DecideInput } from "../../../src/decision/decide.ts";
 import { issuedTypes, shownObligation } from "../../../src/policy/obligations.ts";
 import { loadPolicy, type LoadedPolicy } from "../../../src/policy/load.ts";
 import { buildPacks } from "../../../tools/policy/build.ts";
@@ -21,7 +21,12 @@ async function policyOf(policies: string): Promise<LoadedPolicy> {
   return loadPolicy({ v: 1, packs: built.map(({ pack }) => pack) }, ["a"]);
 }
 
-async function under(context: JsonObject | undefined, policies = BREAK_GLASS, lease_ms = 3_600_000) {
+async function under(
+  context: JsonObject | undefined,
+  policies = BREAK_GLASS,
+  lease_ms = 3_600_000,
+  again: Partial<DecideInput> = {},
+) {
   const policy = await policyOf(policies);
   const outcome = decide({
     request: request(context === undefined ? {} : { context }),
@@ -64,6 +69,7 @@ async function under(context: JsonObject | undefined, policies = BREAK_GLASS, le
     at_least: null,
     t_ms: T,
     trust_digest: (found) => `sha256:${found.length}`,
+    ...again,
   });
   return { outcome, policy };
 }
@@ -119,6 +125,23 @@ describe("an allow with an end", () => {
       expires_ms: T + 900_000,
       valid_until_ms: T + 1_000,
     });
+  });
+});
+
+describe("a step with an end that is looked at again", () => {
+  const at = (purpose: "redeem" | "renew", ago_ms: number, policies = BREAK_GLASS) =>
+    under(undefined, policies, 3_600_000, { purpose, since_ms: T - ago_ms }).then(({ outcome }) => outcome);
+
+  test.each(["redeem", "renew"] as const)("%s: the end is counted from the step", async (purpose) => {
+    expect(await at(purpose, 600_000)).toMatchObject({ core: { decision: "allow" }, expires_ms: T + 300_000 });
+    expect(await at(purpose, 899_999)).toMatchObject({ core: { decision: "allow" }, valid_until_ms: T + 1 });
+    const reason = purpose === "redeem" ? "permit_expired" : "hold_ended";
+    expect(await at(purpose, 900_000)).toMatchObject({ core: { decision: "deny", reason }, valid_until_ms: 0 });
+  });
+
+  test("without an end it goes on", async () => {
+    const plain = "permit (principal, action, resource);";
+    expect((await at("renew", 86_000_000, plain)).core.decision).toBe("allow");
   });
 });
 
