@@ -61,7 +61,10 @@ export function createApprovals({ url, credential, timeout_ms = 6_000, fetch: se
       const { binding_token, expires_at } = denial;
       const key: Record<string, string> = idempotency_key === undefined ? {} : { "Idempotency-Key": idempotency_key };
       const body = {
-        ...{ subject, action, resource, context },
+        subject,
+        action,
+        resource,
+        context,
         denial: { binding_token, expires_at },
         requested_access: { justification, requested_until },
         interlock: { requester },

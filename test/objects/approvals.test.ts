@@ -17,7 +17,9 @@ import {
   takeAll,
   taskOf,
 } from "./approval-steps.ts";
-import { activate, env, factsOf, region, shard, trust } from "./region.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import type { ShardRpc } from "../../src/objects/shard.ts";
+import { activate, ask, env, factsOf, named, region, shard, trust } from "./region.ts";
 import { budget, change, delegationTo, newId, planOf, revoke, viewOf } from "./run-steps.ts";
 
 beforeAll(activate);
@@ -414,6 +416,37 @@ describe("a request for an approval", () => {
       expect.objectContaining({ id: task }),
     );
   });
+});
+
+it("revoked while the flush is on its way to disk: the allow is withheld", async () => {
+  const run = await openPayout();
+  const id = await approved(run, PAY);
+  expect(await take(run, PAY)).toMatchObject({ decision: true });
+  const message = await ask([{ ...PAY, run }]);
+  const items = message.items.map(({ request }) => ({ request: jcs(JSON.parse(request)), run }));
+  const { revision } = await shard().status();
+  const told = await runInDurableObject(object(), async (instance) => {
+    const inside = instance as unknown as ShardRpc;
+    // The turn runs at once, inside the call.
+    const deciding = inside.decide({ ...message, items });
+    const entry = {
+      key: named(`approval:${id}`),
+      origin: "eu",
+      generation: 1,
+      state: "revoked",
+      from: "issue",
+    } as const;
+    await inside.applyTrust({
+      v: 1,
+      from_revision: revision,
+      revision: revision + 1,
+      mode: "active",
+      entries: [{ ...entry, until_ms: null }],
+    });
+    return deciding;
+  });
+  expect(told).toMatchObject({ ok: true, items: [{ decision: false, reason: "withheld" }] });
+  expect(await take(run, PAY)).toMatchObject({ decision: false, reason: "approval_required" });
 });
 
 it("the chain of the source holds with all of it", async () => {
