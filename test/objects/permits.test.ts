@@ -13,7 +13,10 @@ import {
   type RedeemMessage,
   type TicketAnswer,
 } from "../../src/objects/permits.ts";
+import type { FoundRecord } from "../../src/objects/shard.ts";
+import { activePolicy } from "../../src/policy/baseline.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
+import { judge, recordedItem, wordOf } from "../support/replayed.ts";
 import { activate, ask, env, factsOf, read1, region, shard, trust } from "./region.ts";
 import { budget, change, delegationTo, open, planOf, revoke, viewOf } from "./run-steps.ts";
 
@@ -406,5 +409,48 @@ describe("a hold", () => {
     await Promise.all(listening.map(({ cancel }) => cancel()));
     expect((await listen({ run: claims.run }, {}, "many")).status).toBe(200);
     expect((await listen({ run: claims.jti })).status).toBe(404);
+  });
+});
+
+describe("what was redeemed and renewed", () => {
+  it("is decided again by a replay, byte for byte", async () => {
+    const run = await open({ plan: planOf({ a: [], b: ["a"] }, { repeat: 9 }), budgets: [budget("9")] });
+    await step(run, { step: "a" });
+    const { claims } = await step(run, { step: "b" });
+    const hold = held(await redeem(claims));
+    await redeem(claims);
+    held(await renew(hold.hold));
+    const other = await step(run, { step: "b", resource: { type: "record", id: "replayed" } });
+    const entry = await revoke("resource:record/replayed", "issue");
+    await redeem(other.claims);
+    await trust().restore(entry, "cleared", "test");
+    await shard().stopRun(run, "test");
+    await redeem(other.claims);
+    const found: FoundRecord[] = [];
+    const all = { v: 1, from_ms: 0, to_ms: Date.now() + 60_000, subject: null, reason: null, decision: null } as const;
+    for (let before_sseq: number | null = null; ;) {
+      const page = { before_sseq, run, limit: 100, payload: true, max_bytes: 4_000_000 };
+      const answer = await shard().findRecords({ ...all, ...page });
+      if (!answer.ok) throw new Error(answer.code);
+      found.push(...answer.found);
+      if (answer.next === null) break;
+      before_sseq = answer.next.before_sseq;
+    }
+    const policy = activePolicy(region);
+    const told = found.map((one) => [
+      one.record["kind"],
+      one.record["reason"] ?? one.record["decision"],
+      wordOf(judge(recordedItem(one), policy)),
+    ]);
+    const expected = [
+      ["permit.redeem", "allow"],
+      ["permit.redeem", "permit_reused"],
+      ["hold.renew", "allow"],
+      ["permit.redeem", "revoked"],
+      ["permit.redeem", "run_closed"],
+    ].map((words) => [...words, "identical"]);
+    expect(told.filter(([kind]) => kind !== "decision" && !String(kind).startsWith("run.")).toReversed()).toEqual(
+      expected,
+    );
   });
 });

@@ -31,7 +31,14 @@ const place = fc.record({
 });
 
 /** Each names one other record. */
-const ABOUT_ONE: ReadonlySet<string> = new Set(["run.outcome", "approval.grant", "approval.refuse", "approval.cancel"]);
+const ABOUT_ONE: ReadonlySet<string> = new Set([
+  "run.outcome",
+  "permit.redeem",
+  "hold.renew",
+  "approval.grant",
+  "approval.refuse",
+  "approval.cancel",
+]);
 
 const verdict = fc.constantFrom(
   { kind: "decision", decision: "allow", reason: null },
@@ -44,6 +51,9 @@ const verdict = fc.constantFrom(
   { kind: "run.amend", decision: "allow", reason: null },
   { kind: "run.delegate", decision: "deny", reason: "delegation_exceeded" },
   { kind: "run.outcome", decision: null, reason: null },
+  { kind: "permit.redeem", decision: "allow", reason: null },
+  { kind: "permit.redeem", decision: "deny", reason: "permit_reused" },
+  { kind: "hold.renew", decision: "deny", reason: "hold_ended" },
   { kind: "approval.request", decision: "allow", reason: null },
   { kind: "approval.grant", decision: "deny", reason: "approver_not_independent" },
   { kind: "approval.refuse", decision: "allow", reason: null },
@@ -204,6 +214,9 @@ describe("the strict reader", () => {
     ["parents", { kind: "run.outcome", decision: null, reason: null, parents: [] }],
     ["parents", { kind: "run.outcome", decision: null, reason: null, parents: [hashOf("a"), hashOf("b")] }],
     ["parents", { kind: "run.outcome", decision: "allow", reason: null, parents: [hashOf("a")] }],
+    ["decision", { kind: "permit.redeem", decision: null, reason: null, parents: [hashOf("a")] }],
+    ["parents", { kind: "permit.redeem", parents: [] }],
+    ["parents", { kind: "hold.renew", parents: [hashOf("a"), hashOf("b")] }],
     ["decision", { kind: "approval.request", decision: null, reason: null }],
     ["decision", { kind: "approval.grant", decision: null, reason: null, parents: [hashOf("a")] }],
     ["decision", { kind: "approval.refuse", decision: null, reason: null, parents: [hashOf("a")] }],
