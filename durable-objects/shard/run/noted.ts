@@ -32,6 +32,8 @@ export function standingOf(runs: RunBook, run: string, receipt: StepReceiptFacts
     return refused(`pass ${receipt.pass} was used for ${said.decision_id}, and now for ${receipt.decision_id}`, true);
   }
   if (same) return refused(`${receipt.decision_id} was a deny, and now an allow`, true);
+  if (receipt.decision === "allow" && said !== null && receipt.t_ms < said.t_ms)
+    return refused(`pass ${receipt.pass} was used for ${receipt.decision_id}, and yet later for a deny`, true);
   if (receipt.decision === "deny" && said !== null && !later) return { kind: "known", guest };
   if (receipt.decision === "allow" && guest.state === "denied" && isFull(runs, guest))
     return refused("the plan has no room left for it: the node was taken since its first attempt was denied");
