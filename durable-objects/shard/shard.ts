@@ -262,6 +262,7 @@ export class Shard implements Turn {
       accepted: (facts: string) => this.#acceptedFacts(facts),
       unknown: () => this.#unknownCaller(),
       submit: (call: Call) => this.#commit.submit(call),
+      settled: () => this.#commit.settled(),
     };
     this.runs = new RunDoor(this, doorPorts);
     this.approvals = new ApprovalDesk(this, storage.sql, this.lineage, doorPorts);

@@ -297,6 +297,17 @@ export class RunBook {
     this.#planRows.set(row.run, row);
   }
 
+  /**
+   * What a step's data brought, to its run and to those above: what a run within a run has seen is known there too, or
+   * it would be a way to get rid of a label.
+   */
+  addLabels(run: string, brought: readonly string[]): void {
+    for (const declared of this.line(run)) {
+      const labels = [...new Set([...declared.labels, ...brought])].sort();
+      if (labels.length > declared.labels.length) this.putPlan({ ...declared, labels });
+    }
+  }
+
   addDelegation(run: string, delegation: Delegation): void {
     this.#dirty = true;
     this.#delegations.push({ run, delegation });

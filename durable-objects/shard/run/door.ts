@@ -23,6 +23,8 @@ export type DoorPorts = {
   readonly accepted: (facts: string) => ParsedFacts | null;
   readonly unknown: () => RunAnswer;
   readonly submit: (call: Call) => void;
+  /** What was decided before is released or withheld. */
+  readonly settled: () => Promise<void>;
 };
 
 /** What is asked of a run beside its steps: each is a call in a turn of the shard. */
@@ -77,9 +79,11 @@ export class RunDoor {
 
   /** What this region said of the newest step under a pass of another. */
   async said(pass: string): Promise<StepReceiptAnswer> {
-    const found = this.#turn.writer.runs.passes.stored(pass);
-    if (found === null) return { ok: false, code: "not_found" };
     await this.#ports.ready();
+    // An allow is on disk before it leaves, and may be withheld: until then nobody hears of it.
+    await this.#ports.settled();
+    const found = this.#turn.writer.runs.passes.stored(pass);
+    if (found === null || this.#turn.withdrawn(found.sseq)) return { ok: false, code: "not_found" };
     const receipt = await stepReceiptOf(this.#turn, pass, found.sseq);
     const { decision, decision_id } = found.claims;
     return receipt === null ? { ok: false, code: "not_certified" } : { ok: true, receipt, decision, decision_id };

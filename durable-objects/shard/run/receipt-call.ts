@@ -75,7 +75,6 @@ export class ReceiptCall extends RunCall {
       { t_ms: turn.t_ms, sseq: appended.sseq },
       [...receipt.dependencies, ...receipt.keys],
     );
-    const labels = [...new Set([...opened.declared.labels, ...receipt.labels])].sort();
-    if (labels.length > opened.declared.labels.length) runs.putPlan({ ...opened.declared, labels });
+    runs.addLabels(run.id, receipt.labels);
   }
 }

@@ -101,10 +101,5 @@ export function keepStep(
     effect === null ? [] : parents.map(({ sseq }) => sseq),
     effect === null ? [] : [...outcome.dependencies, ...keys],
   );
-  if (effect === null) return;
-  for (const declared of runs.line(run.id)) {
-    const labels = [...new Set([...declared.labels, ...effect.labels])].sort();
-    // What a run within a run has seen is known to the runs above it: else it would be a way to get rid of a label.
-    if (labels.length > declared.labels.length) runs.putPlan({ ...declared, labels });
-  }
+  if (effect !== null) runs.addLabels(run.id, effect.labels);
 }

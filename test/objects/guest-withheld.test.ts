@@ -1,0 +1,63 @@
+import { runInDurableObject } from "cloudflare:test";
+import { beforeAll, expect, it } from "vitest";
+import { base64url } from "../../src/base/bytes.ts";
+import { sha256 } from "../../src/base/digest.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import { shardName } from "../../src/objects/address.ts";
+import type { DecideMessage, ShardRpc } from "../../src/objects/shard.ts";
+import { guestRunId } from "../../src/runs/guest.ts";
+import type { PassFacts } from "../../src/vocabulary/run.ts";
+import { activate, ask, env, factsOf, named, read1, region, shard } from "./region.ts";
+import { newId } from "./run-steps.ts";
+
+beforeAll(activate);
+
+async function guestStep(resource: string): Promise<{ pass: string; message: DecideMessage }> {
+  // Of this very region, since nothing is heard of another one here; the shard takes the word of the Worker for it.
+  const pass: PassFacts = {
+    id: newId(),
+    home: "eu",
+    run: base64url(crypto.getRandomValues(new Uint8Array(32))),
+    node: "quote",
+    subject: named("subject:user/alice"),
+    action: "read",
+    resource: null,
+    labels: [],
+    parents: [],
+    dependencies: [],
+    ancestors: [],
+    homes: [],
+    keys: [],
+    expires_ms: Date.now() + 60_000,
+    digest: "sha256:x",
+  };
+  const facts = jcs({ ...(JSON.parse(await factsOf()) as object), pass });
+  const message = await ask([{ ...read1, resource: { type: "record", id: resource } }]);
+  const run = guestRunId("eu", 1, pass, sha256);
+  const items = message.items.map((item) => ({ ...item, run, facts }));
+  return { pass: pass.id, message: { ...message, items, implicit_run: run } };
+}
+
+it("nothing is said of a step under a pass before it has left, and nothing of one that was withheld", async () => {
+  const good = await guestStep("record-1");
+  expect(await shard().decide(good.message)).toMatchObject({ items: [{ decision: true }] });
+  expect(await shard().stepReceipt(good.pass)).toMatchObject({ ok: true, decision: "allow" });
+
+  const resource = `guest-${newId().slice(-6)}`;
+  const { pass, message } = await guestStep(resource);
+  const { revision } = await shard().status();
+  const key = named(`resource:record/${resource}`);
+  const entries = [{ key, origin: "eu", generation: 1, from: "issue", state: "revoked", until_ms: null }] as const;
+  const stub = env.LINEAGE_SHARD.get(env.LINEAGE_SHARD.idFromName(shardName(region, 0)));
+  const [answer, said] = await runInDurableObject(stub, async (instance) => {
+    const object = instance as unknown as ShardRpc;
+    const deciding = object.decide(message);
+    // Answered when the flush that was on its way is over: the allow is taken back, and nothing says so yet on disk.
+    await object.applyTrust({ v: 1, from_revision: revision, revision: revision + 1, mode: "active", entries });
+    const told = await object.stepReceipt(pass);
+    return [await deciding, told] as const;
+  });
+  expect(answer).toMatchObject({ items: [{ decision: false, reason: "withheld" }] });
+  expect(said).toMatchObject({ ok: false });
+  expect(await shard().stepReceipt(pass)).toMatchObject({ ok: false });
+});
