@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { releaseCommands } from "./policy-release.ts";
 
 export function policyCommand(): Command {
   const command = new Command("policy").description("the law: packs under policies/");
@@ -18,6 +19,7 @@ export function policyCommand(): Command {
       const { policyTest } = await import("../policy/test.ts");
       conclude(await policyTest(packs));
     });
+  releaseCommands(command);
   return command;
 }
 
