@@ -79,6 +79,14 @@ export class Policies {
     return now === null || !now.ok || this.#loaded(now.policy) !== null;
   }
 
+  /** The policy of a past decision, where it is still at hand. */
+  named(digest: string): LoadedPolicy | null {
+    if (this.#ports.baseline.digest === digest) return this.#ports.baseline;
+    for (const [key, policy] of compiled)
+      if (policy.digest === digest && key.startsWith(`${this.#ports.region} `)) return policy;
+    return null;
+  }
+
   #loaded({ digest, signed }: PolicyRef): LoadedPolicy | null {
     // The baseline of another deployment than the authority's is another law; the check of digests finds it.
     if (signed === null) return this.#ports.baseline;

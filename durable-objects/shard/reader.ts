@@ -98,7 +98,7 @@ export class LineageReader {
       at = record.prev_sseq;
     }
     const records = await Promise.all(
-      rows.map(async (record) => ({ sseq: record.sseq, leaf: record.leaf, payload: await this.#open(record) })),
+      rows.map(async (record) => ({ sseq: record.sseq, leaf: record.leaf, payload: await this.open(record) })),
     );
     const last = rows.at(-1);
     return {
@@ -118,7 +118,8 @@ export class LineageReader {
     return { ok: true, value: row === null ? null : ((await this.describeRecord(row)).payload?.["input"] ?? null) };
   }
 
-  async #open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {
+  /** What the record sealed; it decides nothing and tells nobody. */
+  async open(row: RecordRow): Promise<OpenedPayload | "erased" | "unreadable"> {
     if (row.sealed === null) return "erased";
     const { region, log_epoch, shard, aead } = this.#id;
     const { number, bytes } = this.#id.region_key;
@@ -131,7 +132,7 @@ export class LineageReader {
   async asked(sseq: number): Promise<AskedTexts | "erased" | "erasing"> {
     if (!(await this.#erased())) return "erasing";
     const row = this.#store.record(sseq);
-    const opened = row === null ? "erased" : await this.#open(row);
+    const opened = row === null ? "erased" : await this.open(row);
     if (typeof opened === "string") return "erased";
     const payload = JSON.parse(opened.text) as Readonly<Record<string, JsonValue>>;
     const text = (part: string): string => jcs(payload[part] ?? null);
@@ -141,7 +142,7 @@ export class LineageReader {
   async describeRecord(row: RecordRow): Promise<RecordDescription> {
     const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
     const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
-    const opened = await this.#open(row);
+    const opened = await this.open(row);
     const payload = typeof opened === "string" ? null : parseJson(opened.text);
     return {
       decision_id:

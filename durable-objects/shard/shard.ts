@@ -71,6 +71,7 @@ import type { Sockets } from "./permits/listeners.ts";
 import { RunBook } from "./run/book.ts";
 import { ShardStore } from "./store.ts";
 import { SubjectTags } from "./subject-tags.ts";
+import { SelfAudit } from "./self-audit.ts";
 import { ShardKey } from "./shard-key.ts";
 import { ShardTrust } from "./trust.ts";
 import { wantedBy } from "./wanted.ts";
@@ -99,6 +100,7 @@ export class Shard implements Turn {
   readonly #trust: ShardTrust;
   readonly #leaves: LeafSender;
   readonly #anchoring: ShardAnchoring;
+  readonly #audit: SelfAudit;
   /** Why this source may not go on, as the log answers to its leaves; `null` while log and source agree. */
   #apart: string | null = "the region log has not yet said how far it has this source";
   #heard = false;
@@ -223,6 +225,17 @@ export class Shard implements Turn {
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
     this.#anchoring = new ShardAnchoring(this.store, `shard/${shard}`);
+    this.#audit = new SelfAudit({
+      store: this.store,
+      open: (row) => this.lineage.open(row),
+      replay: { sha: nodeSha256, policy: (digest) => this.#policies.named(digest) },
+      random: (below) => new DataView(randomBytes(4).buffer).getUint32(0) % below,
+      now: () => Date.now(),
+      wait: pause,
+      diverged: (detail) =>
+        void tellIncident(env, region, { what: "replay_diverged", source: `shard/${shard}`, detail, evidence: null }),
+      failed: (cause) => this.bug("self-audit", cause),
+    });
     this.#leaves = new LeafSender(
       {
         source: `shard/${shard}`,
@@ -657,6 +670,7 @@ export class Shard implements Turn {
     this.#lastFlushMs = this.t_ms;
     return async () => {
       this.#anchoring.stored({ first, last, t });
+      this.#audit.stored({ first, last });
       this.#leaves.notify(last);
       // On disk now: whatever fails from here on, what was owed is paid, and those who wait for it may hear.
       const paid = this.#paying;
@@ -757,7 +771,8 @@ export class Shard implements Turn {
   consistency = (): string => this.#trust.consistency();
   continuity = (): Continuity => {
     const { liveTrust, liveCondition, region, now } = this;
-    return continuityOf({ liveTrust, liveCondition, region, now, policy: this.#policies.at(now()).policy });
+    const { policy } = this.#policies.at(now());
+    return continuityOf({ liveTrust, liveCondition, region, now, policy }, this.#audit.word);
   };
   contradicted = ({ pass, region, digest }: StepReceiptFacts, why: string): void => {
     const detail = `${region} said two things of pass ${pass}: ${why} (${digest})`;
@@ -890,6 +905,7 @@ export class Shard implements Turn {
       policy: policy.digest,
       trust_entries: this.#trust.entries,
       anchoring: this.#anchoring.status(now),
+      replay: this.#audit.status(),
       denies: problem?.reason ?? null,
       detail: problem?.detail ?? null,
     };

@@ -101,6 +101,7 @@ export interface Turn {
 /** The words of the continuity block that a shard can vouch for. */
 export function continuityOf(
   turn: Pick<Turn, "liveTrust" | "liveCondition" | "policy" | "region" | "now">,
+  replay: Continuity["replay"],
 ): Continuity {
   const [condition, t_ms] = [turn.liveCondition(), turn.now()];
   const problem = regionChecks({
@@ -125,8 +126,7 @@ export function continuityOf(
     policy: reason === "policy_stale" ? "stale" : "current",
     cryptographic: cryptographicWord(reason, isUnanchored(condition, t_ms)),
     synchronization: synchronizationOf(turn.liveTrust(), t_ms),
-    // Nothing replays decisions yet: say so rather than claim it.
-    replay: "not_built",
+    replay,
   };
 }
 

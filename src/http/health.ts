@@ -5,14 +5,13 @@ import { FRESHNESS } from "../region/config.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { regionStatus, type RegionStatus } from "./region-status.ts";
+import { replayAspect } from "./replay-report.ts";
 import { json } from "./reply.ts";
 import { synchronization, syncProblem } from "./sync-report.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 
 /** One aspect of continuous authorization: a word, what it rests on, and how old that is. */
 type Aspect = { readonly state: string; readonly detail: string; readonly age_ms: number | null };
-
-const NOT_BUILT = (detail: string): Aspect => ({ state: "not_built", detail, age_ms: null });
 
 /** A shard that denies everything for this reason must not go on: its lineage and the log's do not fit. */
 const HALTED: ReasonCode = "lineage_halted";
@@ -152,7 +151,7 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
       age_ms: flushed.length === 0 ? null : at_ms - Math.max(...flushed.map((shard) => shard.last_flush_ms)),
     },
     synchronization: synchronization(authority?.sync ?? null),
-    replay: NOT_BUILT("past decisions cannot be recomputed yet"),
+    replay: replayAspect(up, at_ms),
     witnessing: witnessing(log, at_ms),
   };
 }

@@ -2,6 +2,7 @@ import type { Gauge } from "../observe/metrics.ts";
 import type { Handler } from "./access.ts";
 import { anchoringMetrics } from "./anchoring-metrics.ts";
 import { regionStatus } from "./region-status.ts";
+import { replayMetrics } from "./replay-report.ts";
 import { syncMetrics } from "./sync-report.ts";
 
 /** Prometheus text 0.0.4: this isolate's counters, and what the region's objects say of themselves. */
@@ -53,7 +54,11 @@ export const metricsPage: Handler = async (room) => {
       samples: authority === null ? [] : [{ labels: { region, mode: authority.mode }, value: 1 }],
     },
   ];
-  const more = [...anchoringMetrics(region, shards), ...syncMetrics(region, authority?.sync ?? null)];
+  const more = [
+    ...anchoringMetrics(region, shards),
+    ...replayMetrics(region, shards),
+    ...syncMetrics(region, authority?.sync ?? null),
+  ];
   return new Response(room.metrics.registry.text([...gauges, ...more]), {
     headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store" },
   });

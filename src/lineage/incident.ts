@@ -16,6 +16,8 @@ export const INCIDENTS = [
   "source_diverged",
   /** The log has more of a source than the source has itself. */
   "source_rewound",
+  /** A shard decided one of its decisions again, from what it sealed, and it came out otherwise. */
+  "replay_diverged",
   /** The trust authority knows fewer events than its shards or the log. */
   "authority_rewound",
   /** A trust domain's bundle went back to an older sequence: keys that were withdrawn are served again. */

@@ -18,6 +18,7 @@ import type {
 } from "./permits.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
 import type { ApprovalRpc } from "./approvals.ts";
+import type { ReplayStatus } from "./replay.ts";
 import type { AnchoringStatus } from "./anchoring.ts";
 
 /**
@@ -387,6 +388,7 @@ export type ShardStatus = {
   readonly policy: string;
   readonly trust_entries: number;
   readonly anchoring: AnchoringStatus;
+  readonly replay: ReplayStatus;
   /** Why it denies everything just now; `null` where it decides. */
   readonly denies: ReasonCode | null;
   /** More about that, where there is more to say. */

@@ -63,6 +63,10 @@ export type LoadedPolicy = {
   readonly application: readonly ApplicationPack[];
 };
 
+/** What a decision names as its policy: digest text over the names and digests of its packs, in name order. */
+export const lawDigest = (packs: readonly { readonly name: string; readonly digest: string }[]): string =>
+  digestOf(jcs(packs.map(({ name, digest }) => [name, digest])));
+
 /**
  * Compiles the named packs of a bundle, once per isolate.
  *
@@ -72,7 +76,7 @@ export type LoadedPolicy = {
 export function loadPolicy(bundle: Bundle, packs: readonly string[]): LoadedPolicy {
   const names = [...new Set(packs)].sort();
   const loaded = names.map((name) => loadPack(bundle, name));
-  const digest = digestOf(jcs(loaded.map(({ name, digest }) => [name, digest])));
+  const digest = lawDigest(loaded);
   const statuses = loaded.map(({ name, problem }): PackStatus => ({
     name,
     status: problem === null ? "active" : "invalid",

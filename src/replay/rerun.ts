@@ -31,13 +31,14 @@ export function readRun(text: string): RunState | null {
 }
 
 function conditionOf({ turn }: Seen, recorded: string, policy: string): ShardCondition {
-  const { active_policy = recorded, anchoring, clock_anomaly = false, halted = null } = turn;
+  const { active_policy = recorded, anchoring, clock_anomaly = false, halted = null, policy_problem = null } = turn;
   return {
     ...anchoring,
     // What was active stays so: a candidate takes the place of the policy that decided.
     active_policy: active_policy === recorded ? policy : active_policy,
     clock_anomaly,
     halted,
+    policy_problem,
   };
 }
 

@@ -67,7 +67,7 @@ test("health is 200 where it can decide, and honest about what is not built", as
     policy: { state: "current" },
     cryptographic: { state: "signed", age_ms: 100 },
     synchronization: { state: "region_only" },
-    replay: { state: "not_built", age_ms: null },
+    replay: { state: "verified", age_ms: 100 },
     witnessing: { state: "unreachable" },
   });
 });

@@ -63,6 +63,10 @@ export class MemoryShard implements ShardRpc {
     anchored: { counts: [], sum_ms: 0 },
   };
   denies: ShardStatus["denies"] = null;
+  get replay(): ShardStatus["replay"] {
+    const t_ms = this.#clock.now_ms - 100;
+    return { state: "verified", replayed: 3, unreplayable: 0, last: { sseq: 3, t_ms }, diverged: null };
+  }
   /** Whether newer results say worse. */
   superseded = false;
   readonly #number: number;
@@ -339,6 +343,7 @@ export class MemoryShard implements ShardRpc {
       policy: "sha256:policy",
       trust_entries: 0,
       anchoring: this.anchoring,
+      replay: this.replay,
       denies: this.denies,
       detail: null,
     };
