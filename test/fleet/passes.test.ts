@@ -1,7 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { asking, clientOf, DELTA_MS, startFederation, subjectOf, type Federation } from "../support/federation.ts";
-import { claimsOf, fetchReceipt, note, openPass, openRun, take, type Given, type Stepped } from "../support/passes.ts";
+import {
+  claimsOf,
+  fetchReceipt,
+  note,
+  openPass,
+  openPassNow,
+  openRun,
+  take,
+  takeNow,
+  type Given,
+  type Stepped,
+} from "../support/passes.ts";
 import { until } from "../support/log.ts";
 import { unfreeze } from "../support/unfreeze.ts";
 
@@ -163,13 +174,18 @@ describe("home gives no pass", () => {
     ["for a node that the plan lacks", { step: "none" }, "plan_violation"],
     ["to another region than the plan says", { region: "ap" }, "plan_violation"],
     ["to itself", { region: "eu" }, "plan_violation"],
-    ["to a region that does not exist", { region: "zz" }, "sync_stale"],
     ["for another action", { action: "read" }, "plan_violation"],
     ["to a stranger", { subject: ref(asking("us-stranger", "")) }, "run_not_member"],
     ["on a parent that is no step", { parents: ["eu.1.s0.999999"] }, "parent_denied"],
   ];
   test.each(refused)("%s", async (_name, change, code) => {
     expect(await passFor(await world(), change)).toMatchObject({ code, pass: "" });
+  });
+
+  test("to a region that does not exist", async () => {
+    const { run, quoter } = await world();
+    const asked = { step: "quote", region: "zz", subject: ref(asking(quoter, "")), action: "write" };
+    expect((await openPassNow(fed.eu, run, asked)).code).toBe("sync_stale");
   });
 
   test("before its turn, twice where once was planned, over a budget, in a closed run, or in a run without a plan", async () => {
@@ -315,11 +331,14 @@ describe("a region that does not answer", () => {
     const { pass } = await passFor(awaited);
     fed.links.part("eu", "us");
     await sleep(DELTA_MS + 500);
-    expect(await at(w, "pay")).toMatchObject({ decision: false, reason: "sync_stale" });
+    const now = (step: string): Promise<Stepped> => takeNow(fed.eu, BOSS, { run: w.run, step });
+    for (let i = 0; i < 20; i++) expect(await now("pay")).toMatchObject({ decision: false, reason: "sync_stale" });
     expect(await at(w, "look")).toMatchObject({ failed: [], decision: true });
-    expect(await passFor(w)).toMatchObject({ code: "sync_stale" });
+    const asked = { step: "quote", region: "us", subject: ref(asking(w.quoter, "")), action: "write" };
+    expect(await openPassNow(fed.eu, w.run, asked)).toMatchObject({ code: "sync_stale" });
     // Home is not heard in us either.
-    expect(await quote(awaited, pass)).toMatchObject({ decision: false, reason: "sync_stale" });
+    const there = await takeNow(fed.us, asking(awaited.quoter, "us-pair"), { pass });
+    expect(there).toMatchObject({ decision: false, reason: "sync_stale" });
     fed.links.heal();
     await until(async () => (await at(w, "pay")).decision, "pay after the cut");
     const fresh = await passFor(awaited);

@@ -1,5 +1,5 @@
-import { post } from "./http.ts";
-import { bearer } from "./http.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { bearer, post } from "./http.ts";
 import type { TestRegion } from "./region.ts";
 
 /** Steps of one run in several regions, as a caller takes them (docs/passes.md). */
@@ -23,7 +23,30 @@ export async function openRun(region: TestRegion, body: object): Promise<string>
   return (JSON.parse(text) as { run: string }).run;
 }
 
-export async function openPass(region: TestRegion, run: string, asked: PassAsked): Promise<Given> {
+/** A busy machine lets a lease run out: what is not about that asks again. */
+const STALE: ReadonlySet<string> = new Set(["sync_stale", "trust_lease_expired"]);
+const PATIENCE_MS = 20_000;
+
+async function heard<T>(ask: () => Promise<T>, reasonOf: (answer: T) => string | null): Promise<T> {
+  for (const end = Date.now() + PATIENCE_MS; ; await sleep(100)) {
+    const answer = await ask();
+    if (!STALE.has(reasonOf(answer) ?? "") || Date.now() > end) return answer;
+  }
+}
+
+export const openPass = (region: TestRegion, run: string, asked: PassAsked): Promise<Given> =>
+  heard(
+    () => openPassNow(region, run, asked),
+    ({ code }) => code,
+  );
+
+export const take = (...asked: Parameters<typeof takeNow>): Promise<Stepped> =>
+  heard(
+    () => takeNow(...asked),
+    ({ reason }) => reason,
+  );
+
+export async function openPassNow(region: TestRegion, run: string, asked: PassAsked): Promise<Given> {
   const answer = await post(`${region.url}/runs/v1/runs/${run}/passes`, region.pep, asked);
   const body = JSON.parse(await answer.text()) as Partial<Given> & { detail?: string };
   const { id = "", pass = "", code = "" } = body;
@@ -39,7 +62,7 @@ export type Stepped = {
   readonly failed: readonly { readonly reason: string; readonly detail?: string }[];
 };
 
-export async function take(
+export async function takeNow(
   region: TestRegion,
   question: { subject: Ref; action: object; resource: object; context?: object },
   interlock: object,
