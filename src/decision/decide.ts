@@ -204,7 +204,9 @@ const askPolicies = (input: DecideInput, run: RunState, bearing: Bearing, degrad
  * first check that fails, or `null`.
  */
 export function regionChecks(
-  input: Pick<DecideInput, "trust" | "condition" | "policy" | "region" | "at_least" | "t_ms">,
+  input: Pick<DecideInput, "trust" | "condition" | "region" | "at_least" | "t_ms"> & {
+    readonly policy: Pick<LoadedPolicy, "digest" | "problem">;
+  },
   dependencies: readonly string[] = [],
   homes: readonly string[] = input.trust.homes(dependencies),
 ): FailedCheck | null {

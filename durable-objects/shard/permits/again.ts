@@ -169,7 +169,7 @@ export abstract class AgainCall implements Call {
     this.#decided = { outcome, run, appended, facts: facts_text, run_state: described.text, subject, above };
     if (outcome.core.decision === "allow") {
       const { dependencies, homes, expires_ms, degraded } = outcome;
-      const basis = { keys: [...dependencies, ...above], homes, expires_ms, degraded };
+      const basis = { keys: [...dependencies, ...above], homes, expires_ms, degraded, policy: turn.policy.digest };
       this.hold = this.allowed(appended, outcome.valid_until_ms, basis);
     } else this.refused(outcome.core.reason ?? "internal");
   }

@@ -8,6 +8,8 @@ export type HoldBasis = {
   readonly homes: readonly string[];
   readonly expires_ms: number;
   readonly degraded: boolean;
+  /** Digest of the policy that it was decided by. */
+  readonly policy: string;
 };
 
 export type LiveHold = { readonly row: HoldRow; readonly basis: HoldBasis };

@@ -27,7 +27,7 @@ import { hears, Listeners, type Listening, type Missed, type Sockets } from "./l
 import { Halts, newsOfEnd } from "./halts.ts";
 import { OutcomeCall } from "./outcome-call.ts";
 import { RedeemCall } from "./redeem-call.ts";
-import { RenewCall } from "./renew-call.ts";
+import { RecheckCall, RenewCall } from "./renew-call.ts";
 import type { HoldRow } from "./rows.ts";
 import { isHere } from "./ticket.ts";
 import { viewHold } from "./view.ts";
@@ -67,7 +67,9 @@ export class PermitDesk {
       now: () => turn.now(),
       revoked: (keys) => turn.revoked(keys, false),
     });
-    this.halts = new Halts(turn, turn.writer.permits, this.#listeners, ports.leased);
+    this.halts = new Halts(turn, turn.writer.permits, this.#listeners, ports.leased, (row) => {
+      void this.#recheck(row).catch((cause: unknown) => turn.bug("recheck", cause));
+    });
   }
 
   /** Holds that were active when the object stopped go on: what each rests on is in the record of its redemption. */
@@ -104,7 +106,30 @@ export class PermitDesk {
     const { dependencies, homes, expires_ms } = bearingOn(asked, rulesFor(policy, request));
     const opened = turn.writer.run(row.run, false);
     const above = opened === null ? [] : turn.writer.runs.opened(opened).above.map(runKey);
-    return { keys: [...dependencies, ...above], homes, expires_ms, degraded: true };
+    return { keys: [...dependencies, ...above], homes, expires_ms, degraded: true, policy: "" };
+  }
+
+  /** As whoever redeemed it: nobody asks. What was erased meanwhile is refused with the next renewal. */
+  async #recheck(row: HoldRow): Promise<void> {
+    const { lineage } = this.#ports;
+    const [asked, redeemed] = [await lineage.asked(row.step), await lineage.asked(row.redeemed)];
+    if (typeof asked === "string" || typeof redeemed === "string") return;
+    const as = (JSON.parse(redeemed.facts) as Facts).redeemed;
+    if (as === undefined) return;
+    const stepFacts = JSON.parse(asked.facts) as Facts;
+    const facts = { ...as, material: stepFacts.material, v: 1 } as const;
+    const { permit, run, step } = row;
+    const call: StepCall = {
+      facts: { facts, text: "", digest: "" },
+      asked,
+      shown: this.#ports.accepts(stepFacts),
+      permit,
+      run,
+      step,
+      traceparent: null,
+      deadline_ms: Number.POSITIVE_INFINITY,
+    };
+    this.#ports.submit(new RecheckCall(this.#turn, row.id, call, () => undefined));
   }
 
   async redeem(message: RedeemMessage): Promise<TicketAnswer> {

@@ -29,13 +29,24 @@ export class Halts {
   readonly #audience: Audience;
   /** Whether this shard has had a lease since it started: without one it knows nothing that would end a hold early. */
   readonly #leased: () => boolean;
+  /** Decides again what was decided by another policy. */
+  readonly #recheck: (hold: HoldRow) => void;
+  /** Holds on their way through that, and for which policy. */
+  readonly #rechecking = new Map<string, string>();
   #timer: { readonly at_ms: number; readonly id: ReturnType<typeof setTimeout> } | null = null;
 
-  constructor(turn: Turn, book: PermitBook, audience: Audience, leased: () => boolean) {
+  constructor(
+    turn: Turn,
+    book: PermitBook,
+    audience: Audience,
+    leased: () => boolean,
+    recheck: (hold: HoldRow) => void,
+  ) {
     this.#turn = turn;
     this.#book = book;
     this.#audience = audience;
     this.#leased = leased;
+    this.#recheck = recheck;
   }
 
   /** Every active hold against what is known now. */
@@ -46,7 +57,19 @@ export class Halts {
     for (const [id, live] of this.#book.live) {
       const found = this.#against(live, now);
       if (found !== null) this.end(id, found.reason, found.detail ?? null, now);
+      else this.#underPolicy(live);
     }
+    for (const id of this.#rechecking.keys()) if (!this.#book.live.has(id)) this.#rechecking.delete(id);
+  }
+
+  /** Another policy is in force: whether it allows the step as well is for it to say, and not for the next renewal. */
+  #underPolicy({ row, basis }: LiveHold): void {
+    if (!this.#leased()) return;
+    const { active_policy, policy_problem = null } = this.#turn.liveCondition();
+    if (active_policy === null || policy_problem !== null || active_policy === basis.policy) return;
+    if (this.#rechecking.get(row.id) === active_policy) return;
+    this.#rechecking.set(row.id, active_policy);
+    this.#recheck(row);
   }
 
   #against({ row, basis }: LiveHold, now: number): FailedCheck | null {
@@ -54,8 +77,11 @@ export class Halts {
     if (now >= row.valid_until_ms) return { reason: "hold_ended", detail: "it was not renewed in time" };
     const trust = turn.liveTrust();
     if (this.#leased()) {
-      const [condition, homes] = [turn.liveCondition(), homesOf(trust, basis.keys, basis.homes)];
-      const { policy, region } = turn;
+      const homes = homesOf(trust, basis.keys, basis.homes);
+      // A policy that is on its way, or has run out, denies the next renewal.
+      const condition = { ...turn.liveCondition(), policy_problem: null };
+      const policy = { digest: condition.active_policy ?? "", problem: null };
+      const { region } = turn;
       const found = regionChecks({ trust, condition, policy, region, at_least: null, t_ms: now }, basis.keys, homes);
       if (found !== null) return found;
     }

@@ -8,7 +8,7 @@ import type { HoldRow } from "./rows.ts";
 import { mintHere } from "./ticket.ts";
 
 /** More active holds than this in one shard: looking at all of them when an event comes would take too long. */
-export const MAX_HOLDS = 10_000;
+const MAX_HOLDS = 10_000;
 
 /** A permit is redeemed: by exactly one, and it becomes a hold. */
 export class RedeemCall extends AgainCall {

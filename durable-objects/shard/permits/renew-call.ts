@@ -10,16 +10,16 @@ import type { HoldRow } from "./rows.ts";
 /** A hold is renewed, or ends here. */
 export class RenewCall extends AgainCall {
   readonly kind = "hold.renew";
-  readonly #id: string;
+  protected readonly id: string;
   #ends: ReasonCode | null = null;
 
   constructor(turn: Turn, id: string, call: StepCall, resolve: (answer: TicketAnswer) => void) {
     super(turn, call, resolve);
-    this.#id = id;
+    this.id = id;
   }
 
   protected found(): readonly FailedCheck[] {
-    const hold = this.turn.writer.permits.hold(this.#id);
+    const hold = this.turn.writer.permits.hold(this.id);
     if (hold === null) return [{ reason: "hold_ended" }];
     if (hold.state === "ended") return [{ reason: "hold_ended", detail: hold.reason ?? "its outcome was told" }];
     // Over is over, by a millisecond too.
@@ -28,14 +28,14 @@ export class RenewCall extends AgainCall {
 
   protected allowed(_appended: Appended, valid_until_ms: number, basis: HoldBasis): HoldRow {
     const { permits } = this.turn.writer;
-    const hold = { ...permits.hold(this.#id)!, valid_until_ms };
+    const hold = { ...permits.hold(this.id)!, valid_until_ms };
     permits.putHold(hold, basis);
     return hold;
   }
 
   protected refused(reason: ReasonCode): void {
     const { permits } = this.turn.writer;
-    const hold = permits.hold(this.#id);
+    const hold = permits.hold(this.id);
     if (hold === null || hold.state === "ended") return;
     this.#ends = reason;
     const ended_ms = this.turn.t_ms;
@@ -43,7 +43,7 @@ export class RenewCall extends AgainCall {
   }
 
   override release(...released: Parameters<AgainCall["release"]>): void {
-    const hold = this.#ends === null ? null : this.turn.writer.permits.hold(this.#id);
+    const hold = this.#ends === null ? null : this.turn.writer.permits.hold(this.id);
     if (hold !== null && this.#ends !== null) this.turn.halts.tell(hold, this.#ends, null);
     super.release(...released);
   }
@@ -52,4 +52,16 @@ export class RenewCall extends AgainCall {
     this.turn.halts.expect(hold);
     this.turn.halts.tellRenewed(hold);
   }
+}
+
+/** The region itself looks again, under another policy: the hold may end by it, and gets no longer. */
+export class RecheckCall extends RenewCall {
+  protected override allowed(_appended: Appended, _valid_until_ms: number, basis: HoldBasis): HoldRow {
+    const { permits } = this.turn.writer;
+    const hold = permits.hold(this.id)!;
+    permits.putHold(hold, basis);
+    return hold;
+  }
+
+  protected override released(): void {}
 }
