@@ -6,6 +6,9 @@ import { dependenciesOf, endsAt, freshUntil, homesOf, usedHomes } from "../../sr
 import { homesHeard } from "../../src/decision/checks.ts";
 import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
 import { Watch } from "../../src/decision/seen.ts";
+import { counterfactual, type Counterfactual } from "../../src/replay/explain/counterfactual.ts";
+import { Effort } from "../../src/replay/explain/effort.ts";
+import { explanationOf, type Explained, type Explanation } from "../../src/replay/explain/explanation.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { PassFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
@@ -44,6 +47,12 @@ const IDEMPOTENCY_MS = 600_000;
  */
 const MAX_STATE_CHARS = 262_144;
 
+/** Shards of one isolate share its thread, and so what may be spent on searching. */
+const EFFORT = new Effort();
+/** What a whole decision costs, in answers of single conditions. */
+const DECISION_UNITS = 4;
+const BUSY: Counterfactual = { none: "busy", decisions: 0, probes: 0 };
+
 type Decided = {
   readonly outcome: Outcome;
   readonly run: RunRow | null;
@@ -58,6 +67,7 @@ type Decided = {
   readonly facts: ParsedFacts;
   /** Of a step of a run that is at home elsewhere. */
   readonly pass: PassFacts | null;
+  readonly asked: DecideInput;
 };
 
 /** The run as the decision sees it; `bug`: it could not be read, and the step is denied. */
@@ -110,6 +120,8 @@ export class DecideCall implements Call {
   #first = 0;
   #kept: Kept | null = null;
   #keptFirst = 0;
+  /** By item, once they have been searched for. */
+  #counterfactuals: readonly (Counterfactual | null)[] | null = null;
   #key: string | null = null;
   #permit: PermitRow | null = null;
   #signed: string | null = null;
@@ -271,6 +283,7 @@ export class DecideCall implements Call {
       above: step?.keys ?? [],
       parents: step?.parents.map(({ sseq }) => sseq) ?? [],
       facts,
+      asked: input,
     };
     if (message.dry_run) return { ...decided, appended: null, pass: null };
     // A step of a run that is not known here is recorded in a run of its own: nothing is answered without a record.
@@ -362,6 +375,18 @@ export class DecideCall implements Call {
       void this.#releaseKept(this.#kept);
       return;
     }
+    if (this.#message.counterfactual === true && this.#counterfactuals === null) {
+      // Denials can wait until the others of this flush have their answer. An allow is looked at once more and leaves
+      // at once, so where there is one, what was searched for is there before that look.
+      if (this.#decided.every(({ outcome }) => outcome.core.decision === "deny")) {
+        setTimeout(() => {
+          this.#counterfactuals = this.#search();
+          this.release(flush, index);
+        }, 0);
+        return;
+      }
+      this.#counterfactuals = this.#search();
+    }
     const now = this.#turn.now();
     // Looked at once for the call: has anything that any decision rests on changed since?
     const region = this.#regionProblem(now);
@@ -393,12 +418,43 @@ export class DecideCall implements Call {
         return denied(region || now < this.#deadline ? "withheld" : "deadline");
       }
       const said = this.#said.get(at);
-      const shown = this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome));
-      return said === undefined ? shown : { ...shown, step_receipt: said };
+      const turning = this.#counterfactuals?.[at] ?? null;
+      return {
+        ...this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome)),
+        ...(this.#message.explain ? { explained: this.#explained(item) } : {}),
+        ...(turning === null ? {} : { counterfactual: turning }),
+        ...(said === undefined ? {} : { step_receipt: said }),
+      };
     });
     const signed = this.#signed !== null && items[0]?.decision === true ? { permit: this.#signed } : {};
     const answer: DecideAnswer = { ...this.#answer(items, flush, index), ...signed };
     if (unsettled === 0) this.#resolve(answer);
+  }
+
+  #explained({ outcome: { core, determining, policy_reason }, asked }: Decided): Explanation {
+    const { failed, reason } = core;
+    return explanationOf(this.#turn.policy, asked.request, { failed, reason, determining, policy_reason });
+  }
+
+  /** A stored answer, by the law as it stands now. */
+  #explainedAgain(at: number, item: Explained): Explanation {
+    return explanationOf(this.#turn.policy, JSON.parse(this.#message.items[at]!.request) as CanonicalRequest, item);
+  }
+
+  /** Of the first denials of the call, as long as this isolate has effort left for searching. */
+  #search(): readonly (Counterfactual | null)[] {
+    return this.#decided.map(({ outcome, asked }) => {
+      if (outcome.core.decision === "allow") return null;
+      if (!EFFORT.left(this.#turn.now())) return BUSY;
+      try {
+        const found = counterfactual(asked);
+        EFFORT.charge(found.probes + DECISION_UNITS * found.decisions);
+        return found;
+      } catch (cause) {
+        this.#turn.bug("counterfactual", cause);
+        return BUSY;
+      }
+    });
   }
 
   /** The region itself turned: the lease ended, it was frozen, its policy changed. */
@@ -510,7 +566,7 @@ export class DecideCall implements Call {
         items: items.map(({ failed, determining, ...item }, at) => ({
           ...item,
           ...(this.#message.explain && failed !== undefined && determining !== undefined
-            ? { failed, determining }
+            ? { failed, determining, explained: this.#explainedAgain(at, { ...item, failed, determining }) }
             : {}),
           valid_until_ms: item.decision ? this.#validUntil(bases[at]!) : 0,
           ...(this.#said.has(at) && item.decision === kept.items[at]!.decision

@@ -1,7 +1,7 @@
 import type { ConsistencyToken } from "../trust/consistency.ts";
 import { anchoringLimit } from "../policy/anchoring.ts";
 import { admitsDegraded } from "../policy/degraded.ts";
-import { evaluateAs, type LoadedPolicy, type PolicyOutcome } from "../policy/evaluate.ts";
+import { evaluateAs, type LoadedPolicy, type PolicyEnv, type PolicyOutcome } from "../policy/evaluate.ts";
 import { unsupported } from "../policy/obligations.ts";
 import { pinsHold } from "../policy/pinned.ts";
 import { rulesFor } from "../policy/step-rules.ts";
@@ -180,24 +180,27 @@ function inOrder(failed: readonly FailedCheck[]): FailedCheck[] {
 }
 
 const askPolicies = (input: DecideInput, run: RunState, bearing: Bearing, degraded: boolean): PolicyOutcome =>
-  evaluateAs(
-    input.policy,
-    input.request,
-    {
-      region: input.region,
-      t_ms: input.t_ms,
-      pep: input.facts.pep.id,
-      run: { id: run.kind === "opened" ? run.id : "", kind: run.kind, version: run.version },
-      labels: bearing.places.carried,
-      trust: degraded ? "degraded" : "trusted",
-      history: run.step?.history ?? [],
-      identity: current(input.facts.workload?.identity, input.t_ms),
-      attestation: current(input.facts.workload?.attestation, input.t_ms),
-      delegation_depth: bearing.authority.chain.length,
-      approvals: bearing.approvals,
-    },
-    input.searched ?? null,
-  );
+  evaluateAs(input.policy, input.request, policyEnv(input, run, bearing, degraded), input.searched ?? null);
+
+/** What surrounds the request when the policies are asked. */
+export const policyEnv = (
+  input: Pick<DecideInput, "region" | "t_ms" | "facts">,
+  run: RunState,
+  bearing: Bearing,
+  degraded: boolean,
+): PolicyEnv => ({
+  region: input.region,
+  t_ms: input.t_ms,
+  pep: input.facts.pep.id,
+  run: { id: run.kind === "opened" ? run.id : "", kind: run.kind, version: run.version },
+  labels: bearing.places.carried,
+  trust: degraded ? "degraded" : "trusted",
+  history: run.step?.history ?? [],
+  identity: current(input.facts.workload?.identity, input.t_ms),
+  attestation: current(input.facts.workload?.attestation, input.t_ms),
+  delegation_depth: bearing.authority.chain.length,
+  approvals: bearing.approvals,
+});
 
 /**
  * Whether the region may decide at all, and about what rests on `dependencies` (and so needs the word of `homes`): the

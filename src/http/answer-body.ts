@@ -74,8 +74,12 @@ function contextOf(item: ItemAnswer, { explain, dry_run, id, pdp }: Shown): Reco
   if (approval !== null) context = { ...context, ...approval };
   if (explain) {
     context ??= {};
-    context["failed"] = item.failed ?? [];
-    context["determining"] = item.determining ?? [];
+    const { failed, determining, unmatched, not_evaluated } = item.explained ?? {};
+    context["failed"] = failed ?? item.failed ?? [];
+    context["determining"] = determining ?? item.determining ?? [];
+    if (unmatched !== undefined && unmatched.length > 0) context["unmatched"] = unmatched;
+    if (not_evaluated !== undefined && not_evaluated.length > 0) context["not_evaluated"] = not_evaluated;
+    if (item.counterfactual !== undefined) context["counterfactual"] = item.counterfactual;
   }
   if (item.evidence !== undefined && id !== null) {
     (context ??= {})["evidence"] = {

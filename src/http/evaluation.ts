@@ -60,6 +60,7 @@ export async function evaluateOne(
       idempotency_key: options.idempotency_key,
       dry_run: options.dry_run,
       explain: options.explain,
+      ...(options.counterfactual ? { counterfactual: true as const } : {}),
       at_least: options.at_least,
       inline_evidence: options.inline_evidence,
       ...(options.permit === null ? {} : { permit: options.permit }),

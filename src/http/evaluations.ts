@@ -164,6 +164,7 @@ function message(
     idempotency_key: key === null || group.call === 0 ? key : `${key} ${group.call}`,
     dry_run: options.dry_run,
     explain: options.explain,
+    ...(options.counterfactual ? { counterfactual: true as const } : {}),
     at_least: options.at_least,
     inline_evidence: options.inline_evidence,
   };

@@ -14,6 +14,8 @@ export type CallOptions = {
   readonly deadline_ms: number;
   readonly dry_run: boolean;
   readonly explain: boolean;
+  /** `explain: "counterfactual"`, which also explains. */
+  readonly counterfactual: boolean;
   readonly inline_evidence: boolean;
   /** Only of a single evaluation, in an opened run. */
   readonly permit: PermitAsk | null;
@@ -33,6 +35,7 @@ const NO_OPTIONS: InterlockOptions = {
   deadline_ms: DEFAULT_DEADLINE_MS,
   dry_run: false,
   explain: false,
+  counterfactual: false,
   inline_evidence: false,
   credentials: null,
   permit: null,
@@ -119,9 +122,14 @@ function readOption(draft: Draft, name: string, value: JsonValue): string | null
       draft.deadline_ms = value;
       return null;
     case "dry_run":
-    case "explain":
       if (typeof value !== "boolean") return "true or false is required";
-      draft[name] = value;
+      draft.dry_run = value;
+      return null;
+    case "explain":
+      if (typeof value !== "boolean" && value !== "counterfactual")
+        return 'true, false or "counterfactual" is required';
+      draft.explain = value !== false;
+      draft.counterfactual = value === "counterfactual";
       return null;
     case "credentials": {
       const read = readCredentials(value);

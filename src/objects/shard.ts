@@ -16,6 +16,8 @@ import type {
   ReportHoldMessage,
   TicketAnswer,
 } from "./permits.ts";
+import type { Counterfactual } from "../replay/explain/counterfactual.ts";
+import type { Explanation } from "../replay/explain/explanation.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
 import type { ApprovalRpc } from "./approvals.ts";
 import type { ReplayStatus } from "./replay.ts";
@@ -53,6 +55,8 @@ export type DecideMessage = {
   /** Decide and answer, but record nothing and take nothing from budgets. The answer is never an allow ticket: no receipt. */
   readonly dry_run: boolean;
   readonly explain: boolean;
+  /** With `explain`: what would have turned each denial, searched for before the call is answered. */
+  readonly counterfactual?: true;
   /** `consistency.at_least` of the request. */
   readonly at_least: string | null;
   /** Give leaf, leaf hash and path of every item. */
@@ -76,6 +80,10 @@ export type ItemAnswer = {
   readonly obligations: readonly Obligation[];
   readonly failed?: readonly FailedCheck[];
   readonly determining?: readonly Determining[];
+  /** Where it was asked for. */
+  readonly explained?: Explanation;
+  /** Of a deny, where it was asked for. */
+  readonly counterfactual?: Counterfactual;
   readonly evidence?: ItemEvidence;
   /** Of a step under a pass: what the run's home counts it by. */
   readonly step_receipt?: string;

@@ -3,7 +3,7 @@ import { jcs } from "../base/jcs.ts";
 import { buildEntityStore, compilePolicySet, type EntityStore, type Policy, type PolicySet } from "../cedar/index.ts";
 import type { Determining, Obligation } from "../vocabulary/types.ts";
 import { readAnnotations } from "./annotations.ts";
-import { describeProblem, packDigest, type Bundle, type ValidPack } from "./bundle.ts";
+import { describeProblem, packDigest, type Bundle, type BundledPolicy, type ValidPack } from "./bundle.ts";
 import { packTypes, type PackTypes } from "./cedar-request.ts";
 import { demandsOf, flowsOf, type Demands } from "./demands.ts";
 import type { Flow } from "./manifest-rules.ts";
@@ -23,6 +23,8 @@ export type LoadedPack = {
   readonly policies: PolicySet;
   /** By policy id. */
   readonly facts: ReadonlyMap<string, PolicyFacts>;
+  /** As written, in the order of positions: what an explanation names. */
+  readonly written: readonly BundledPolicy[];
   readonly directory: EntityStore;
   /** Without a quorum for longer, it allows nothing; `null`: it sets no limit. */
   readonly max_unanchored_ms: number | null;
@@ -142,6 +144,7 @@ function compilePack(pack: ValidPack): LoadedPack | ApplicationPack {
     name: pack.name,
     policies,
     facts,
+    written: pack.policies,
     directory: directory.value,
     max_unanchored_ms: manifest.max_unanchored_ms ?? null,
   };

@@ -63,7 +63,13 @@ const interlock = z
       .nullish(),
     deadline_ms: z.int().min(1).max(30_000).nullish(),
     dry_run: z.boolean().nullish().describe("Decide, but record nothing"),
-    explain: z.boolean().nullish().describe("Say which checks failed and which policies decided"),
+    explain: z
+      .union([z.boolean(), z.literal("counterfactual")])
+      .nullish()
+      .describe(
+        "Say which checks failed, which policies decided and where they are written; `counterfactual`: also the " +
+          "smallest change of facts that would have turned a denial",
+      ),
     evidence: z.literal("inline").nullish(),
     credentials: credentials.nullish().describe("What came along about the workload that is asked about"),
     permit: z

@@ -1,0 +1,125 @@
+import type { BundledPolicy } from "../../policy/bundle.ts";
+import { covers } from "../../policy/cedar-request.ts";
+import type { ApplicationPack, LoadedPack, LoadedPolicy } from "../../policy/load.ts";
+import { uidKey } from "../../cedar/index.ts";
+import { REASON_ORDER, REASONS, type ReasonCode } from "../../vocabulary/reasons.ts";
+import type { CanonicalRequest, Determining, FailedCheck } from "../../vocabulary/types.ts";
+
+/** Where a policy stands; `line` from 1. `null`: the law in force has no such policy any more. */
+type Place = { readonly file: string | null; readonly line: number | null };
+
+/** A decision in the terms of whoever has to do something about it (docs/explain.md). */
+export type Explanation = {
+  /** Every check that failed, the primary one first, with what it means and what to do. */
+  readonly failed: readonly (FailedCheck & { readonly text: string; readonly todo: string })[];
+  /** The policies that decided. */
+  readonly determining: readonly (Determining & Place & { readonly effect: "permit" | "forbid" | null })[];
+  /** Where no permit held: those whose head fits the action and the two types, at most 16. */
+  readonly unmatched: readonly ({ readonly policy: string } & Place)[];
+  /** Checks that were not reached: they may fail as well. */
+  readonly not_evaluated: readonly ReasonCode[];
+};
+
+export type Explained = {
+  readonly reason: ReasonCode | null;
+  readonly policy_reason: string | null;
+  readonly failed: readonly FailedCheck[];
+  readonly determining: readonly Determining[];
+};
+
+const MAX_UNMATCHED = 16;
+
+/** Says nothing about anything but the law and the checks themselves: no attribute of any entity. Pure. */
+export function explanationOf(policy: LoadedPolicy, request: CanonicalRequest, decided: Explained): Explanation {
+  const { failed, determining, reason, policy_reason } = decided;
+  const bare = reason === "policy_denied" && policy_reason === null;
+  return {
+    failed: failed.map((check) => ({ ...check, text: REASONS[check.reason].text, todo: REASONS[check.reason].todo })),
+    determining: determining.map((one) => ({ ...one, ...placeOf(policy, one.policy) })),
+    unmatched: bare ? unmatched(policy, request) : [],
+    not_evaluated: reason === null ? [] : notEvaluated(failed),
+  };
+}
+
+const packNamed = ({ sovereign, application }: LoadedPolicy, name: string): LoadedPack | undefined =>
+  [...sovereign, ...application].find((pack) => pack.name === name);
+
+/** A policy of the law by `pack/id`. */
+export function policyNamed(policy: LoadedPolicy, name: string): BundledPolicy | undefined {
+  const at = name.indexOf("/");
+  return packNamed(policy, name.slice(0, at))?.written.find(({ id }) => id === name.slice(at + 1));
+}
+
+function placeOf(policy: LoadedPolicy, name: string): Place & { readonly effect: "permit" | "forbid" | null } {
+  const found = policyNamed(policy, name);
+  return found === undefined
+    ? { effect: null, file: null, line: null }
+    : { effect: found.json.effect, file: found.file, line: found.line };
+}
+
+const unmatched = (policy: LoadedPolicy, request: CanonicalRequest): Explanation["unmatched"] =>
+  policy.application
+    .filter(({ types }) => covers(types, request))
+    .flatMap((pack) =>
+      pack.written
+        .filter((one) => one.json.effect === "permit" && fits(pack, one, request))
+        .map(({ id, file, line }) => ({ policy: `${pack.name}/${id}`, file, line })),
+    )
+    .slice(0, MAX_UNMATCHED);
+
+type Head = { readonly [name: string]: unknown };
+
+/** By the head alone, as far as it names actions and types: who is in which group is for the directory. */
+function fits(pack: ApplicationPack, { json }: BundledPolicy, request: CanonicalRequest): boolean {
+  const { ref } = pack.types.actions.get(request.action.name)!;
+  const action: Head = json.action;
+  const named = action["entities"] ?? (action["entity"] === undefined ? null : [action["entity"]]);
+  const groups = pack.directory.ancestors(ref.key);
+  const acts = (uid: unknown): boolean => {
+    const { type, id } = uid as { readonly type: string; readonly id: string };
+    const key = uidKey({ type, id });
+    return key === ref.key || groups.has(key);
+  };
+  return (
+    (!Array.isArray(named) || named.some(acts)) &&
+    ofType(json.principal, pack.types.subjects.get(request.subject.type)!.type) &&
+    ofType(json.resource, pack.types.resources.get(request.resource.type)!.type)
+  );
+}
+
+const ofType = (head: Head, type: string): boolean => head["entity_type"] === undefined || head["entity_type"] === type;
+
+const at = (reason: ReasonCode): number => REASON_ORDER.indexOf(reason);
+const between = (first: ReasonCode, last: ReasonCode): readonly ReasonCode[] =>
+  REASON_ORDER.slice(at(first), at(last) + 1);
+
+const OF_REGION = between("region_joining", "consistency_unsatisfied");
+const OF_STEP = between("identity_missing", "rate_exceeded");
+const OF_POLICIES = between("sovereign_policy", "approver_not_independent");
+/** What cannot be looked at in a run that is not there. */
+const OF_RUN: readonly ReasonCode[] = [
+  "ancestor_revoked",
+  ...between("delegation_exceeded", "delegation_depth"),
+  ...between("run_closed", "guest_receipt_missing"),
+];
+
+/** Follows the order of `decide`: the region, then all of the step, then the policies, then the anchoring limit. */
+function notEvaluated(failed: readonly FailedCheck[]): readonly ReasonCode[] {
+  const [first] = failed;
+  if (first === undefined || first.reason === "internal") return [...OF_REGION, ...OF_STEP, ...OF_POLICIES];
+  const of_step = failed.some(({ reason }) => OF_STEP.includes(reason)) || isHomeFrozen(first);
+  if (!of_step && OF_REGION.includes(first.reason))
+    return [...OF_REGION.slice(OF_REGION.indexOf(first.reason) + 1), ...OF_STEP, ...OF_POLICIES, "lineage_unavailable"];
+  const of_policies = failed.some(({ reason }) => OF_POLICIES.includes(reason));
+  // The log itself is asked last of the region; a pack's limit on anchoring after the policies.
+  if (!of_step && !of_policies && first.reason === "lineage_unavailable")
+    return first.detail?.startsWith("the region log") === true ? [...OF_STEP, ...OF_POLICIES] : [];
+  if (of_step) {
+    const unknown = failed.some(({ reason }) => reason === "run_unknown");
+    return [...(unknown ? OF_RUN : []), ...OF_POLICIES, "lineage_unavailable"];
+  }
+  return first.reason === "sovereign_policy" ? OF_POLICIES.slice(1) : [];
+}
+
+/** The home of what is asked about is frozen: a matter of the step, by the code of a region. */
+const isHomeFrozen = ({ reason, detail }: FailedCheck): boolean => reason === "region_frozen" && detail !== undefined;
