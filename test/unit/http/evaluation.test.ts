@@ -95,6 +95,35 @@ test("explain and inline evidence are in the body, because they were asked for",
   });
 });
 
+test("a counterfactual is asked for by name, and shown with what explains the denial", async () => {
+  const asked: unknown[] = [];
+  const counterfactual = { changes: [], facts: 0, minimal: true, decisions: 2, probes: 0 } as const;
+  const explained = { failed: [], determining: [], unmatched: [], not_evaluated: ["policy_error"] } as const;
+  const region = await newRegion({
+    wrapShard: (shard) => ({
+      ...bind(shard),
+      decide: async (message) => {
+        asked.push(message.explain, message.counterfactual);
+        const answer = await shard.decide(message);
+        return answer.ok
+          ? { ...answer, items: answer.items.map((item) => ({ ...item, explained, counterfactual })) }
+          : answer;
+      },
+    }),
+  });
+  const denied = { ...allowed, subject: bob };
+  for (const explain of ["counterfactual", true, "why"])
+    await call(region, EVALUATION, { body: { ...denied, context: { interlock: { explain } } } });
+  expect(asked).toEqual([true, true, true, undefined]);
+  const response = await call(region, EVALUATION, {
+    body: { ...denied, context: { interlock: { explain: "counterfactual" } } },
+  });
+  expect(await response.json()).toEqual({
+    decision: false,
+    context: { reason: "policy_denied", failed: [], determining: [], not_evaluated: ["policy_error"], counterfactual },
+  });
+});
+
 test("a dry run has no id and no receipt", async () => {
   const region = await newRegion();
   const response = await call(region, EVALUATION, { body: { ...allowed, context: { interlock: { dry_run: true } } } });

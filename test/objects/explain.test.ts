@@ -1,0 +1,66 @@
+import { describe, expect, test } from "vitest";
+import { ask, decide, shard } from "./region.ts";
+import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
+
+/** Explanations and counterfactuals as the shard gives them (docs/explain.md). */
+
+const harsh: CanonicalRequest = {
+  v: 1,
+  subject: { type: "user", id: "alice" },
+  action: { name: "delete", properties: { soft: false } },
+  resource: { type: "record", id: "record-1" },
+};
+const soft: CanonicalRequest = { ...harsh, action: { name: "delete", properties: { soft: true } } };
+
+describe("explain", () => {
+  test("a denial names the permits that did not hold, with their lines; nothing is said unasked", async () => {
+    const { explained, counterfactual } = (await decide([harsh], { explain: true })).items[0]!;
+    expect(counterfactual).toBeUndefined();
+    expect(explained).toMatchObject({
+      failed: [{ reason: "policy_denied", text: expect.any(String), todo: expect.any(String) }],
+      determining: [],
+      unmatched: [{ policy: "authzen-certification/alice-deletes-softly", file: expect.stringContaining(".cedar") }],
+      not_evaluated: [],
+    });
+    expect((await decide([harsh])).items[0]).not.toHaveProperty("explained");
+  });
+
+  test("the counterfactual is what the region then allows", async () => {
+    const { items, decision_id } = await decide([harsh], { explain: true, counterfactual: true });
+    expect(decision_id).not.toBeNull();
+    expect(items[0]).toMatchObject({
+      decision: false,
+      counterfactual: {
+        changes: [{ path: "/action/properties/soft", from: false, to: true }],
+        facts: 1,
+        minimal: true,
+      },
+    });
+    expect((await decide([soft])).items[0]!.decision).toBe(true);
+  });
+
+  test("beside an allow, which leaves as it is", async () => {
+    const { items, receipt } = await decide([soft, harsh], { explain: true, counterfactual: true });
+    expect(receipt).not.toBeNull();
+    expect(items.map(({ decision }) => decision)).toEqual([true, false]);
+    expect(items[0]).not.toHaveProperty("counterfactual");
+    expect(items[0]!.valid_until_ms).toBeGreaterThan(0);
+    expect(items[1]!.counterfactual).toMatchObject({ facts: 1 });
+  });
+
+  test("searching changes neither record nor core: the same question has the same receipt root with and without", async () => {
+    const plain = await decide([harsh], { dry_run: true, explain: true });
+    const sought = await decide([harsh], { dry_run: true, explain: true, counterfactual: true });
+    expect(sought.items[0]).toMatchObject({ reason: plain.items[0]!.reason, failed: plain.items[0]!.failed });
+    expect(sought.decision_id).toBeNull();
+  });
+
+  test("a repetition explains by the law, and does not search", async () => {
+    const message = await ask([harsh], { explain: true, counterfactual: true, idempotency_key: "explained-once" });
+    const [first, again] = [await shard().decide(message), await shard().decide(message)];
+    if (!first.ok || !again.ok) throw new Error("refused");
+    expect(again.decision_id).toBe(first.decision_id);
+    expect(again.items[0]!.explained).toEqual(first.items[0]!.explained);
+    expect(again.items[0]).not.toHaveProperty("counterfactual");
+  });
+});
