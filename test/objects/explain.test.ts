@@ -1,5 +1,5 @@
-import { describe, expect, test } from "vitest";
-import { ask, decide, shard } from "./region.ts";
+import { beforeAll, describe, expect, test } from "vitest";
+import { activate, ask, decide, shard } from "./region.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 
 /** Explanations and counterfactuals as the shard gives them (docs/explain.md). */
@@ -11,6 +11,8 @@ const harsh: CanonicalRequest = {
   resource: { type: "record", id: "record-1" },
 };
 const soft: CanonicalRequest = { ...harsh, action: { name: "delete", properties: { soft: true } } };
+
+beforeAll(activate);
 
 describe("explain", () => {
   test("a denial names the permits that did not hold, with their lines; nothing is said unasked", async () => {
@@ -48,7 +50,7 @@ describe("explain", () => {
     expect(items[1]!.counterfactual).toMatchObject({ facts: 1 });
   });
 
-  test("searching changes neither record nor core: the same question has the same receipt root with and without", async () => {
+  test("searching changes nothing about the decision, and a dry run stays without a record", async () => {
     const plain = await decide([harsh], { dry_run: true, explain: true });
     const sought = await decide([harsh], { dry_run: true, explain: true, counterfactual: true });
     expect(sought.items[0]).toMatchObject({ reason: plain.items[0]!.reason, failed: plain.items[0]!.failed });
