@@ -12,6 +12,7 @@ import { logCommand } from "./cli/log.ts";
 import { clockCommand, membershipCommand, peersCommand } from "./cli/peers.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { receiptCommand } from "./cli/receipt.ts";
+import { approvalsCommand } from "./cli/approvals.ts";
 import { requestsCommand } from "./cli/requests.ts";
 import { regionCommand } from "./cli/region.ts";
 import { ssfCommand } from "./cli/ssf.ts";
@@ -65,6 +66,7 @@ for (const command of [
   restoreCommand(),
   revocationsCommand(),
   requestsCommand(),
+  approvalsCommand(),
   stopCommand(),
   freezeCommand(),
   unfreezeCommand(),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createApprovals } from "../../src/client/index.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
+import { interlock } from "../support/command.ts";
 import { bearer, post } from "../support/http.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
 import type { Question } from "../../src/client/index.ts";
@@ -207,6 +208,32 @@ test("a permit is redeemed, and its hold renewed, only while the approval stands
   // What was not used up is good again; a hold that ended is not.
   expect(await redeem(waiting)).toMatchObject({ decision: true });
   expect(await renew(hold!)).toMatchObject({ decision: false, reason: "hold_ended" });
+});
+
+test("interlock approvals: list, refuse, approve", async () => {
+  const run = await payout();
+  const at = ["--region", "eu", "--data", region.base];
+  const told = async (...args: readonly string[]) => {
+    const command = interlock("approvals", ...args);
+    return { code: await command.ended, out: command.stdout(), err: command.stderr() };
+  };
+  const id = await submit(run, pay(18_400));
+  const listed = await told("list", ...at);
+  expect(listed).toMatchObject({ code: 0 });
+  const { tasks } = JSON.parse(listed.out) as { tasks: readonly { id: string }[] };
+  expect(tasks.map((task) => task.id)).toContain(id);
+  const own = await told("approve", id, "--approver", "user:alice@bank.example", ...at);
+  expect(own.code).toBe(1);
+  expect(own.err).toContain("approver_not_independent");
+  expect((await told("approve", id, "--approver", "bob", ...at)).code).toBe(2);
+  expect((await told("approve", id, ...at)).code).toBe(2);
+  const approve = ["approve", id, "--approver", "user:bob@bank.example", "--because", "seen"];
+  expect((await told(...approve, "--region-url", region.url)).err).toContain("There is no PEP credential");
+  expect(JSON.parse((await told(...approve, ...at)).out)).toMatchObject({ task: { status: "approved" } });
+  expect((await ask(run, pay(18_400))).decision).toBe(true);
+  const other = await submit(run, pay(18_401));
+  const refused = await told("refuse", other, "--approver", "user:bob@bank.example", ...at);
+  expect(JSON.parse(refused.out)).toMatchObject({ task: { status: "denied" } });
 });
 
 test("requests and approvals outlive kill -9", async () => {

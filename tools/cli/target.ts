@@ -38,7 +38,8 @@ export type Target = {
   readonly token: string;
 };
 
-export function targetOf(flags: TargetFlags): Target {
+/** Address of the region that is meant. */
+export function urlOf(flags: Pick<TargetFlags, "region" | "regionUrl" | "data">): string {
   if (flags.region === undefined && flags.regionUrl === undefined) {
     throw new Problem(
       "It is not said which region is meant",
@@ -46,7 +47,11 @@ export function targetOf(flags: TargetFlags): Target {
       2,
     );
   }
-  const url = flags.regionUrl ?? localUrl(flags.data, flags.region!);
+  return flags.regionUrl ?? localUrl(flags.data, flags.region!);
+}
+
+export function targetOf(flags: TargetFlags): Target {
+  const url = urlOf(flags);
   // An empty variable in the environment is none.
   const token =
     flags.token ||
