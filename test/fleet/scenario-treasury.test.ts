@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { clientOf, DELTA_MS, startFederation, type Federation } from "../support/federation.ts";
+import { until } from "../support/log.ts";
+import { claimsOf, note, openPass, take, type Given } from "../support/passes.ts";
 import { decide, openRun, type OpenedRun, type Question } from "../support/runs.ts";
 
 /**
- * S1 (SCENARIOS): a cross-border payout. The numbers in the names are the scenario's rows; docs/runs.md lists the rows
- * that wait for passes, permits and approvals.
+ * S1 (SCENARIOS): a cross-border payout. The numbers in the names are the scenario's rows; docs/runs.md lists what is
+ * left out.
  */
 let fed: Federation;
 const HOMES = {
@@ -42,14 +44,14 @@ const pay = (amount: number, name = "payment.execute"): Question => ({
 });
 
 const node = (id: string, action: string, after: string[], over: object = {}) => ({ id, action, after, ...over });
-const PLAN = {
+const plan = (quoting: object = {}) => ({
   nodes: [
     node("read", "invoice.read", []),
-    node("quote", "fx.quote", ["read"]),
+    node("quote", "fx.quote", ["read"], quoting),
     node("prepare", "payment.prepare", ["quote"]),
-    node("execute", "payment.execute", ["prepare"], { repeat: 8 }),
+    node("execute", "payment.execute", ["prepare"], { repeat: 1_000 }),
   ],
-};
+});
 const eur = { sum: "amount", unit: { property: "currency", value: "EUR" } };
 const LIMITS = [
   { id: "a-step", actions: ["payment.*"], ...eur, per: "step", max: 20000 },
@@ -57,11 +59,11 @@ const LIMITS = [
 ];
 
 /** Row 1: alice's run, and the orchestrator that hands on what alice gave it. */
-async function openPayout(quoter = "fx-quoter-eu"): Promise<OpenedRun> {
+async function openPayout(quoter = "fx-quoter-eu", quoting: object = {}): Promise<OpenedRun> {
   const expires_ms = Date.now() + 600_000;
   const run = await openRun(fed.eu, {
     principal: ALICE,
-    plan: PLAN,
+    plan: plan(quoting),
     delegations: [
       {
         delegate: agent("treasury-orchestrator"),
@@ -114,7 +116,7 @@ test("2: after the read the run carries pii:eu", async () => {
   expect(await run.view()).toMatchObject({ labels: ["pii:eu"] });
 });
 
-test("3: data that are pii:eu are not quoted in us, whatever they are called; the pair and the amount are", async () => {
+test("3 without a pass: data that are pii:eu are not quoted in us, whatever they are called; the pair and the amount are", async () => {
   const run = (labels: string[]) => openRun(fed.us, { principal: ALICE, members: [agent("fx-quoter")], labels });
   const labelled = await run(["pii:eu"]);
   for (const properties of [
@@ -123,6 +125,63 @@ test("3: data that are pii:eu are not quoted in us, whatever they are called; th
   ])
     expect(await labelled.step(quote("fx-quoter", properties))).toMatchObject({ verdict: "residency_violation" });
   expect(await labelled.step(quote("fx-quoter"))).toMatchObject({ verdict: "allow" });
+});
+
+/** The quote is taken in us, by us's own quoter; everything before it is allowed. */
+async function quotedInUs(): Promise<{ run: OpenedRun; given: Given; receipt: string }> {
+  const run = await openPayout("fx-quoter", { region: "us", resource: PAIR, repeat: 2 });
+  expect(await run.step(READ, { step: "read" })).toMatchObject({ verdict: "allow" });
+  const asked = { step: "quote", region: "us", subject: agent("fx-quoter"), action: "fx.quote" };
+  const given = await openPass(fed.eu, run.id, asked);
+  expect(claimsOf(given.pass)).toMatchObject({ labels: ["pii:eu"], action: "fx.quote" });
+  // With what names the payee it is denied, and the pass is as good as before.
+  const named = await take(fed.us, quote("fx-quoter", { amount: 6000, payee: "Jane Roe" }), { pass: given.pass });
+  expect(named).toMatchObject({ decision: false, reason: "residency_violation" });
+  const there = await take(fed.us, quote("fx-quoter"), { pass: given.pass });
+  expect(there).toMatchObject({ failed: [], decision: true });
+  expect(claimsOf(there.receipt!)).toMatchObject({ decision: "allow", labels: ["pii:eu"] });
+  // In either order: the deny was of an attempt before.
+  expect(await note(fed.eu, run.id, [named.receipt!])).toMatchObject({ status: 200 });
+  expect((await run.step(pay(6000, "payment.prepare"), { step: "prepare" })).verdict).toBe("parent_denied");
+  return { run, given, receipt: there.receipt! };
+}
+
+test("3, 4, 5: the quote is taken in us under eu's pass, and counts by its receipt", async () => {
+  const { run, receipt, given } = await quotedInUs();
+  const more = { step_receipts: [receipt] };
+  expect(await run.step(pay(6000, "payment.prepare"), { step: "prepare", ...more })).toMatchObject({
+    verdict: "allow",
+  });
+  // The policy finds a quote of this run: it was noted.
+  expect(await run.step(pay(6000), { step: "execute", parents: [given.id] })).toMatchObject({ verdict: "allow" });
+  expect((await run.step(pay(18_400), { step: "execute" })).verdict).toBe("approval_required");
+});
+
+test("7, 8, 10: what rests on us's quote falls with it, and waits while us is cut off", async () => {
+  const { run, receipt, given } = await quotedInUs();
+  const before = { step: "prepare", step_receipts: [receipt] };
+  expect(await run.step(pay(6000, "payment.prepare"), before)).toMatchObject({ verdict: "allow" });
+  const eu = await prepared();
+  fed.links.part("eu", "us");
+  await sleep(DELTA_MS + 500);
+  expect((await run.step(pay(1_000), { step: "execute" })).verdict).toBe("sync_stale");
+  expect((await eu.run.step(pay(1_000), { step: "execute" })).verdict).toBe("allow");
+  fed.links.heal();
+  await until(async () => (await run.step(pay(1_000), { step: "execute" })).verdict === "allow", "us again");
+  const revoked = await clientOf(fed.us).revoke({
+    key: "subject:agent/fx-quoter",
+    from: "beginning",
+    reason: "key leak",
+    wait: "all",
+  });
+  for (let i = 0; i < 200; i++) {
+    const denied = await take(fed.eu, pay(1_000), { run: run.id, step: "execute", parents: [given.id] });
+    expect(denied).toMatchObject({ decision: false, reason: "ancestor_revoked" });
+    expect(denied.failed[0]!.detail).toContain(`step ${given.id} rests on`);
+  }
+  // 9: another quoter of another run goes on.
+  expect((await eu.run.step(pay(1_000), { step: "execute" })).verdict).toBe("allow");
+  await clientOf(fed.us).restore(revoked.id, "leak was none");
 });
 
 test("steps are taken in the plan's order", async () => {
