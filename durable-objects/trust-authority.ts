@@ -20,6 +20,7 @@ import type {
   SyncAnswer,
   Wait,
 } from "../src/objects/authority.ts";
+import type { AcknowledgeDriftMessage, DriftView } from "../src/objects/drift.ts";
 import type { EraseOrder, ErasureLeaf, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
 import type {
   AcceptSignalAnswer,
@@ -148,6 +149,20 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   async peerProof(region: string): Promise<AdminResult<EquivocationProof>> {
     return this.#authority.watch.proof(region);
+  }
+  syncPolicy(text: string): Promise<SyncAnswer> {
+    const { links, drift } = this.#authority;
+    return links.answerPolicy(
+      text,
+      () => drift.statement(),
+      (from, digest) => drift.named(from, digest),
+    );
+  }
+  async drift(): Promise<DriftView> {
+    return this.#authority.drift.view();
+  }
+  async acknowledgeDrift(message: AcknowledgeDriftMessage): Promise<AdminResult<DriftView>> {
+    return this.#authority.drift.acknowledge(message);
   }
   async resetClock(reason: string, actor: string): Promise<AdminResult<ClockResetView>> {
     return this.#authority.watch.resetClock(reason, actor);

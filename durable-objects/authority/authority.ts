@@ -7,6 +7,8 @@ import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { signJws } from "../platform.ts";
 import { AdminRows } from "./admin-rows.ts";
+import { Drift } from "./drift.ts";
+import { Expectation } from "./expectation.ts";
 import { Erasures } from "./erasures.ts";
 import { EpochDrops } from "./drops.ts";
 import { ErasedCount } from "./erased-count.ts";
@@ -77,6 +79,7 @@ export class Authority {
   readonly watch: Watch;
   readonly freeze: Freeze;
   readonly policy: ActivePolicy;
+  readonly drift: Drift;
 
   private constructor(
     env: Env,
@@ -100,7 +103,7 @@ export class Authority {
     this.#peers = peers;
     const snapshots = new SnapshotStore(storage);
     requireSecrets(region, store, peers, this.#standing);
-    this.sync = new RegionSync(region, store, peers, snapshots, this.#standing, baseline.digest);
+    this.sync = new RegionSync(region, store, peers, snapshots, this.#standing, "");
     this.#writer = new EventWriter(env, region, store, own, this.#rewind, pseudonyms, this.#standing, peers, this.sync);
     this.store = store;
     this.#erased = new ErasedCount((from, count) => store.leaves(region.log_epoch, from, count));
@@ -127,6 +130,18 @@ export class Authority {
       epochs: this.epochs,
       policy: this.policy,
       sync: this.sync,
+      drift: () => this.drift,
+    });
+    this.drift = new Drift(region, {
+      store,
+      rows,
+      writer: this.#writer,
+      expectation: new Expectation({ digest: () => this.policy.digest, policy: () => this.policy.compiled() }),
+      bundle: () => this.policy.standing().version,
+      peers: () => this.sync.others,
+      named: (digest) => this.sync.feed({ type: "policy", digest }),
+      ask: (peer, digest) => this.links.policy(peer, digest),
+      incident: (found) => void tellIncident(env, region, { what: "policy_drift", ...found }),
     });
     const requests = new RequestRows(storage);
     this.#forwards = new Forwards({ rows: requests, pseudonyms, ask: (to, body) => this.links.request(to, body) });
@@ -283,6 +298,7 @@ export class Authority {
           why === "equivocation" ? "sync_equivocation" : why === "unsupported" ? "sync_unsupported" : null,
         ),
       number: () => this.#writer.numberAll(),
+      policy: (from, digest) => this.drift.named(from, digest),
       alarm: (changes) => this.watch.alarm(changes),
       snapshot: this.#snapshot,
       install: (effect) => this.#installs.start(effect),
@@ -307,6 +323,7 @@ export class Authority {
       packs: this.policy.packs(),
       shards: this.shards.describe(),
       sync: this.sync.overview(),
+      drift: this.drift.status(),
     };
   }
 

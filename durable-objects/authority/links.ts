@@ -1,9 +1,12 @@
 import type { SyncAnswer } from "../../src/objects/authority.ts";
+import { base64url } from "../../src/base/bytes.ts";
 import { isObject, parseJson, type JsonValue } from "../../src/base/json.ts";
 import type { Effect } from "../../src/sync/effects.ts";
 import type { RequestBody, VerdictBody } from "../../src/sync/messages.ts";
+import type { PolicyStatement } from "../../src/policy/drift.ts";
 import { serves, speaksFor } from "../../src/sync/view.ts";
 import type { OriginEntry } from "../../src/trust/merge.ts";
+import { randomBytes } from "../platform.ts";
 import type { Standing } from "./standing.ts";
 import { MAX_MESSAGE_CHARS, type SyncMessages } from "./sync-messages.ts";
 import type { RegionSync, Reply } from "./sync.ts";
@@ -111,6 +114,19 @@ export class Links {
     }
   }
 
+  /** What decides at a peer; `null` where no answer comes that it signed for this question. */
+  async policy(to: string, digest: string): Promise<{ statement: PolicyStatement; jws: string } | null> {
+    try {
+      const nonce = base64url(randomBytes(16));
+      const answer = await this.#post(to, "policy", await this.#messages.seal("policy_ask", to, { nonce, digest }));
+      const message = answer === null ? null : await this.#messages.open("policy", answer);
+      if (message === null || message.from !== to || !this.#speaks(message)) return null;
+      return message.body.nonce === nonce ? { statement: message.body.statement, jws: message.jws } : null;
+    } catch {
+      return null;
+    }
+  }
+
   /** Who is a member, serves, and was not distrusted since. */
   #speaks({ from, kid }: { readonly from: string; readonly kid: string }): boolean {
     const region = this.#sync.state.view.regions[from];
@@ -119,7 +135,7 @@ export class Links {
 
   async #post(
     to: string,
-    kind: "pull" | "push" | "request",
+    kind: "pull" | "push" | "request" | "policy",
     text: string,
     timeout_ms = this.#timeout_ms(),
   ): Promise<string | null> {
@@ -206,6 +222,28 @@ export class Links {
     if (verdict === null) return { status: 403, body: "too_many_requests" };
     const { id, nonce } = request.body;
     return { status: 200, body: await this.#messages.seal("verdict", request.from, { id, nonce, verdict }) };
+  }
+
+  /** `own`: this region's statement; who asks says the digest of its own, which `hears` is told. */
+  async answerPolicy(
+    text: string,
+    own: () => PolicyStatement | null,
+    hears: (from: string, digest: string) => void,
+  ): Promise<SyncAnswer> {
+    const ask = await this.#messages.open("policy_ask", text);
+    if (ask === null) return this.#refused(text);
+    if (!this.#speaks(ask)) return { status: 403, body: "not_served" };
+    const { nonce, digest } = ask.body;
+    hears(ask.from, digest);
+    const statement = own();
+    if (statement === null) return { status: 403, body: "no_statement" };
+    return {
+      status: 200,
+      body: await this.#messages.seal("policy", ask.from, {
+        nonce,
+        statement: { ...statement, packs: [...statement.packs] },
+      }),
+    };
   }
 
   #refused(text: string | null): SyncAnswer {

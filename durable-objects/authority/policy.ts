@@ -11,6 +11,7 @@ import type {
   PutPolicyMessage,
 } from "../../src/objects/policy.ts";
 import { refusal, type Refusal } from "../../src/policy/bundles/refusals.ts";
+import { loadArtefact } from "../../src/policy/bundles/artefact.ts";
 import { inForce, scheduleOf, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
 import type { PolicyTrust } from "../../src/policy/bundles/state.ts";
 import type { Taken } from "../../src/policy/bundles/update.ts";
@@ -56,8 +57,6 @@ export class ActivePolicy {
   readonly #baseline: LoadedPolicy;
   readonly #room: ActivePolicyRoom;
   #schedule: PolicySchedule | null = null;
-  /** What heads name, as they were last told. */
-  #named = "";
   #putting: Promise<unknown> = Promise.resolve();
 
   constructor(env: Env, region: Region, baseline: LoadedPolicy, room: ActivePolicyRoom) {
@@ -65,7 +64,6 @@ export class ActivePolicy {
     this.#region = region;
     this.#baseline = baseline;
     this.#room = room;
-    this.#named = baseline.digest;
   }
 
   /** What every lease carries. By its serial, not from memory: storage is the truth also after a failed transaction. */
@@ -82,10 +80,16 @@ export class ActivePolicy {
   /** Digest of what is in force now; empty where nothing is. */
   get digest(): string {
     const now = inForce(this.schedule, Date.now());
-    const digest = now.ok ? now.policy.digest : "";
-    // A policy may have come into force by the clock alone.
-    if (digest !== this.#named) this.#room.sync.feed({ type: "policy", digest: (this.#named = digest) });
-    return digest;
+    return now.ok ? now.policy.digest : "";
+  }
+
+  /** What is in force, compiled here too: to see what every shard should make of it. Takes a moment. */
+  compiled(): LoadedPolicy | null {
+    const { bundle, problem } = this.standing();
+    if (bundle === null) return problem === null ? this.#baseline : null;
+    const bytes = this.#room.rows.bytes(bundle);
+    const loaded = bytes === null ? null : loadArtefact(bytes, this.#region.name);
+    return loaded?.ok === true ? loaded.value : null;
   }
 
   #trust(): PolicyTrust | null {

@@ -12,6 +12,7 @@ import type { Region } from "../../src/region/config.ts";
 import { ShardCertificates } from "./certificates.ts";
 import type { CertifiedKeys } from "./keys.ts";
 import type { Epochs } from "./epochs.ts";
+import type { Drift } from "./drift.ts";
 import { pause } from "./pause.ts";
 import type { ActivePolicy } from "./policy.ts";
 import type { Standing } from "./standing.ts";
@@ -37,6 +38,7 @@ export type ShardsRoom = {
   /** Which every lease names. */
   readonly policy: Pick<ActivePolicy, "digest" | "schedule">;
   readonly sync: RegionSync;
+  readonly drift: () => Pick<Drift, "heard">;
 };
 
 /** How trust reaches the shards: leases that they ask for, and pushes that a writer waits for. */
@@ -51,6 +53,7 @@ export class Shards {
   readonly #epochs: Epochs;
   readonly #policy: ShardsRoom["policy"];
   readonly #sync: RegionSync;
+  readonly #drift: ShardsRoom["drift"];
   readonly #certificates: ShardCertificates;
 
   constructor(env: Env, region: Region, room: ShardsRoom) {
@@ -65,6 +68,7 @@ export class Shards {
     this.#epochs = room.epochs;
     this.#policy = room.policy;
     this.#sync = room.sync;
+    this.#drift = room.drift;
   }
 
   /**
@@ -95,6 +99,7 @@ export class Shards {
       if (request.key.kid !== first) return { ok: false, code: "another_key" };
       await this.#keys.certify(request.key, "shard");
     }
+    const drift = this.#drift().heard(request.shard, request.probe ?? null);
     const certificate = await this.#certificates.renewed(request.key, request.certified_until_ms, Date.now());
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
@@ -123,6 +128,7 @@ export class Shards {
       origins: this.#sync.leases(remaining),
       policy: this.#policy.digest,
       schedule: this.#policy.schedule,
+      ...drift,
       certificate,
     };
   }

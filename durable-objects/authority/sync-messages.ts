@@ -8,6 +8,8 @@ import type { Signed } from "../../src/sync/inputs.ts";
 import type {
   HeadBody,
   PageBody,
+  PolicyAskBody,
+  PolicyBody,
   PullBody,
   PushBody,
   RelayBody,
@@ -33,10 +35,13 @@ export type Bodies = {
   readonly push: PushBody;
   readonly request: RequestBody;
   readonly verdict: VerdictBody;
+  readonly policy_ask: PolicyAskBody;
+  readonly policy: PolicyBody;
 };
 
 /** Watermarks of 64 regions, and room. */
 const MAX_PULL_CHARS = 65_536;
+const SMALL: ReadonlySet<keyof Bodies> = new Set(["pull", "request", "verdict", "policy_ask", "policy"]);
 /** A thousand events and what stands around them. */
 export const MAX_MESSAGE_CHARS = 4_194_304;
 const MESSAGE_LIMITS = { what: "message", max_chars: MAX_MESSAGE_CHARS, limits: { max_depth: 8, max_values: 20_000 } };
@@ -80,7 +85,7 @@ export class SyncMessages {
   async open<K extends keyof Bodies>(kind: K, text: string): Promise<Signed<Bodies[K]> | null> {
     const room = await messagesRoom();
     const { SYNC_TYP } = room;
-    const max_chars = kind === "pull" || kind === "request" || kind === "verdict" ? MAX_PULL_CHARS : MAX_MESSAGE_CHARS;
+    const max_chars = SMALL.has(kind) ? MAX_PULL_CHARS : MAX_MESSAGE_CHARS;
     if (text.length > max_chars) return null;
     const header = headerOf(text);
     const from = /^([a-z][a-z0-9-]*)\./.exec(header?.kid ?? "")?.[1];
@@ -94,6 +99,8 @@ export class SyncMessages {
     const schemas = {
       head: room.headSchema,
       page: room.pageSchema,
+      policy: room.policySchema,
+      policy_ask: room.policyAskSchema,
       pull: room.pullSchema,
       push: room.pushSchema,
       relay: room.relaySchema,

@@ -71,6 +71,8 @@ export type SyncPorts = {
   readonly lost: (origins: readonly string[], why: string) => void;
   /** Numbers what waits. */
   readonly number: () => void;
+  /** A peer's head names what decides there. */
+  readonly policy: (from: string, digest: string) => void;
   /** Somebody went unheard, or is well again: said once. */
   readonly alarm: (changes: readonly AlarmChange[]) => void;
   /** This region's own snapshot. */
@@ -210,7 +212,10 @@ export class RegionSync {
       this.feed({ type: "membership", view: this.#state.view });
     }
     if (input.type === "pull") this.#hears(input.pull.from, input.pull.body.membership);
-    if (input.type === "head") this.#hears(input.head.from, input.head.body.membership);
+    if (input.type === "head") {
+      this.#hears(input.head.from, input.head.body.membership);
+      this.#ports.policy(input.head.from, input.head.body.policy);
+    }
     try {
       const at = { now_ms: Date.now(), entropy: base64url(randomBytes(16)) };
       const { state, effects } = step(this.#core, this.#state, input, at);
@@ -382,6 +387,10 @@ export class RegionSync {
   // ── what the shards ask ─────────────────────────────────────────────────────────────────────────────────────────
 
   /** Other regions that serve. */
+  get others(): readonly string[] {
+    return this.#others;
+  }
+
   get #others(): readonly string[] {
     return Object.keys(this.#state.peers).filter((peer) => {
       const state = this.#state.view.regions[peer]?.state;

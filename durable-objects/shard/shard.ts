@@ -74,6 +74,7 @@ import { SubjectTags } from "./subject-tags.ts";
 import { SelfAudit } from "./self-audit.ts";
 import { ShardKey } from "./shard-key.ts";
 import { ShardTrust } from "./trust.ts";
+import { ShardProbe } from "./probe.ts";
 import { wantedBy } from "./wanted.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
 import { callRoot, SourceWriter, type SourceIdentity } from "./writer.ts";
@@ -121,6 +122,7 @@ export class Shard implements Turn {
   /** The journal's newest entry for this shard when this object asked; `null` before it has an answer. */
   #journalHead: number | null = null;
   readonly #clockReset: ClockReset;
+  readonly #probe: ShardProbe;
   readonly #regionKey: RegionKey;
   readonly #aead: Aead;
   readonly #facts = new Map<string, ParsedFacts>();
@@ -192,6 +194,7 @@ export class Shard implements Turn {
         console.warn(JSON.stringify({ level: "warn", event: "policy_fetch_failed", shard, message }));
       },
     });
+    this.#probe = new ShardProbe(() => this.#policies.at(Date.now()).policy);
     this.#regionKey = this.#readRegionKey();
     this.#aead = aesGcm(this.#regionKey.bytes);
     const identity: SourceIdentity = {
@@ -297,12 +300,16 @@ export class Shard implements Turn {
       trust: this.#trust,
       marked: () => (this.#leaves.mark === null ? this.#leaves.ready : null),
       now: () => this.#clock(),
-      request: (wanted) => this.#trust.leaseRequest(this.shard, this.#key.current.publicJwk, wanted),
+      request: (wanted) => ({
+        ...this.#trust.leaseRequest(this.shard, this.#key.current.publicJwk, wanted),
+        probe: this.#probe.report,
+      }),
       over: () => this.#isOver,
       // A new stub each time: one that threw is never used again.
       send: async (request) => {
         const answer = await authority(this.#env, this.#config).lease(request);
         if (!answer.ok && answer.code === "ended") this.halt(answer.reason);
+        this.#probe.told(answer, Date.now());
         return answer;
       },
       settled: () => {
@@ -745,6 +752,7 @@ export class Shard implements Turn {
     halted: this.#halted,
     clock_anomaly: Date.now() < this.#clockReset.mark(this.writer.lastT) - CLOCK_TOLERANCE_MS,
     ...this.#policies.at(Date.now()).condition,
+    policy_drift: this.#probe.condition,
     ...this.#anchoring.condition(),
   });
   revoked = (dependencies: readonly string[], degraded: boolean): boolean =>

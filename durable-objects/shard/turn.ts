@@ -123,7 +123,7 @@ export function continuityOf(
             ? "stale"
             : "current",
     orchestration: reason === "lineage_halted" ? "halted" : "consistent",
-    policy: reason === "policy_stale" ? "stale" : "current",
+    policy: reason === "policy_stale" ? "stale" : (condition.policy_drift ?? null) !== null ? "drift" : "current",
     cryptographic: cryptographicWord(reason, isUnanchored(condition, t_ms)),
     synchronization: synchronizationOf(turn.liveTrust(), t_ms),
     replay,

@@ -20,6 +20,8 @@ export type ShardCondition = Anchoring & {
   readonly active_policy: string | null;
   /** Why no policy is in force here: expired, or its bundle is not here yet. */
   readonly policy_problem?: string | null;
+  /** What is known of policies that differ and should not, here or in another region; absent or `null`: nothing. */
+  readonly policy_drift?: { readonly detail: string; readonly denies: boolean } | null;
 };
 
 export function regionActs(mode: RegionMode): Check {
@@ -44,6 +46,9 @@ export function policyCurrent(loaded: string, problem: string | null, condition:
   }
   return null;
 }
+
+export const policyUndrifted = ({ policy_drift }: ShardCondition): Check =>
+  policy_drift?.denies === true ? { reason: "policy_drift", detail: policy_drift.detail } : null;
 
 /** Whether every home region of what the decision rests on is heard of; in the order of the reason registry. */
 export function homesHeard(trust: TrustView, homes: readonly string[], t_ms: number): Check {

@@ -24,6 +24,7 @@ import {
   lineageSound,
   nothingRevoked,
   policyCurrent,
+  policyUndrifted,
   regionActs,
   runAdmits,
   trustHolds,
@@ -218,6 +219,7 @@ export function regionChecks(
     lineageSound(input.condition) ??
     leaseHolds(input.trust, input.t_ms) ??
     policyCurrent(input.policy.digest, input.policy.problem, input.condition) ??
+    policyUndrifted(input.condition) ??
     homesHeard(input.trust, homes, input.t_ms) ??
     clockSound(input.condition) ??
     consistent(input.at_least, input.region, input.trust) ??

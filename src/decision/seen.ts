@@ -55,6 +55,8 @@ export type SeenTurn = {
     >
   >;
   readonly own: { readonly incarnation: number; readonly seq: number };
+  /** What it was denied for: policies that differ. */
+  readonly policy_drift?: string;
   /** Why no policy was in force. */
   readonly policy_problem?: string;
   readonly revision: number;
@@ -66,7 +68,15 @@ export function turnText(
   condition: ShardCondition,
   policy: string,
 ): string {
-  const { active_policy, halted, policy_problem = null, unanchored_since_ms, unlogged_since_ms, witnessed } = condition;
+  const {
+    active_policy,
+    halted,
+    policy_drift,
+    policy_problem = null,
+    unanchored_since_ms,
+    unlogged_since_ms,
+    witnessed,
+  } = condition;
   const origins = [...trust.origins].sort(([a], [b]) => (a < b ? -1 : 1));
   const turn: SeenTurn = {
     ...(active_policy === policy ? {} : { active_policy }),
@@ -82,6 +92,7 @@ export function turnText(
       ]),
     ),
     own: { incarnation: trust.own.incarnation, seq: trust.own.seq },
+    ...(policy_drift?.denies === true ? { policy_drift: policy_drift.detail } : {}),
     ...(policy_problem === null ? {} : { policy_problem }),
     revision: trust.revision,
   };

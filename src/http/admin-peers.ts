@@ -12,6 +12,17 @@ export const peerHandlers = {
   peerProof: door("peerProof", async ({ ask, params }) =>
     done(await ask((stub) => stub.peerProof(params["region"] ?? ""))),
   ),
+  drift: door("drift", async ({ ask }) => {
+    const asked = await ask((stub) => stub.drift());
+    return asked.ok ? ok({ status: 200, body: asked.value }) : asked;
+  }),
+  acknowledgeDrift: door("acknowledgeDrift", async (call) => {
+    const input = await body(call, reasonBody);
+    if (!input.ok) return input;
+    const { reason } = input.value;
+    const id = call.params["id"] ?? "";
+    return done(await call.ask((stub) => stub.acknowledgeDrift({ id, reason, actor: call.admin.id })));
+  }),
   resetClock: door("resetClock", async (call) => {
     const input = await body(call, reasonBody);
     if (!input.ok) return input;

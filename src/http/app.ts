@@ -49,7 +49,7 @@ const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
 const log = (operation: keyof typeof logHandlers) =>
   later(async () => (await import("./log.ts")).logHandlers[operation]);
-const sync = (operation: "syncPull" | "syncPush" | "syncRequest") =>
+const sync = (operation: "syncPull" | "syncPush" | "syncRequest" | "syncPolicy") =>
   later(async () => (await import("./sync.ts")).syncHandlers[operation]);
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
@@ -125,6 +125,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   syncPull: sync("syncPull"),
   syncPush: sync("syncPush"),
   syncRequest: sync("syncRequest"),
+  syncPolicy: sync("syncPolicy"),
   proof: log("proof"),
   status: admin("status"),
   enrolment: admin("enrolment"),
@@ -141,6 +142,8 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   stopRun: later(async () => (await import("./admin-runs.ts")).stopRun),
   peers: watching("peers"),
   peerProof: watching("peerProof"),
+  drift: watching("drift"),
+  acknowledgeDrift: watching("acknowledgeDrift"),
   resetClock: watching("resetClock"),
   listReads: later(async () => (await import("./reads.ts")).listReads),
   erase: admin("erase"),

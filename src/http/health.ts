@@ -81,6 +81,10 @@ function whyNot(room: Room, { authority, shards, log }: RegionStatus): readonly 
     const sync = syncProblem(authority);
     if (sync !== null) problems.push(sync);
     if (authority.policy_problem !== null) problems.push(`no valid policy is active: ${authority.policy_problem}`);
+    const { drift } = authority;
+    // Where it is alarmed about only, the region decides on; `continuity` says it.
+    if (drift?.on_drift === "deny" && drift.problem !== null)
+      problems.push(`policies differ that should not: ${drift.problem}`);
     for (const pack of authority.packs) {
       if (pack.status === "invalid") problems.push(`pack ${pack.name}: ${pack.problem ?? "is not valid"}`);
     }
@@ -114,6 +118,7 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
     leased.length === 0 ? null : Math.max(...leased.map((shard) => FRESHNESS.lease_ms - shard.lease_remaining_ms));
   const halted = up.some((shard) => shard.denies === HALTED);
   const drift = authority !== null && leased.some((shard) => shard.policy !== authority.policy);
+  const differs = (authority?.drift?.problem ?? null) !== null;
   const flushed = up.filter((shard) => shard.flushes > 0);
   return {
     trust: {
@@ -134,8 +139,17 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
       age_ms: null,
     },
     policy: {
-      state: authority === null ? "unknown" : authority.policy_problem !== null ? "stale" : drift ? "drift" : "current",
-      detail: "packs are part of the deployment; signed bundles that expire are not built yet",
+      state:
+        authority === null
+          ? "unknown"
+          : authority.policy_problem !== null
+            ? "stale"
+            : drift || differs
+              ? "drift"
+              : "current",
+      detail:
+        authority?.drift?.problem ??
+        "other regions that have the same packs and versions decide alike, as far as heard",
       age_ms: null,
     },
     cryptographic: {

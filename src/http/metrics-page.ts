@@ -3,6 +3,7 @@ import type { Handler } from "./access.ts";
 import { anchoringMetrics } from "./anchoring-metrics.ts";
 import { regionStatus } from "./region-status.ts";
 import { replayMetrics } from "./replay-report.ts";
+import { driftMetrics } from "./drift-report.ts";
 import { syncMetrics } from "./sync-report.ts";
 
 /** Prometheus text 0.0.4: this isolate's counters, and what the region's objects say of themselves. */
@@ -58,6 +59,7 @@ export const metricsPage: Handler = async (room) => {
     ...anchoringMetrics(region, shards),
     ...replayMetrics(region, shards),
     ...syncMetrics(region, authority?.sync ?? null),
+    ...driftMetrics(region, authority),
   ];
   return new Response(room.metrics.registry.text([...gauges, ...more]), {
     headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store" },

@@ -41,6 +41,7 @@ import {
   tasksAnswer,
 } from "./schemas/approvals.ts";
 import { keysAnswer, nextKeyBody, rotateShardKeysBody, switchKeyBody } from "./schemas/keys.ts";
+import { driftAnswer } from "./schemas/drift.ts";
 import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
 import {
   acceptedRequestAnswer,
@@ -99,6 +100,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   refuseRequest: reasonBody,
   freeze: freezeBody,
   unfreeze: unfreezeBody,
+  acknowledgeDrift: reasonBody,
   resetClock: reasonBody,
   nextKey: nextKeyBody,
   switchKey: switchKeyBody,
@@ -144,6 +146,8 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   listSources: sourcesAnswer,
   peers: peersAnswer,
   peerProof: peerProofAnswer,
+  drift: driftAnswer,
+  acknowledgeDrift: driftAnswer,
   resetClock: clockResetAnswer,
   ownKeys: keysAnswer,
   nextKey: keysAnswer,

@@ -44,5 +44,6 @@ const door =
 export const syncHandlers = {
   syncPull: door((room, text) => room.authority().syncPull(text)),
   syncPush: door((room, text) => room.authority().syncPush(text)),
+  syncPolicy: door((room, text) => room.authority().syncPolicy(text)),
   syncRequest: door((room, text) => room.authority().syncRequest(text)),
 } as const satisfies Readonly<Record<string, Handler>>;

@@ -30,6 +30,8 @@ export const INCIDENTS = [
   "step_receipt_contradicted",
   /** An operator ended the epoch without a shard that never answered: what only that shard had is in no log. */
   "shard_left",
+  /** Policies that should decide alike do not: in another region, or in a shard of this one. */
+  "policy_drift",
 ] as const;
 
 export type IncidentKind = (typeof INCIDENTS)[number];

@@ -8,6 +8,8 @@ import type { IdentityRpc } from "./identity.ts";
 import type { SignalsRpc } from "./signals.ts";
 import type { IdentityMaterial } from "../credentials/sources/material.ts";
 import type { SyncOverview } from "../sync/overview.ts";
+import type { PolicyProbe } from "../policy/probe.ts";
+import type { DriftRpc, DriftStatus } from "./drift.ts";
 import type { TrustEntry } from "../trust/events.ts";
 import type { EntryState } from "../trust/levels.ts";
 import type { FederationView } from "../trust/federation.ts";
@@ -73,6 +75,8 @@ export type LeaseRequest = {
   readonly need: Readonly<Record<string, readonly [number, number]>>;
   /** When the shard's key certificate ends, Unix milliseconds; 0: it has none. */
   readonly certified_until_ms: number;
+  /** What the shard found of the policy that it decides by; absent or `null`: nothing yet. */
+  readonly probe?: PolicyProbe | null;
   /** Public half of the shard's own key, for certification; the kid is `<region>.<log_epoch>.shard-<k>.<n>`. */
   readonly key: PublicJwk;
 };
@@ -99,6 +103,10 @@ export type LeaseAnswer =
       readonly policy: string;
       /** Which policy is in force when; missing: `policy` is, without end. */
       readonly schedule?: PolicySchedule;
+      /** What every shard should find of it; absent or `null`: not known yet. */
+      readonly probe?: PolicyProbe | null;
+      /** What is known of policies that differ, and whether everything is denied for it; absent or `null`: nothing. */
+      readonly drift?: { readonly detail: string; readonly denies: boolean } | null;
       /** For the shard's key, to be shown to other regions; present where the shard's is due. */
       readonly certificate: { readonly text: string; readonly exp_ms: number } | null;
     }
@@ -245,6 +253,8 @@ export type AuthorityStatus = {
   readonly shards: readonly { readonly shard: number; readonly revision: number; readonly leased_for_ms: number }[];
   /** The exchange with other regions. */
   readonly sync: SyncOverview;
+  /** Policies that differ and should not; absent where an older version answers. */
+  readonly drift?: DriftStatus;
 };
 
 /** One lifetime of the log and its shards. All but the last are past. */
@@ -290,7 +300,8 @@ export type EpochStatus = {
 /** What the Worker answers to a peer region: a compact JWS where the status is 200. */
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
-export interface AuthorityRpc extends SignalsRpc, IdentityRpc, PeersRpc, FreezeRpc, KeysRpc, RequestsRpc, PolicyRpc {
+export interface AuthorityRpc
+  extends SignalsRpc, IdentityRpc, PeersRpc, DriftRpc, FreezeRpc, KeysRpc, RequestsRpc, PolicyRpc {
   material(): Promise<Material>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;

@@ -8,7 +8,7 @@ import { interlockContext, type InterlockContext, type PolicyEnv } from "./inter
 import { withDescribed } from "./described.ts";
 import type { ApplicationPack, LoadedPack, LoadedPolicy } from "./load.ts";
 
-export { loadPolicy, type LoadedPolicy } from "./load.ts";
+export { loadPolicy, type LoadedPolicy, type PolicyPart } from "./load.ts";
 export type { PolicyEnv } from "./interlock-context.ts";
 
 export type PolicyOutcome = {

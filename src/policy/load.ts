@@ -49,11 +49,22 @@ export type PackStatus = {
   readonly problem: string | null;
 };
 
+/** What one pack was built from; `source` is `null` where it is not active. */
+export type PolicyPart = {
+  readonly name: string;
+  /** As its manifest says; empty where that is not known. */
+  readonly version: string;
+  readonly digest: string;
+  readonly source: ValidPack | null;
+};
+
 /** A region's packs, compiled. Immutable; an isolate makes one and keeps it. */
 export type LoadedPolicy = {
   /** Digest text over the names and digests of all packs: what a decision names as its policy. */
   readonly digest: string;
   readonly packs: readonly PackStatus[];
+  /** The same packs by content, in name order. */
+  readonly parts: readonly PolicyPart[];
   /** Why the region cannot decide; `null` where every pack is active. Non-null denies everything, `policy_stale`. */
   readonly problem: string | null;
   /** Whether an action needs a run, by AuthZEN name, over all packs that list it: one that requires it wins. */
@@ -97,7 +108,13 @@ export function loadPolicy(bundle: Bundle, packs: readonly string[]): LoadedPoli
       if (actions.get(name) !== "required") actions.set(name, run ?? "optional");
     }
   }
-  return { digest, packs: statuses, problem, actions, flows: flowsOf(manifests), sovereign, application };
+  const parts = loaded.map(({ name, digest, source }) => ({
+    name,
+    version: source?.manifest.version ?? "",
+    digest,
+    source,
+  }));
+  return { digest, packs: statuses, parts, problem, actions, flows: flowsOf(manifests), sovereign, application };
 }
 
 const isApplication = (pack: LoadedPack | ApplicationPack): pack is ApplicationPack => "types" in pack;

@@ -47,6 +47,11 @@ export type RegionVars = {
   readonly INTERLOCK_POLICY_ROOT?: string;
   /** How many administrators must bring a policy or root: 1 (also where it is empty) or 2. */
   readonly INTERLOCK_POLICY_APPROVALS?: string;
+  /**
+   * What follows where another region's policy differs from this one's and no version explains it: `alarm` (also where
+   * it is empty), or `deny` until that is over or an administrator acknowledges it.
+   */
+  readonly INTERLOCK_ON_DRIFT?: string;
 };
 
 export type Region = {
@@ -62,6 +67,8 @@ export type Region = {
   readonly retention_days: number | null;
   /** Whose word the amnesia check needs (`sync/amnesia`). */
   readonly amnesia_ask: "one" | "all";
+  /** What follows where regions disagree about the policy (docs/drift.md); absent: `alarm`. */
+  readonly on_drift?: "alarm" | "deny";
 };
 
 /** The freshness budget (DESIGN section 5): L = Δ − ε. */
@@ -98,6 +105,8 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
   if (amnesia_ask !== "one" && amnesia_ask !== "all") return err("INTERLOCK_AMNESIA_ASK: one or all is required");
   if (!/^[12]?$/.test(vars.INTERLOCK_POLICY_APPROVALS ?? ""))
     return err("INTERLOCK_POLICY_APPROVALS: 1 or 2 is required");
+  const on_drift = vars.INTERLOCK_ON_DRIFT || "alarm";
+  if (on_drift !== "alarm" && on_drift !== "deny") return err("INTERLOCK_ON_DRIFT: alarm or deny is required");
   return ok({
     name,
     pdp,
@@ -109,6 +118,7 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     secrets: secrets.value,
     retention_days: retention === null ? null : Number(retention),
     amnesia_ask,
+    on_drift,
   });
 }
 

@@ -44,6 +44,7 @@ const SeenSchema = z.strictObject({
       }),
     ),
     own: z.strictObject({ incarnation: count, seq: count }),
+    policy_drift: text.optional(),
     policy_problem: text.optional(),
     revision: count,
   }),

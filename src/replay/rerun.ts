@@ -31,7 +31,14 @@ export function readRun(text: string): RunState | null {
 }
 
 function conditionOf({ turn }: Seen, recorded: string, policy: string): ShardCondition {
-  const { active_policy = recorded, anchoring, clock_anomaly = false, halted = null, policy_problem = null } = turn;
+  const {
+    active_policy = recorded,
+    anchoring,
+    clock_anomaly = false,
+    halted = null,
+    policy_drift,
+    policy_problem = null,
+  } = turn;
   return {
     ...anchoring,
     // What was active stays so: a candidate takes the place of the policy that decided.
@@ -39,6 +46,7 @@ function conditionOf({ turn }: Seen, recorded: string, policy: string): ShardCon
     clock_anomaly,
     halted,
     policy_problem,
+    ...(policy_drift === undefined ? {} : { policy_drift: { detail: policy_drift, denies: true } }),
   };
 }
 

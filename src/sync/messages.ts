@@ -15,6 +15,8 @@ export const SYNC_TYP = {
   snapshot: "interlock-sync-snapshot+jws",
   request: "interlock-sync-request+jws",
   verdict: "interlock-sync-verdict+jws",
+  policy_ask: "interlock-sync-policy-ask+jws",
+  policy: "interlock-sync-policy+jws",
 } as const;
 
 /** Events in one message at most. */
@@ -78,6 +80,7 @@ export const headSchema = z.strictObject({
   events: z.array(compactJws).max(MAX_EVENTS),
   more: z.boolean(),
   membership: z.int().min(0),
+  /** Digest of what the origin states of its policy (`policySchema`); empty: nothing yet. */
   policy: z.string().max(128),
   secret_id: z.string().min(1).max(64),
   key_check: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
@@ -142,6 +145,32 @@ export const verdictSchema = z.strictObject({
   verdict: z.enum(["accepted", "pending", "refused"]),
 });
 
+/**
+ * `POST /sync/v1/policy`: what decides there? `digest` names the asker's own statement, so that who did not poll it
+ * hears of a change. Regions of a version without it answer 404, and are known to say nothing.
+ */
+export const policyAskSchema = z.strictObject({ ...envelope, nonce, digest: digest.or(z.literal("")) });
+
+const name = z.string().min(1).max(64);
+
+/** The answer (`policy/drift`): no policy, no question and no name of anybody, only what they digest to. */
+export const policySchema = z.strictObject({
+  ...envelope,
+  nonce,
+  statement: z.strictObject({
+    v: z.literal(1),
+    engine: name,
+    probes: z.int().min(1),
+    policy: digest,
+    bundle: z.int().min(0).nullable(),
+    packs: z
+      .array(
+        z.strictObject({ name, version: z.string().max(64), digest: z.string().max(64), probe: digest.nullable() }),
+      )
+      .max(256),
+  }),
+});
+
 /** An origin's whole state at one seq. Page digests are over the pages' canonical texts. */
 export const snapshotSchema = z.strictObject({
   v: z.literal(1),
@@ -160,5 +189,7 @@ export type RelayBody = z.infer<typeof relaySchema>;
 export type PageBody = z.infer<typeof pageSchema>;
 export type RequestBody = z.infer<typeof requestSchema>;
 export type VerdictBody = z.infer<typeof verdictSchema>;
+export type PolicyAskBody = z.infer<typeof policyAskSchema>;
+export type PolicyBody = z.infer<typeof policySchema>;
 export type PushBody = z.infer<typeof pushSchema>;
 export type SnapshotManifest = z.infer<typeof snapshotSchema>;

@@ -6,9 +6,11 @@ import { ShardStore } from "../../durable-objects/shard/store.ts";
 import { ShardTrust } from "../../durable-objects/shard/trust.ts";
 import { base64url } from "../../src/base/bytes.ts";
 import type { Env } from "../../src/objects/address.ts";
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { LeaseAnswer, PublicJwk } from "../../src/objects/authority.ts";
 import type { IntegrateMessage } from "../../src/objects/log.ts";
 import type { ApplyTrustMessage } from "../../src/objects/shard.ts";
+import type { Incident } from "../../src/lineage/incident.ts";
+import type { PolicyProbe } from "../../src/policy/probe.ts";
 import { readRegion, type Region, type RegionVars } from "../../src/region/config.ts";
 import type { Membership } from "../../src/trust/membership.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../../tools/region/membership.ts";
@@ -91,6 +93,13 @@ export class TestFederation {
       region.asked.push(`${pathname} ${answer.status}`);
       return new Response(answer.status === 202 ? null : answer.body, { status: answer.status });
     }
+    if (pathname === "/sync/v1/policy" && !region.mute) {
+      const { links, drift } = region.authority;
+      const hears = (from: string, digest: string): void => drift.named(from, digest);
+      const answer = await links.answerPolicy(init.body as string, () => drift.statement(), hears);
+      region.asked.push(`${pathname} ${answer.status}`);
+      return new Response(answer.body, { status: answer.status });
+    }
     if (pathname === "/.well-known/interlock/membership") {
       const memberships = region.authority.store.memberships(0, 100);
       return Response.json({ region: name, memberships, next: null });
@@ -121,6 +130,12 @@ export class TestAuthority {
   running = false;
   /** How many records of this authority the log has. */
   logMark = 0;
+  /** What the shard found of its policy, and what the last lease told it. */
+  probe: PolicyProbe | null = null;
+  told: Extract<LeaseAnswer, { ok: true }> | null = null;
+  /** Of a version that does not say what decides there. */
+  mute = false;
+  readonly incidents: Omit<Incident, "t_ms">[] = [];
   #life = 0;
 
   private constructor(
@@ -207,6 +222,7 @@ export class TestAuthority {
         }),
         identity: async () => ({ jwk: this.#keys.log }),
         configure: async () => undefined,
+        incident: async (found: Omit<Incident, "t_ms">) => void this.incidents.push(found),
       }),
       WITNESS: namespace({ identity: async () => ({ jwk: this.#keys.witness }) }),
       LINEAGE_SHARD: namespace({
@@ -241,9 +257,11 @@ export class TestAuthority {
   async fresh(): Promise<readonly string[]> {
     const others = [...this.federation.regions.keys()].filter((name) => name !== this.name);
     for (let more = true; more;) {
-      const request = this.trust.leaseRequest(0, this.#keys.shard, { wanted: others, need: {} });
+      const wanted = this.trust.leaseRequest(0, this.#keys.shard, { wanted: others, need: {} });
+      const request = { ...wanted, probe: this.probe };
       const sent = { ms: Date.now(), clock_steps: this.trust.clockSteps };
       const answer = await this.authority.shards.lease(request);
+      this.told = answer.ok ? answer : null;
       more = this.trust.takeLease(request, answer, sent);
       this.trust.markEffective(this.trust.applied);
     }

@@ -87,6 +87,10 @@ export const startOptions = (): Option[] => [
     "--amnesia-ask <whom>",
     "after a start, how many peers must say that no event of the region is missing; all: where it may be put back whole",
   ).choices(["one", "all"]),
+  new Option(
+    "--on-drift <what>",
+    "where another region's policy differs and no version explains it: alarm (default), or deny until it is over",
+  ).choices(["alarm", "deny"]),
   new Option("--v8-flags <flags>", 'for workerd, e.g. "--trace-gc"'),
   new Option("--log <mode>", "decision log on standard error").choices([...LOG_MODES]).default("pretty"),
 ];
@@ -110,6 +114,7 @@ export type StartFlags = {
   readonly reach?: readonly ("public" | "private")[];
   readonly retentionDays?: string;
   readonly amnesiaAsk?: "one" | "all";
+  readonly onDrift?: "alarm" | "deny";
   readonly v8Flags?: string;
   readonly log: LogMode;
 };

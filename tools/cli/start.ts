@@ -66,6 +66,7 @@ async function run(
       ...(flags.retentionDays === undefined ? {} : { INTERLOCK_RETENTION_DAYS: flags.retentionDays }),
       ...(flags.policyApprovals === undefined ? {} : { INTERLOCK_POLICY_APPROVALS: flags.policyApprovals }),
       ...(flags.amnesiaAsk === undefined ? {} : { INTERLOCK_AMNESIA_ASK: flags.amnesiaAsk }),
+      ...(flags.onDrift === undefined ? {} : { INTERLOCK_ON_DRIFT: flags.onDrift }),
     },
     onLine: lineSink(
       flags.log,

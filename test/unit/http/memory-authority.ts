@@ -1,3 +1,4 @@
+import type { AcknowledgeDriftMessage, DriftView } from "../../../src/objects/drift.ts";
 import type { EraseOrder, ErasureView } from "../../../src/objects/erasure.ts";
 import { CompactSign } from "jose";
 import { digestOf } from "../../../src/base/digest.ts";
@@ -123,6 +124,7 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
       packs,
       shards: [],
       sync: this.sync,
+      drift: this.drifting,
     };
   }
   async policyView(): Promise<PolicyView> {
@@ -178,6 +180,26 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   }
   async syncPush(): Promise<SyncAnswer> {
     return { status: 400, body: "not a message" };
+  }
+  async syncPolicy(): Promise<SyncAnswer> {
+    return { status: 400, body: "not a message" };
+  }
+  drifting: DriftView = {
+    region: "eu",
+    at_ms: 1,
+    on_drift: "alarm",
+    problem: null,
+    own: null,
+    peers: [],
+    differences: [],
+  };
+  async drift(): Promise<DriftView> {
+    return this.drifting;
+  }
+  async acknowledgeDrift({ id }: AcknowledgeDriftMessage): Promise<AdminResult<DriftView>> {
+    return this.drifting.differences.some((one) => one.id === id)
+      ? { ok: true, value: this.drifting }
+      : { ok: false, code: "not_found", message: `no difference ${id} stands` };
   }
   async syncRequest(): Promise<SyncAnswer> {
     return { status: 400, body: "not a message" };

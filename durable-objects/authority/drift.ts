@@ -1,0 +1,262 @@
+import { digestOf } from "../../src/base/digest.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import { ENGINE } from "../../src/decision/engine.ts";
+import type { Incident } from "../../src/lineage/incident.ts";
+import type { AdminResult, LeaseAnswer } from "../../src/objects/authority.ts";
+import type { AcknowledgeDriftMessage, DriftEntry, DriftStatus, DriftView } from "../../src/objects/drift.ts";
+import {
+  describeDrift,
+  follow,
+  isAlarming,
+  isUnexplained,
+  type Drifting,
+  type PolicyStatement,
+} from "../../src/policy/drift.ts";
+import type { PolicyProbe } from "../../src/policy/probe.ts";
+import { PROBE_SET } from "../../src/policy/probe-set.ts";
+import type { Region } from "../../src/region/config.ts";
+import { nodeSha256 } from "../platform.ts";
+import { recordAct } from "./admin-acts.ts";
+import type { AdminRows } from "./admin-rows.ts";
+import type { Expectation } from "./expectation.ts";
+import type { AuthorityStore } from "./store.ts";
+import type { EventWriter } from "./writer.ts";
+
+/** Differences as they stand, also over a restart: a region that denies goes on until they are over. */
+const STANDING = "policy_drift";
+/** A peer that does not say, or cannot be heard, is asked again no sooner; a new digest in its head is asked about at once. */
+const SILENT_MS = 30_000;
+/** A region that says something else every moment makes no more leaves than this. */
+const TELL_EVERY_MS = 60_000;
+
+export type DriftRoom = {
+  readonly store: AuthorityStore;
+  readonly rows: AdminRows;
+  readonly writer: EventWriter;
+  readonly expectation: Expectation;
+  /** Version of the signed bundle in force; `null`: the packs of the deployment. */
+  readonly bundle: () => number | null;
+  /** Other regions that serve. */
+  readonly peers: () => readonly string[];
+  /** Heads name it from now on. */
+  readonly named: (digest: string) => void;
+  /** Asks a peer, and says what this region's own statement is; `null`: no answer that it signed for this. */
+  readonly ask: (peer: string, digest: string) => Promise<{ statement: PolicyStatement; jws: string } | null>;
+  readonly incident: (found: Omit<Incident, "t_ms" | "what">) => void;
+};
+
+type Own = {
+  readonly text: string;
+  readonly statement: PolicyStatement;
+  readonly compared: PolicyStatement;
+  readonly digest: string;
+};
+
+type Heard = {
+  readonly digest: string;
+  readonly statement: PolicyStatement;
+  readonly jws: string;
+  readonly at_ms: number;
+};
+
+/** Whether the regions decide by the same law as far as they share one (docs/drift.md). */
+export class Drift {
+  readonly #region: Region;
+  readonly #room: DriftRoom;
+  readonly #heard = new Map<string, Heard>();
+  readonly #asking = new Set<string>();
+  readonly #silent = new Map<string, { readonly digest: string; readonly until_ms: number }>();
+  readonly #told = new Map<string, number>();
+  #own: Own | null = null;
+  #standing: readonly Drifting[];
+
+  constructor(region: Region, room: DriftRoom) {
+    this.#region = region;
+    this.#room = room;
+    this.#standing = JSON.parse(room.store.meta(STANDING) || "[]") as Drifting[];
+  }
+
+  // ── within the region ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What a shard found of itself; the answer says what it should have, and what is known of other regions. */
+  heard(shard: number, found: PolicyProbe | null): Pick<Extract<LeaseAnswer, { ok: true }>, "probe" | "drift"> {
+    const before = this.#room.expectation.deviating;
+    const expected = this.#room.expectation.heard(shard, found);
+    const { deviating } = this.#room.expectation;
+    if (deviating.size > 0 || before.size > 0) this.#noteShards(before, deviating);
+    this.look();
+    this.#prune();
+    const detail = this.problem(Date.now());
+    const denies = this.#region.on_drift === "deny" && this.#standing.some(unanswered);
+    return { probe: expected, drift: detail === null ? null : { detail, denies } };
+  }
+
+  #noteShards(before: ReadonlyMap<number, readonly string[]>, now: ReadonlyMap<number, readonly string[]>): void {
+    for (const [shard, packs] of now) {
+      if (before.get(shard)?.join() === packs.join()) continue;
+      const what = packs.map((name) => (name === "" ? "the packs together" : `pack ${name}`)).join(", ");
+      this.#say({ shard, packs, why: "outcome" });
+      this.#tell(`shard/${shard}`, `decides otherwise than the region's policy does: ${what}`, null);
+    }
+    for (const shard of before.keys()) if (!now.has(shard)) this.#say({ shard, why: null });
+  }
+
+  /** Says anew what this region's policy is, where that has changed, and compares it with what others said. */
+  look(): void {
+    const { expectation, bundle } = this.#room;
+    const [packs, sound] = [expectation.packs(), expectation.sound()];
+    if (packs === null || sound === null) return;
+    const statement: PolicyStatement = {
+      v: 1,
+      engine: ENGINE,
+      probes: PROBE_SET,
+      policy: expectation.policy,
+      bundle: bundle(),
+      packs,
+    };
+    const text = jcs(statement);
+    if (text === this.#own?.text) return;
+    // A shard's own trouble is no difference to a peer here; to the peer it is.
+    const compared = { ...statement, packs: sound };
+    this.#own = { text, statement, compared, digest: digestOf(text, nodeSha256) };
+    this.#room.named(this.#own.digest);
+    for (const peer of this.#heard.keys()) this.#compare(peer);
+    // Whoever is idle hears of it now, and looks at its own.
+    for (const peer of this.#room.peers()) void this.#ask(peer);
+  }
+
+  // ── between regions ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A peer's head, or its question, names its statement by a digest. */
+  named(peer: string, digest: string): void {
+    if (digest === "" || this.#heard.get(peer)?.digest === digest || !this.#room.peers().includes(peer)) return;
+    const silent = this.#silent.get(peer);
+    if (silent?.digest === digest && Date.now() < silent.until_ms) return;
+    void this.#ask(peer, digest);
+  }
+
+  /** This region's own statement, for a peer that asks. */
+  statement(): PolicyStatement | null {
+    return this.#own?.statement ?? null;
+  }
+
+  async #ask(peer: string, digest = ""): Promise<void> {
+    if (this.#asking.has(peer)) return;
+    this.#asking.add(peer);
+    try {
+      const answer = await this.#room.ask(peer, this.#own?.digest ?? "");
+      if (answer === null) {
+        this.#silent.set(peer, { digest, until_ms: Date.now() + SILENT_MS });
+        return;
+      }
+      const { statement, jws } = answer;
+      this.#silent.delete(peer);
+      this.#heard.set(peer, { digest: digestOf(jcs(statement), nodeSha256), statement, jws, at_ms: Date.now() });
+      this.#compare(peer);
+    } finally {
+      this.#asking.delete(peer);
+    }
+  }
+
+  #compare(peer: string): void {
+    const heard = this.#heard.get(peer);
+    if (heard === undefined || this.#own === null) return;
+    this.#keep(follow(this.#standing, peer, this.#own.compared, heard.statement, Date.now()), peer);
+  }
+
+  /** Regions that left take what was found of them along. */
+  #prune(): void {
+    const peers = this.#room.peers();
+    if (this.#standing.every(({ peer }) => peers.includes(peer))) return;
+    for (const peer of this.#heard.keys()) if (!peers.includes(peer)) this.#heard.delete(peer);
+    this.#keep(
+      this.#standing.filter(({ peer }) => peers.includes(peer)),
+      null,
+    );
+  }
+
+  #keep(standing: readonly Drifting[], peer: string | null): void {
+    const before = this.#standing;
+    const text = JSON.stringify(standing);
+    if (text === JSON.stringify(before)) return;
+    this.#room.store.setMeta(STANDING, text);
+    this.#standing = standing;
+    const now = new Set(standing.map(idOf));
+    const known = new Set(before.map(idOf));
+    for (const one of before) if (!now.has(idOf(one))) this.#say({ ...named(one), over: true });
+    const fresh = standing.filter((one) => !known.has(idOf(one)));
+    for (const one of fresh) this.#say(named(one));
+    const unexplained = fresh.filter(isUnexplained);
+    if (peer !== null && unexplained.length > 0)
+      this.#tell("trust", describeDrift(unexplained, Date.now()) ?? peer, this.#heard.get(peer)?.jws ?? null, peer);
+  }
+
+  // ── for people ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** In one line, what somebody has to look after. */
+  problem(now_ms: number): string | null {
+    const shards = [...this.#room.expectation.deviating].map(([shard]) => `shard ${shard} decides otherwise`);
+    const others = describeDrift(this.#standing, now_ms);
+    const all = others === null ? shards : [...shards, others];
+    return all.length === 0 ? null : all.join("; ");
+  }
+
+  status(): DriftStatus {
+    const now_ms = Date.now();
+    return {
+      on_drift: this.#region.on_drift ?? "alarm",
+      at_ms: now_ms,
+      problem: this.problem(now_ms),
+      differences: this.#entries(now_ms),
+    };
+  }
+
+  view(): DriftView {
+    const peers = this.#room.peers().map((region) => {
+      const heard = this.#heard.get(region);
+      return { region, statement: heard?.statement ?? null, heard_ms: heard === undefined ? null : heard.at_ms };
+    });
+    return { region: this.#region.name, own: this.statement(), peers, ...this.status() };
+  }
+
+  #entries(now_ms: number): readonly DriftEntry[] {
+    return this.#standing.map((one) => ({ ...one, id: idOf(one), alarming: isAlarming(one, now_ms) }));
+  }
+
+  acknowledge({ id, reason, actor }: AcknowledgeDriftMessage): AdminResult<DriftView> {
+    const found = this.#standing.find((one) => idOf(one) === id);
+    if (found === undefined) return { ok: false, code: "not_found", message: `no difference ${id} stands` };
+    if (found.acknowledged === null) {
+      const at_ms = Date.now();
+      const standing = this.#standing.map((one) =>
+        one === found ? { ...one, acknowledged: { by: actor, reason, at_ms } } : one,
+      );
+      const { rows, writer, store } = this.#room;
+      const act = { what: "drift_acknowledged", actor, reason: `${id} ${reason}`, t_ms: at_ms } as const;
+      recordAct(rows, writer, act, () => store.setMeta(STANDING, JSON.stringify(standing)));
+      this.#standing = standing;
+      this.#say({ ...named(found), acknowledged: true });
+    }
+    return { ok: true, value: this.view() };
+  }
+
+  #say(what: object): void {
+    const line = { level: "alarm", event: "policy_drift", region: this.#region.name, ...what, t_ms: Date.now() };
+    console.error(JSON.stringify(line));
+  }
+
+  #tell(source: string, detail: string, evidence: string | null, about = source): void {
+    const now = Date.now();
+    if (now - (this.#told.get(about) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) return;
+    this.#told.set(about, now);
+    this.#room.incident({ source, detail, evidence });
+  }
+}
+
+const unanswered = (one: Drifting): boolean => isUnexplained(one) && one.acknowledged === null;
+
+const named = ({ peer, kind, pack, own, theirs }: Drifting): object => ({ peer, why: kind, pack, own, theirs });
+
+/** Of this very difference. */
+const idOf = ({ peer, kind, pack, own, theirs }: Drifting): string =>
+  digestOf(jcs([peer, kind, pack, own, theirs]), nodeSha256).slice("sha256:".length, "sha256:".length + 22);

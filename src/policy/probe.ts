@@ -1,0 +1,150 @@
+import { digestOf, type Sha256 } from "../base/digest.ts";
+import { jcs } from "../base/jcs.ts";
+import { consentsOf } from "./consents.ts";
+import { flowsOf } from "./demands.ts";
+import { evaluatePolicy, type LoadedPolicy, type PolicyPart } from "./evaluate.ts";
+import { placesOf } from "./places.ts";
+import { PROBE_SET, probesOf, type Probe } from "./probe-set.ts";
+import { rulesFor } from "./step-rules.ts";
+
+/** One pack as it decides: what it is called, what it was built from, and what it answered just now. */
+export type PackProbe = {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  /** Digest text over the answers to `probesOf`. */
+  readonly probe: string;
+};
+
+/** What a policy in memory was found to be. */
+export type PolicyProbe = {
+  readonly engine: string;
+  /** Version of the questions. */
+  readonly set: number;
+  /** Digest of the policy, as it is loaded. */
+  readonly policy: string;
+  readonly packs: readonly PackProbe[];
+  /** Over what the packs say together; compared within a region only. */
+  readonly whole: string;
+};
+
+/** Questions between two yields: a fraction of a millisecond. */
+const SLICE = 8;
+
+/**
+ * Asks the compiled policy itself what it decides, pack by pack, so that a policy that was changed where it lies, or is
+ * evaluated otherwise, shows although every digest of what it was built from is as before. Each pack is asked alone:
+ * regions run different packs beside it. Yields often: the caller asks on when nothing else waits.
+ */
+export function* probing(policy: LoadedPolicy, engine: string, sha: Sha256): Generator<void, PolicyProbe> {
+  const packs: PackProbe[] = [];
+  for (const part of policy.parts) {
+    const alone = aloneOf(policy, part);
+    const probes = probesIn(part);
+    const answers: string[] = [demandsIn(alone, probes)];
+    yield;
+    for (const [at, probe] of probes.entries()) {
+      if (at % SLICE === SLICE - 1) yield;
+      answers.push(answerOf(alone, probe));
+    }
+    yield;
+    packs.push({
+      name: part.name,
+      version: part.version,
+      digest: part.digest,
+      probe: digestOf(answers.join("\n"), sha),
+    });
+  }
+  return { engine, set: PROBE_SET, policy: policy.digest, packs, whole: wholeOf(policy, sha) };
+}
+
+/** All of it at once: some milliseconds. */
+export function probePolicy(policy: LoadedPolicy, engine: string, sha: Sha256): PolicyProbe {
+  const asking = probing(policy, engine, sha);
+  for (;;) {
+    const { done, value } = asking.next();
+    if (done === true) return value;
+  }
+}
+
+/** By the part, which is as immutable as the pack that it was built from. */
+const known = new WeakMap<PolicyPart, readonly Probe[]>();
+
+function probesIn(part: PolicyPart): readonly Probe[] {
+  let probes = known.get(part);
+  if (probes === undefined) known.set(part, (probes = part.source === null ? [] : probesOf(part.source)));
+  return probes;
+}
+
+/** The pack as it lies in memory, in a policy of its own. */
+function aloneOf(policy: LoadedPolicy, { name, source }: PolicyPart): LoadedPolicy {
+  return {
+    ...policy,
+    sovereign: policy.sovereign.filter((pack) => pack.name === name),
+    application: policy.application.filter((pack) => pack.name === name),
+    // Of all packs together: `wholeOf`.
+    actions: new Map(),
+    flows: source?.manifest.layer === "application" ? flowsOf([source.manifest]) : new Map(),
+  };
+}
+
+/** Everything that the pack brings to a decision. Messages of errors are left out: they are for people. */
+function answerOf(alone: LoadedPolicy, { request, env }: Probe): string {
+  const { reason, policy_reason, layer_failed, determining, obligations, errors, ...ends } = evaluatePolicy(
+    alone,
+    request,
+    env,
+  );
+  const { failed, carried, gained } = placesOf(alone, request, env.labels, env.region);
+  const { keys, failed: unstated } = consentsOf(alone, request);
+  // Members by name and in this order, so that it does not matter how the objects were made.
+  return JSON.stringify([
+    [reason, policy_reason, layer_failed, ends.permit_ttl_ms, ends.valid_for_ms],
+    determining.map(({ policy, reason: why }) => [policy, why]),
+    obligations.map(({ id, type, properties }) => [id, type, jcs(properties)]),
+    errors.map(({ policy }) => policy),
+    failed.map(({ reason: why, detail }) => [why, detail ?? null]),
+    [carried, gained, keys, unstated.map(({ detail }) => detail ?? null)],
+    rulesFor(alone, request).pinned.map(({ expected, context }) => [expected, context]),
+  ]);
+}
+
+/** What is demanded before the policies are asked depends on types and action only: once for each. */
+function demandsIn(alone: LoadedPolicy, probes: readonly Probe[]): string {
+  const texts = new Map<string, string>();
+  for (const { request } of probes) {
+    const key = JSON.stringify([request.subject.type, request.action.name, request.resource.type]);
+    if (texts.has(key)) continue;
+    const { pinned: _, ...rules } = rulesFor(alone, request);
+    texts.set(key, jcs(rules));
+  }
+  return JSON.stringify([...texts]);
+}
+
+function wholeOf({ problem, actions, flows, sovereign, application }: LoadedPolicy, sha: Sha256): string {
+  const packs = [sovereign, application].map((layer) =>
+    layer.map(({ name, max_unanchored_ms }) => [name, max_unanchored_ms]),
+  );
+  const degraded = application.map((pack) => [pack.name, [...pack.degraded].sort()]);
+  const json = { problem, packs, degraded, actions: [...actions].sort(byName), flows: [...flows].sort(byName) };
+  return digestOf(jcs(json), sha);
+}
+
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number =>
+  a < b ? -1 : a > b ? 1 : 0;
+
+/**
+ * What of `found` is not as `expected` says, by name (`""`: what the packs say together); empty where nothing is, or
+ * where the two were not asked the same.
+ */
+export function deviations(expected: PolicyProbe, found: PolicyProbe): readonly string[] {
+  if (expected.engine !== found.engine || expected.set !== found.set || expected.policy !== found.policy) return [];
+  const packs = new Map(found.packs.map((pack) => [pack.name, pack]));
+  const differ = expected.packs.filter(({ name, version, digest, probe }) => {
+    const other = packs.get(name);
+    return other?.version !== version || other.digest !== digest || other.probe !== probe;
+  });
+  const unknown = found.packs.filter(({ name }) => !expected.packs.some((pack) => pack.name === name));
+  const names = [...differ, ...unknown].map(({ name }) => name);
+  return expected.whole === found.whole ? names : [...names, ""];
+}

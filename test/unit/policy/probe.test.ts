@@ -1,0 +1,112 @@
+import { describe, expect, test } from "vitest";
+import bundleJson from "../../../policies/bundle.json" with { type: "json" };
+import { sha256 } from "../../../src/base/digest.ts";
+import { packDigest, type Bundle, type ValidPack } from "../../../src/policy/bundle.ts";
+import { evaluatePolicy, loadPolicy, type LoadedPolicy } from "../../../src/policy/evaluate.ts";
+import { deviations, probePolicy, type PolicyProbe } from "../../../src/policy/probe.ts";
+import { probesOf } from "../../../src/policy/probe-set.ts";
+
+const BUNDLE = bundleJson as unknown as Bundle;
+const packs = BUNDLE.packs.filter((pack) => pack.status === "valid");
+const packNamed = (name: string): ValidPack => packs.find((pack) => pack.name === name)!;
+
+const probed = (policy: LoadedPolicy, engine = "test/1"): PolicyProbe => probePolicy(policy, engine, sha256);
+
+/** The pack with one change, and the digest that goes with it. */
+function changed(pack: ValidPack, change: (copy: ValidPack) => void): ValidPack {
+  const copy = structuredClone(pack);
+  change(copy);
+  return { ...copy, digest: packDigest(copy) };
+}
+
+const load = (...loaded: readonly ValidPack[]): LoadedPolicy =>
+  loadPolicy(
+    { v: 1, packs: loaded },
+    loaded.map(({ name }) => name),
+  );
+
+test("the same pack is asked the same and answers the same, whatever stands beside it", () => {
+  const alone = probed(load(packNamed("treasury"))).packs;
+  const beside = probed(load(packNamed("treasury"), packNamed("sovereign"), packNamed("kubernetes-sre"))).packs;
+  expect(beside.find(({ name }) => name === "treasury")).toEqual(alone[0]);
+  expect(probesOf(packNamed("treasury"))).toEqual(probesOf(structuredClone(packNamed("treasury"))));
+});
+
+test.each(packs.map((pack) => [pack.name, pack] as const))(
+  "questions to %s reach most of its policies, with allows and denials",
+  (_, pack) => {
+    const policy = load(pack);
+    const outcomes = probesOf(pack).map(({ request, env }) => evaluatePolicy(policy, request, env));
+    const reached = new Set(outcomes.flatMap(({ determining }) => determining.map((one) => one.policy)));
+    expect(reached.size).toBeGreaterThanOrEqual(Math.ceil(pack.policies.length * 0.6));
+    // A sovereign pack only forbids.
+    expect(outcomes.some(({ reason }) => reason === null)).toBe(pack.manifest.layer === "application");
+    expect(outcomes.length).toBeLessThanOrEqual(96);
+  },
+);
+
+describe("a change to the law shows in the answers", () => {
+  test.each(packs.filter(({ policies }) => policies.length > 1).map((pack) => [pack.name, pack] as const))(
+    "%s without one of its policies, for most of them",
+    (_, pack) => {
+      const before = probed(load(pack)).packs[0]!.probe;
+      const seen = pack.policies.filter(({ id }) => {
+        // The questions are those of the whole pack: only the compiled policies are others.
+        const policy = load(pack);
+        const less = load(
+          changed(pack, (copy) => {
+            (copy as { policies: unknown }).policies = copy.policies.filter((one) => one.id !== id);
+          }),
+        );
+        const [into, from] = [policy, less].map((one) => [...one.sovereign, ...one.application][0]!);
+        Object.assign(into!, { policies: from!.policies });
+        return probed(policy).packs[0]!.probe !== before;
+      });
+      expect(seen.length).toBeGreaterThanOrEqual(Math.ceil(pack.policies.length * 0.6));
+    },
+  );
+
+  test("an action that demands another delegation than it did", () => {
+    const policy = load(packNamed("hospital-mcp"));
+    const before = probed(policy);
+    const [action] = policy.application[0]!.demands.actions.values();
+    Object.assign(action!, { delegation: { required: !action!.delegation.required, max_depth: 8 } });
+    expect(deviations(before, probed(policy))).toEqual(["hospital-mcp"]);
+  });
+
+  test("a compiled policy that was changed in memory, with every digest as before", () => {
+    const policy = load(packNamed("authzen-certification"), packNamed("sovereign"));
+    const expected = probed(policy);
+    expect(deviations(expected, probed(policy))).toEqual([]);
+    const pack = policy.application[0]!;
+    const emptied = load(
+      changed(packNamed("authzen-certification"), (copy) => void Object.assign(copy, { policies: [] })),
+    );
+    Object.assign(pack, { policies: emptied.application[0]!.policies });
+    const found = probed(policy);
+    expect(found.policy).toBe(expected.policy);
+    expect(deviations(expected, found)).toEqual(["authzen-certification"]);
+  });
+
+  test("what the packs say together, where no pack's own answers change", () => {
+    const policy = load(packNamed("treasury"));
+    const expected = probed(policy);
+    (policy.actions as Map<string, string>).set("payment.execute", "optional");
+    expect(deviations(expected, probed(policy))).toEqual([""]);
+  });
+
+  test("a pack that is gone, and one that was never there", () => {
+    const both = probed(load(packNamed("treasury"), packNamed("sovereign")));
+    const one = { ...probed(load(packNamed("treasury"))), policy: both.policy };
+    expect(deviations(both, one)).toEqual(["sovereign", ""]);
+    expect(deviations(one, both)).toEqual(["sovereign", ""]);
+  });
+});
+
+test("answers of another engine, to other questions or of another policy are not compared", () => {
+  const expected = probed(load(packNamed("treasury")));
+  const other = { ...expected, packs: [], whole: "" };
+  expect(deviations(expected, other)).not.toEqual([]);
+  for (const change of [{ engine: "test/2" }, { set: 99 }, { policy: "sha256:other" }])
+    expect(deviations(expected, { ...other, ...change })).toEqual([]);
+});
