@@ -63,6 +63,8 @@ export class RunBook {
   #delegations: { readonly run: string; readonly delegation: Delegation }[] = [];
   #approvals: { readonly run: string; readonly approval: Approval }[] = [];
   #dirty = false;
+  /** What the turn has looked up: the steps of a batch mostly use the same ones. */
+  readonly #seen = { parents: new Map<number, ParentStep>(), tried: new Map<string, NodeTries>() };
 
   constructor(sql: SqlStorage, id: BookIdentity, ports: BookPorts) {
     this.#id = id;
@@ -78,6 +80,7 @@ export class RunBook {
   // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   begin(): void {
+    this.#look();
     this.settleMarks();
     this.marks.begin();
   }
@@ -85,6 +88,7 @@ export class RunBook {
   /** Whether every entry that came has its marks; `false` while a turn is on its way to storage. */
   settleMarks(): boolean {
     if (!this.marks.unsettled) return true;
+    this.#look();
     let settled = false;
     this.#ports.transaction(() => {
       settled = this.marks.settle();
@@ -110,6 +114,7 @@ export class RunBook {
 
   /** The turn is in storage. */
   written(): void {
+    this.#look();
     this.passes.clear();
     this.marks.written();
     if (this.#dirty) this.#forget();
@@ -117,9 +122,22 @@ export class RunBook {
 
   /** The turn was rolled back. */
   clear(): void {
+    this.#look();
     this.passes.clear();
     this.#forget();
     this.marks.clear();
+  }
+
+  /** Anew: what was looked up may have changed. */
+  #look(): void {
+    this.#seen.parents.clear();
+    this.#seen.tried.clear();
+  }
+
+  #changed({ sseq, run, node }: StepRow): void {
+    this.#dirty = true;
+    this.#seen.parents.delete(sseq);
+    if (node !== null) this.#seen.tried.delete(placeOf(run, node));
   }
 
   #forget(): void {
@@ -210,6 +228,12 @@ export class RunBook {
 
   /** A step as what rests on it sees it. */
   parentStep(row: StepRow): ParentStep {
+    let seen = this.#seen.parents.get(row.sseq);
+    if (seen === undefined) this.#seen.parents.set(row.sseq, (seen = this.#parentStep(row)));
+    return seen;
+  }
+
+  #parentStep(row: StepRow): ParentStep {
     const mark = this.marks.of(row.sseq);
     const guest = this.guests.at(row.sseq);
     return {
@@ -226,6 +250,13 @@ export class RunBook {
 
   /** Of the steps at a node: how many stand how, and the newest good one. */
   tried(run: string, node: string): NodeTries {
+    const place = placeOf(run, node);
+    let seen = this.#seen.tried.get(place);
+    if (seen === undefined) this.#seen.tried.set(place, (seen = this.#tried(run, node)));
+    return seen;
+  }
+
+  #tried(run: string, node: string): NodeTries {
     const stored = this.rows.taken(run, node);
     const touched = [...this.#steps.values()].filter(({ row }) => row.run === run && row.node === node);
     const known = touched.filter(({ was }) => was !== null).length;
@@ -328,7 +359,7 @@ export class RunBook {
    * nothing can rest.
    */
   addStep(row: StepRow, leaf: Uint8Array, parents: readonly number[], keys: readonly string[]): void {
-    this.#dirty = true;
+    this.#changed(row);
     this.#steps.set(row.sseq, { row, was: null });
     this.#leaves.set(row.sseq, leaf);
     this.#parents.set(row.sseq, parents);
@@ -376,7 +407,7 @@ export class RunBook {
   }
 
   #touch(row: StepRow): void {
-    this.#dirty = true;
+    this.#changed(row);
     const before = this.#steps.get(row.sseq);
     const was = before === undefined ? (this.rows.step(row.sseq)?.standing ?? null) : before.was;
     this.#steps.set(row.sseq, { row, was });
@@ -399,3 +430,6 @@ const nothingDeclared = (run: string): PlanRow => ({
   labels: [],
   above: null,
 });
+
+/** Neither a run's id nor a node's holds a space. */
+const placeOf = (run: string, node: string): string => `${run} ${node}`;

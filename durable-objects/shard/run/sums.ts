@@ -23,13 +23,13 @@ export class Sums {
     let count = (newest?.count ?? 0) - (before?.count ?? 0);
     let units = (newest?.units ?? 0n) - (before?.units ?? 0n);
     const noted = this.#turn.get(key) ?? [];
-    const back = noted.filter((added) => added.count < 0).map(({ sseq }) => sseq);
-    let last_ms = back.length === 0 ? (newest?.t_ms ?? null) : this.#lastWithout(key, back);
+    const back = new Set(noted.filter((added) => added.count < 0).map(({ sseq }) => sseq));
+    let last_ms = back.size === 0 ? (newest?.t_ms ?? null) : this.#lastWithout(key, [...back]);
     for (const added of noted) {
       if (since_ms !== null && added.t_ms < since_ms) continue;
       count += added.count;
       units += added.units;
-      if (added.count > 0 && !back.includes(added.sseq)) last_ms = added.t_ms;
+      if (added.count > 0 && !back.has(added.sseq)) last_ms = added.t_ms;
     }
     return { count, units, last_ms: count > 0 ? last_ms : null };
   }
@@ -77,13 +77,12 @@ export class Sums {
     else noted.push(addition);
   }
 
-  /** In the order in which it was noted. */
   write(): void {
-    for (const [key, additions] of this.#turn) {
-      for (const addition of additions) {
-        if (addition.count < 0) this.#writeBack(key, addition);
-        else this.#writeNext(key, addition);
-      }
+    for (const [key, noted] of this.#turn) {
+      const back = new Map(noted.flatMap((one) => (one.count < 0 ? [[one.sseq, one] as const] : [])));
+      if (back.size > 0) this.#writeBack(key, back);
+      // In the order in which it was noted.
+      for (const one of noted) if (!back.has(one.sseq)) this.#writeNext(key, one);
     }
   }
 
@@ -103,26 +102,36 @@ export class Sums {
     );
   }
 
-  /** Its row goes, and the totals of what followed it in the meantime (a flush or two) are made less. */
-  #writeBack(key: string, { t_ms, sseq, count, units }: Addition): void {
-    this.#sql.exec("DELETE FROM run_sum WHERE key = ? AND t_ms = ? AND sseq = ?", key, t_ms, sseq);
-    const later = this.#sql
+  /**
+   * Their rows go, and the totals of what followed are made less: in one pass, since a lease that ends withholds all
+   * that was on its way.
+   */
+  #writeBack(key: string, back: ReadonlyMap<number, Addition>): void {
+    const from_ms = [...back.values()].reduce((least, { t_ms }) => Math.min(least, t_ms), Number.MAX_SAFE_INTEGER);
+    const rows = this.#sql
       .exec<{ t_ms: number; sseq: number; count: number; total: string }>(
-        "SELECT t_ms, sseq, count, total FROM run_sum WHERE key = ? AND (t_ms, sseq) > (?, ?)",
+        "SELECT t_ms, sseq, count, total FROM run_sum WHERE key = ? AND t_ms >= ? ORDER BY t_ms, sseq",
         key,
-        t_ms,
-        sseq,
+        from_ms,
       )
       .toArray();
-    for (const row of later)
-      this.#sql.exec(
-        "UPDATE run_sum SET count = ?, total = ? WHERE key = ? AND t_ms = ? AND sseq = ?",
-        row.count + count,
-        String(BigInt(row.total) + units),
-        key,
-        row.t_ms,
-        row.sseq,
-      );
+    let [count, units] = [0, 0n];
+    for (const { t_ms, sseq, ...row } of rows) {
+      const gone = back.get(sseq);
+      if (gone !== undefined) {
+        count += gone.count;
+        units += gone.units;
+        this.#sql.exec("DELETE FROM run_sum WHERE key = ? AND t_ms = ? AND sseq = ?", key, t_ms, sseq);
+      } else if (count < 0)
+        this.#sql.exec(
+          "UPDATE run_sum SET count = ?, total = ? WHERE key = ? AND t_ms = ? AND sseq = ?",
+          row.count + count,
+          String(BigInt(row.total) + units),
+          key,
+          t_ms,
+          sseq,
+        );
+    }
   }
 
   /** The newest row that is older than `before_ms`; `null`: the newest of all. */
