@@ -4,6 +4,7 @@ import type { ShardStatus } from "../objects/shard.ts";
 import { FRESHNESS } from "../region/config.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
+import { policyAspect } from "./policy-report.ts";
 import { regionStatus, type RegionStatus } from "./region-status.ts";
 import { replayAspect } from "./replay-report.ts";
 import { json } from "./reply.ts";
@@ -138,20 +139,13 @@ function continuity({ authority, shards, log, at_ms }: RegionStatus): Readonly<R
       detail: `${up.reduce((sum, shard) => sum + shard.records, 0)} records in ${up.length} of ${shards.length} chains`,
       age_ms: null,
     },
-    policy: {
-      state:
-        authority === null
-          ? "unknown"
-          : authority.policy_problem !== null
-            ? "stale"
-            : drift || differs
-              ? "drift"
-              : "current",
-      detail:
-        authority?.drift?.problem ??
-        "other regions that have the same packs and versions decide alike, as far as heard",
-      age_ms: null,
-    },
+    policy: policyAspect(
+      authority,
+      drift || differs
+        ? (authority?.drift?.problem ?? "shards of this region have another policy than its authority names")
+        : null,
+      at_ms,
+    ),
     cryptographic: {
       state:
         authority === null

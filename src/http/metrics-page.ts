@@ -1,6 +1,7 @@
 import type { Gauge } from "../observe/metrics.ts";
 import type { Handler } from "./access.ts";
 import { anchoringMetrics } from "./anchoring-metrics.ts";
+import { policyMetrics } from "./policy-report.ts";
 import { regionStatus } from "./region-status.ts";
 import { replayMetrics } from "./replay-report.ts";
 import { driftMetrics } from "./drift-report.ts";
@@ -8,7 +9,7 @@ import { syncMetrics } from "./sync-report.ts";
 
 /** Prometheus text 0.0.4: this isolate's counters, and what the region's objects say of themselves. */
 export const metricsPage: Handler = async (room) => {
-  const { authority, shards } = await regionStatus(room);
+  const { authority, shards, at_ms } = await regionStatus(room);
   const region = room.region.name;
   const of = (shard: number) => ({ region, shard: String(shard) });
   const gauges: Gauge[] = [
@@ -60,6 +61,7 @@ export const metricsPage: Handler = async (room) => {
     ...replayMetrics(region, shards),
     ...syncMetrics(region, authority?.sync ?? null),
     ...driftMetrics(region, authority),
+    ...policyMetrics(region, authority, at_ms),
   ];
   return new Response(room.metrics.registry.text([...gauges, ...more]), {
     headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Cache-Control": "no-store" },
