@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { activePolicy } from "../../src/policy/baseline.ts";
+import { judge, recordedItem, wordOf } from "../support/replayed.ts";
 import { asking, clientOf, DELTA_MS, startFederation, subjectOf, type Federation } from "../support/federation.ts";
 import {
   claimsOf,
@@ -144,6 +146,27 @@ describe("a step in another region", () => {
     expect(claimsOf(denied.receipt!)).toMatchObject({ decision: "deny", pass: id, dependencies: [] });
     expect(await at(w, "pay", { step_receipts: [denied.receipt] })).toMatchObject({ reason: "parent_denied" });
     expect(await fetchReceipt(fed.us, id)).toMatchObject({ status: 200, decision: "deny" });
+  });
+
+  test("is decided again from its record: under a pass, under a used one, and by what uses it", async () => {
+    const w = await world();
+    const given = await passFor(w);
+    const there = await quote(w, given.pass);
+    const reused = await quote(w, given.pass);
+    const after = await at(w, "pay", { step_receipts: [there.receipt] });
+    const policy = activePolicy({ name: "eu", packs: ["sovereign", "authzen-certification"] });
+    const words: string[] = [];
+    for (const [region, id] of [
+      [fed.us, there.id],
+      [fed.us, reused.id],
+      [fed.eu, after.id],
+    ] as const) {
+      const read = await fetch(`${region.url}/lineage/v1/decisions/${id}`, {
+        headers: { authorization: `Bearer ${region.pep}` },
+      });
+      words.push(wordOf(judge(recordedItem((await read.json()) as object), policy)));
+    }
+    expect(words).toEqual(["identical", "identical", "identical"]);
   });
 
   test("in a batch has its receipt beside the item's evidence", async () => {
