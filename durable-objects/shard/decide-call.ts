@@ -4,6 +4,7 @@ import { decisionId } from "../../src/base/ids.ts";
 import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../src/decision/decide.ts";
 import { dependenciesOf, endsAt, freshUntil, homesOf, usedHomes } from "../../src/decision/basis.ts";
 import { homesHeard } from "../../src/decision/checks.ts";
+import { toldKeys } from "../../src/decision/told.ts";
 import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
 import { Watch } from "../../src/decision/seen.ts";
 import { counterfactual, type Counterfactual } from "../../src/replay/explain/counterfactual.ts";
@@ -609,7 +610,7 @@ export class DecideCall implements Call {
     const { facts } = this.#factsAt(at);
     const opened = run === this.#message.implicit_run ? null : ({ kind: "opened", id: run } as const);
     const asked = JSON.parse(request) as CanonicalRequest;
-    const consents = consentsOf(this.#turn.policy, asked).keys;
+    const consents = [...consentsOf(this.#turn.policy, asked).keys, ...toldKeys(this.#turn.policy, facts)];
     const keys = dependenciesOf(asked, facts, opened, this.#turn.region, consents);
     return {
       dependencies: [...keys, ...(kept.steps?.[at]?.keys ?? [])],

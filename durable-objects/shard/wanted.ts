@@ -1,5 +1,6 @@
 import { missing } from "../../src/decision/checks.ts";
 import { dependenciesOf, homesOf, usedHomes } from "../../src/decision/basis.ts";
+import { toldKeys } from "../../src/decision/told.ts";
 import { consentsOf } from "../../src/policy/consents.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { DecideMessage } from "../../src/objects/shard.ts";
@@ -23,7 +24,8 @@ export function wantedBy(
   const keys = message.items.flatMap(({ request, run }, at) => {
     const asked = JSON.parse(request) as CanonicalRequest;
     const opened = run === message.implicit_run ? null : ({ kind: "opened", id: run } as const);
-    return dependenciesOf(asked, factsOf(at), opened, region, consentsOf(policy, asked).keys);
+    const named = [...consentsOf(policy, asked).keys, ...toldKeys(policy, factsOf(at))];
+    return dependenciesOf(asked, factsOf(at), opened, region, named);
   });
   const used = [...new Set(message.items.flatMap((_, at) => usedHomes(null, factsOf(at), region)))];
   const wanted = homesOf(trust, keys, used).filter(stale);

@@ -13,6 +13,7 @@ import { regionKey } from "../trust/keys.ts";
 import type { Approval, Charged } from "../vocabulary/run.ts";
 import type { StepRules } from "../vocabulary/rules.ts";
 import type { CanonicalRequest, Facts, FailedCheck, RunState, TrustView } from "../vocabulary/types.ts";
+import { toldKeys } from "./told.ts";
 import { dependenciesOf, endsAt, homesOf, subjectForm, usedHomes } from "./basis.ts";
 
 /**
@@ -94,7 +95,9 @@ export function bearingOn(asked: Asked, rules: StepRules): Bearing {
   }
   const used = usedHomes(run, facts, region);
   const consents = consentsOf(policy, request, searched);
-  const dependencies = dependenciesOf(request, facts, run, region, consents.keys, authority.chain, approvals);
+  const told = toldKeys(policy, facts);
+  const named = told.length === 0 ? consents.keys : [...consents.keys, ...told];
+  const dependencies = dependenciesOf(request, facts, run, region, named, authority.chain, approvals);
   // A region that is revoked, or has frozen itself, takes along what was done there.
   if (used.length > 0) dependencies.push(...used.map(regionKey).filter((key) => !dependencies.includes(key)));
   return {

@@ -236,6 +236,9 @@ describe("identity", () => {
     expect(ask({ facts: told }).core.decision).toBe("allow");
     for (const key of ["trust-domain:eu.example", "subject:agent/before"])
       expect(reasons({ facts: told }, { revoked: [key] })).toEqual(["revoked"]);
+    const behalf = workload({ identity: identity({ on_behalf_of: "somebody" }) });
+    expect(ask({ facts: behalf }).core.decision).toBe("allow");
+    expect(reasons({ facts: behalf }, { revoked: ["subject:agent/somebody"] })).toEqual(["revoked"]);
     expect(reasons({ request: asks("proven"), facts: told }, { revoked: [] })).toEqual([]);
   });
 
