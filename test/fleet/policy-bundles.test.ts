@@ -57,9 +57,8 @@ async function policyOf(region: TestRegion, id: string): Promise<string> {
   return (await answer.json<{ record: { policy: string } }>()).record.policy;
 }
 
-/** Four callers in every region, until `stopped`. */
-async function load(stopped: () => boolean): Promise<readonly Asked[]> {
-  const seen: Asked[] = [];
+/** Four callers in every region, until `stopped`; what they saw goes to `seen` as it comes. */
+async function load(stopped: () => boolean, seen: Asked[] = []): Promise<readonly Asked[]> {
   const caller = async (region: TestRegion): Promise<void> => {
     while (!stopped()) seen.push(await ask(region));
   };
@@ -72,8 +71,15 @@ test("a new policy under load: every decision names one policy, and none after t
   const before = await publish();
   expect(before.map(({ version, problem }) => [version, problem])).toEqual(regions.map(() => [1, null]));
   let stop = false;
-  const loading = load(() => stop);
-  await sleep(500);
+  const heard: Asked[] = [];
+  const loading = load(() => stop, heard);
+  const many = (which: (one: Asked) => boolean) =>
+    expect
+      .poll(() => regions.every(({ name }) => heard.filter((one) => one.region === name && which(one)).length > 20), {
+        timeout: 20_000,
+      })
+      .toBe(true);
+  await many(({ decision }) => decision);
   await release({ bundle: STRICT });
   const acknowledged = new Map<string, number>();
   const after = await Promise.all(
@@ -83,7 +89,7 @@ test("a new policy under load: every decision names one policy, and none after t
       return view!;
     }),
   );
-  await sleep(500);
+  await many(({ region, sent_ms }) => sent_ms >= acknowledged.get(region)!);
   stop = true;
   const seen = await loading;
   expect(after.map(({ version }) => version)).toEqual([2, 2, 2]);
