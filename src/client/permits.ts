@@ -109,7 +109,12 @@ export function createEnforcer(options: EnforcerOptions) {
     /** Listens until it is stopped, over lost connections too; of what ended meanwhile it hears when it is back. */
     onHalt(of: { hold: string } | { run: string }, listener: (event: HoldEvent) => void): () => void {
       const stopped = new AbortController();
-      void listen(`${base}/access/v1/halts?${new URLSearchParams(of)}`, { credential, send, listener, stopped });
+      void listen(`${base}/access/v1/halts?${new URLSearchParams(of).toString()}`, {
+        credential,
+        send,
+        listener,
+        stopped,
+      });
       return () => stopped.abort();
     },
   };
@@ -164,7 +169,7 @@ function keySet(url: string, send: typeof fetch) {
     if (age < 0 || age > KEYS_MS || (!kept.has(kid) && age > UNKNOWN_KID_MS)) {
       try {
         const response = await send(url, { redirect: "error", signal: AbortSignal.timeout(6_000) });
-        const { keys } = (await response.json()) as { keys: Jwk[] };
+        const { keys } = await response.json<{ keys: Jwk[] }>();
         kept = new Map(keys.map((jwk) => [jwk.kid, jwk]));
         at_ms = now_ms;
       } catch {

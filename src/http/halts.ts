@@ -49,7 +49,7 @@ export const halts: Handler = async (room, arrival, request) => {
     if (answer.status === 101) return new Response(null, { status: 101, webSocket: answer.webSocket });
     // A new one: headers of what another object answered cannot be added to.
     if (answer.status === 200) return new Response(answer.body, { headers: answer.headers });
-    const { code } = (await answer.json()) as { readonly code: string };
+    const { code } = await answer.json<{ readonly code: string }>();
     if (code !== "stale_facts") return refuse(problemOf(answer.status, code), "text");
     const problem = await renewFacts(room, state, caller);
     if (problem !== null) return refuse(problem, "text");

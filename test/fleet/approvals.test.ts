@@ -89,10 +89,9 @@ describe("S1 5", () => {
     const run = await payout();
     const first = await ask(run, pay(18_400));
     expect(first).toMatchObject({ decision: false, context: { reason: "approval_required" } });
-    const metadata = (await (await fetch(`${region.url}/.well-known/authzen-configuration`)).json()) as Record<
-      string,
-      unknown
-    >;
+    const metadata = await (
+      await fetch(`${region.url}/.well-known/authzen-configuration`)
+    ).json<Record<string, unknown>>();
     expect(first.context.access_request!.endpoint).toBe(metadata["access_request_endpoint"]);
     // The same words for the same question, until the next ten minutes begin.
     const again = await ask(run, pay(18_400));
@@ -137,9 +136,9 @@ describe("S1 5", () => {
 
     // All of it is in the run's evidence.
     const lineage = await fetch(`${region.url}/lineage/v1/runs/${run.id}`, { headers: bearer(region.pep) });
-    const { records } = (await lineage.json()) as {
+    const { records } = await lineage.json<{
       records: readonly { record: { kind: string; decision: string } }[];
-    };
+    }>();
     const kinds = records.map(({ record }) => `${record.kind} ${record.decision}`);
     expect(kinds.filter((kind) => kind.startsWith("approval."))).toEqual([
       "approval.request allow",
@@ -189,12 +188,12 @@ test("a permit is redeemed, and its hold renewed, only while the approval stands
   };
   const redeem = async (text: string) => {
     const answer = await post(`${region.url}/access/v1/permits/redeem`, asker, { permit: text });
-    const { decision, context } = (await answer.json()) as { decision: boolean; context?: Context };
+    const { decision, context } = await answer.json<{ decision: boolean; context?: Context }>();
     return { decision, reason: context?.reason ?? null, hold: answer.headers.get("interlock-hold") };
   };
   const renew = async (hold: string) => {
     const answer = await post(`${region.url}/access/v1/holds/${hold}/renew`, asker, {});
-    const { decision, context } = (await answer.json()) as { decision: boolean; context?: Context };
+    const { decision, context } = await answer.json<{ decision: boolean; context?: Context }>();
     return { decision, reason: context?.reason ?? null };
   };
   const [held, waiting] = [await permit(), await permit()];

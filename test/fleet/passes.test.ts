@@ -183,7 +183,7 @@ describe("a step in another region", () => {
       }),
     });
     type Item = { decision: boolean; context: { evidence: { decision_id: string; step_receipt?: string } } };
-    const { evaluations } = (await answer.json()) as { evaluations: Item[] };
+    const { evaluations } = await answer.json<{ evaluations: Item[] }>();
     expect(evaluations.map(({ decision }) => decision)).toEqual([true, true]);
     const [plain, guest] = evaluations.map(({ context }) => context.evidence);
     expect(plain!.step_receipt).toBeUndefined();

@@ -449,7 +449,7 @@ describe("what was redeemed and renewed", () => {
       ["permit.redeem", "revoked"],
       ["permit.redeem", "run_closed"],
     ].map((words) => [...words, "identical"]);
-    expect(told.filter(([kind]) => kind !== "decision" && !String(kind).startsWith("run.")).toReversed()).toEqual(
+    expect(told.filter(([kind]) => kind !== "decision" && !(kind as string).startsWith("run.")).toReversed()).toEqual(
       expected,
     );
   });

@@ -144,7 +144,7 @@ export class Halts {
 type NewsOf = HoldNews extends infer N ? (N extends unknown ? Omit<N, "hold" | "run" | "step" | "at"> : never) : never;
 
 function newsOf(turn: Turn, hold: HoldRow, what: NewsOf, at: number): HoldNews {
-  return { ...what, hold: hold.id, run: hold.run, step: turn.writer.runs.step(hold.step)?.id ?? "", at } as HoldNews;
+  return { ...what, hold: hold.id, run: hold.run, step: turn.writer.runs.step(hold.step)?.id ?? "", at };
 }
 
 /** What a listener that was away has missed: how the hold ended. */

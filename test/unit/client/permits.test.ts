@@ -16,7 +16,7 @@ function enforcer(answer: (n: number, seen: Seen) => Response | Promise<Response
     seen.push(one);
     return answer(seen.length, one);
   };
-  const made = createEnforcer({ url: "http://eu.example/", credential: "c", fetch: send as typeof fetch });
+  const made = createEnforcer({ url: "http://eu.example/", credential: "c", fetch: send });
   return { ...made, seen };
 }
 
@@ -55,18 +55,18 @@ test.each([
 test("a listener comes back where it was cut off, with the last number that it saw", async () => {
   const heard: HoldEvent[] = [];
   const text = (...blocks: string[]): Response => new Response(blocks.join(""), { status: 200 });
-  const { onHalt, seen } = enforcer((n) => {
+  const made = enforcer((n) => {
     if (n === 1) return text('event: listening\ndata: {"at":1}\n\n', "id: 7\nevent: halt\nda");
     if (n === 2) return text('id: 7\nevent: halt\ndata: {"at":2,"reason":"revoked"}\n\n:\n\n');
     if (n === 3) return json({}, {}, 503);
     return text("event: listening\ndata: {}\n\n");
   });
-  const stop = onHalt({ hold: "eu.1.hold" }, (event) => {
+  const stop = made.onHalt({ hold: "eu.1.hold" }, (event) => {
     heard.push(event);
     if (heard.length === 3) stop();
   });
   await expect.poll(() => heard.length, { timeout: 5_000 }).toBe(3);
   expect(heard.map(({ event }) => event)).toEqual(["listening", "halt", "listening"]);
   expect(heard[1]).toMatchObject({ reason: "revoked", at: 2 });
-  expect(seen.map(({ headers }) => headers.get("last-event-id"))).toEqual([null, null, "7", "7"]);
+  expect(made.seen.map(({ headers }) => headers.get("last-event-id"))).toEqual([null, null, "7", "7"]);
 });
