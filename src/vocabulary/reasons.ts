@@ -58,9 +58,9 @@ export const REASONS = {
     todo: "See /health for the pack that failed and why.",
   },
   policy_drift: {
-    text: "Regions disagree about the active policy.",
+    text: "Policies that must decide alike, here or in another region, do not.",
     audience: "operator",
-    todo: "Compare policy digests between regions.",
+    todo: "See /admin/v1/drift (docs/operations/drift-alarm.md).",
   },
   sync_stale: {
     text: "Freshness of a region that this step depends on has run out.",

@@ -50,8 +50,8 @@ export type TestRegion = {
   /** Sends the signal to workerd and waits until it is gone. */
   kill(signal: NodeJS.Signals): Promise<void>;
   stop(): Promise<void>;
-  /** Starts it again on the same data and port; stops it first where it runs. */
-  restart(): Promise<void>;
+  /** Starts it again on the same data and port, maybe as another build; stops it first where it runs. */
+  restart(as?: Pick<RegionOptions, "bundle" | "env">): Promise<void>;
   /** Stops it and removes a base directory that was made for it. */
   remove(): Promise<void>;
 };
@@ -75,7 +75,10 @@ export async function startRegions(
   if (options.key_rules !== undefined)
     writeSecret(join(rootsDirOf(base), "key-rules.json"), JSON.stringify(options.key_rules));
   const log: string[] = [];
-  const start = async (regions: readonly { name: string; port: number }[]): Promise<Fleet> =>
+  const start = async (
+    regions: readonly { name: string; port: number }[],
+    { bundle: text = options.bundle, env = options.env }: Pick<RegionOptions, "bundle" | "env"> = {},
+  ): Promise<Fleet> =>
     startFleet({
       regions,
       base,
@@ -86,9 +89,9 @@ export async function startRegions(
       shards: options.shards ?? null,
       pdp: null,
       v8_flags: options.v8_flags ?? [],
-      bundle: options.bundle ?? (await bundled()),
+      bundle: text ?? (await bundled()),
       onLine: (_, line) => log.push(line),
-      ...(options.env === undefined ? {} : { vars: options.env }),
+      ...(env === undefined ? {} : { vars: env }),
       ...(options.egress === undefined ? {} : { egress: options.egress }),
     });
   const fleet = await start(names.map((name, i) => ({ name, port: ports[i]! })));
@@ -121,9 +124,9 @@ export async function startRegions(
         current = null;
       },
       stop,
-      async restart() {
+      async restart(as) {
         await stop();
-        current = (await start([{ name: first.name, port: ports[i]! }])).regions[0]!;
+        current = (await start([{ name: first.name, port: ports[i]! }], as)).regions[0]!;
       },
       async remove() {
         await stop();
