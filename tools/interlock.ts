@@ -13,6 +13,7 @@ import { clockCommand, membershipCommand, peersCommand } from "./cli/peers.ts";
 import { policyCommand } from "./cli/policy.ts";
 import { receiptCommand } from "./cli/receipt.ts";
 import { approvalsCommand } from "./cli/approvals.ts";
+import { replayCommand } from "./cli/replay.ts";
 import { requestsCommand } from "./cli/requests.ts";
 import { regionCommand } from "./cli/region.ts";
 import { ssfCommand } from "./cli/ssf.ts";
@@ -94,6 +95,7 @@ for (const command of [
   evidenceCommand(),
   verifyCommand(),
   receiptCommand(),
+  replayCommand(),
 ])
   program.addCommand(command);
 

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { policyBacktest } from "./replay.ts";
 import { releaseCommands } from "./policy-release.ts";
 
 export function policyCommand(): Command {
@@ -20,6 +21,7 @@ export function policyCommand(): Command {
       conclude(await policyTest(packs));
     });
   releaseCommands(command);
+  policyBacktest(command);
   return command;
 }
 

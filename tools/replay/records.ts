@@ -1,0 +1,114 @@
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
+import { MAX_EVIDENCE_BYTES, type EvidenceRecord } from "../../src/lineage/evidence.ts";
+import { readEvidence } from "../../src/lineage/read-evidence.ts";
+import { pastOfEvidence, pastOfItem, type Past, type Skipped } from "../../src/replay/past.ts";
+import { recordedOfEvidence, recordedOfItem, type Recorded } from "../../src/replay/recorded.ts";
+import { codeOf, messageOf, Problem } from "../problem.ts";
+import { readAs } from "../region/reader-client.ts";
+
+/** Records to decide again, one after the other: from a region's lineage reads, or from a file that came from there. */
+
+export type Entry = {
+  readonly decision_id: string;
+  readonly recorded: () => Recorded | null;
+  readonly past: () => Past | Skipped;
+};
+
+export type Wanted =
+  { readonly run: string } | { readonly decision: string } | { readonly since: string; readonly until?: string };
+
+const PAGE = 200;
+const LIMITS = { max_depth: 64, max_values: 10_000_000 };
+
+export async function* recordsOfRegion(url: string, token: string, wanted: Wanted): AsyncGenerator<Entry> {
+  for await (const item of items(url, token, wanted)) yield entryOfItem(item);
+}
+
+async function* items(url: string, token: string, wanted: Wanted): AsyncGenerator<JsonObject> {
+  const get = async (path: string): Promise<JsonObject> => {
+    const parsed = parseJson(await (await readAs(url, token, path)).text(), LIMITS);
+    if (!parsed.ok || !isObject(parsed.value))
+      throw new Problem(`GET ${path} answered something else than JSON`, "Is this address an Interlock region?");
+    return parsed.value;
+  };
+  if ("decision" in wanted) {
+    yield await get(`/lineage/v1/decisions/${encodeURIComponent(wanted.decision)}`);
+    return;
+  }
+  const query = new URLSearchParams({ limit: String(PAGE) });
+  const [path, list, cursor] =
+    "run" in wanted
+      ? [`/lineage/v1/runs/${encodeURIComponent(wanted.run)}`, "records", "next_before_sseq"]
+      : ["/lineage/v1/decisions", "decisions", "next_cursor"];
+  if ("since" in wanted) {
+    query.set("from", wanted.since);
+    if (wanted.until !== undefined) query.set("to", wanted.until);
+    query.set("payload", "1");
+  }
+  for (;;) {
+    const page = await get(`${path}?${query}`);
+    const found = page[list];
+    if (!Array.isArray(found)) throw new Problem(`GET ${path} has no ${list}`, "Is this address an Interlock region?");
+    for (const item of found) if (isObject(item)) yield item;
+    const next = page[cursor];
+    if (typeof next !== "string" && typeof next !== "number") return;
+    query.set("run" in wanted ? "before" : "cursor", String(next));
+  }
+}
+
+function entryOfItem(item: JsonObject): Entry {
+  const { decision_id, record } = item;
+  // The reads of one decision and of a run have the record whole, and the search its members.
+  const whole = isObject(record) ? { kind: record["kind"] ?? null, ...item } : item;
+  return {
+    decision_id: typeof decision_id === "string" ? decision_id : "?",
+    recorded: () => recordedOfItem(item),
+    past: () => pastOfItem(whole),
+  };
+}
+
+/** An evidence bundle, or the lines that `interlock lineage search --payload --json` writes. */
+export async function* recordsOfFile(path: string): AsyncGenerator<Entry> {
+  try {
+    const lines = createInterface({ input: createReadStream(path, "utf8"), crlfDelay: Infinity });
+    let at = 0;
+    for await (const line of lines) {
+      at++;
+      if (line.trim() === "") continue;
+      const parsed = parseJson(line, LIMITS);
+      const item = parsed.ok && isObject(parsed.value) ? parsed.value : null;
+      if (item !== null && typeof item["leaf"] === "string") {
+        yield entryOfItem(item);
+        continue;
+      }
+      if (at > 1) throw new Problem(`${path}, line ${at}: is no record`, SOURCES, 2);
+      lines.close();
+      yield* recordsOfEvidence(path);
+      return;
+    }
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause;
+    const why = codeOf(cause) === "ENOENT" ? "There is no file" : `${messageOf(cause)}: cannot read`;
+    throw new Problem(`${why} ${path}`, "Check the path.", 2);
+  }
+}
+
+const SOURCES = "Give an evidence bundle, or what `interlock lineage search --payload --json` writes.";
+
+async function* recordsOfEvidence(path: string): AsyncGenerator<Entry> {
+  const read = readEvidence(await readFile(path), MAX_EVIDENCE_BYTES);
+  if (!read.ok) throw new Problem(`${path} is neither: ${read.error.field} ${read.error.message}`, SOURCES, 2);
+  const { records, run } = read.value;
+  for (const record of records) yield entryOfEvidence(record, run);
+}
+
+function entryOfEvidence(record: EvidenceRecord, run: { readonly id: string; readonly salt: string } | null): Entry {
+  return {
+    decision_id: `leaf ${record.hash}`,
+    recorded: () => recordedOfEvidence(record, run),
+    past: () => pastOfEvidence(record),
+  };
+}
