@@ -170,7 +170,7 @@ function decision(record: LineageRecord, payload: RecordedPayload, core: JsonObj
 }
 
 /** What was asked. An approver's word is recorded around the question that it is about. */
-export function requestOf(kind: RecordKind, input: string): CanonicalRequest {
+function requestOf(kind: RecordKind, input: string): CanonicalRequest {
   const asked = JSON.parse(input) as CanonicalRequest | { readonly request: CanonicalRequest };
   const wraps = kind === "approval.grant" || kind === "approval.refuse";
   return wraps && "request" in asked ? asked.request : (asked as CanonicalRequest);

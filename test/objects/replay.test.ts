@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { FoundRecord } from "../../src/objects/shard.ts";
-import { flips, judge, recordedItem, wordOf } from "../support/replayed.ts";
+import { wordOf } from "../../src/replay/tally.ts";
+import { flips, judge, recordedItem } from "../support/replayed.ts";
 import { activate, ask, decide, factsOf, read1, region, shard, trust } from "./region.ts";
 import { budget, change, delegationTo, newId, open, planOf, revoke, step, steps, tryOpen } from "./run-steps.ts";
 

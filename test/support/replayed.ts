@@ -2,11 +2,12 @@ import { sha256 } from "../../src/base/digest.ts";
 import type { JsonObject } from "../../src/base/json.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import { replay, type Replayed, type ReplayPorts } from "../../src/replay/replay.ts";
+
 import { recordedOfItem, type Recorded, type RecordedPayload } from "../../src/replay/recorded.ts";
 
 /** Records as the tests of replay take them apart. */
 
-export const portsOf = (...policies: readonly LoadedPolicy[]): ReplayPorts => ({
+const portsOf = (...policies: readonly LoadedPolicy[]): ReplayPorts => ({
   sha: sha256,
   policy: (digest) => policies.find((policy) => policy.digest === digest) ?? null,
 });
@@ -16,9 +17,6 @@ export function recordedItem(item: object): Recorded {
   if (recorded === null) throw new Error("no record");
   return recorded;
 }
-
-export const wordOf = (replayed: Replayed): string =>
-  "reason" in replayed ? `${replayed.verdict} ${replayed.reason}` : replayed.verdict;
 
 export type Flip = { readonly where: string; readonly recorded: Recorded };
 
