@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { activePolicy } from "../../src/policy/baseline.ts";
-import { judge, recordedItem, wordOf } from "../support/replayed.ts";
+import { wordOf } from "../../src/replay/tally.ts";
+import { judge, recordedItem } from "../support/replayed.ts";
 import { asking, clientOf, DELTA_MS, startFederation, subjectOf, type Federation } from "../support/federation.ts";
 import {
   claimsOf,

@@ -16,7 +16,8 @@ import {
 import type { FoundRecord } from "../../src/objects/shard.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
-import { judge, recordedItem, wordOf } from "../support/replayed.ts";
+import { wordOf } from "../../src/replay/tally.ts";
+import { judge, recordedItem } from "../support/replayed.ts";
 import { activate, ask, env, factsOf, read1, region, shard, trust } from "./region.ts";
 import { budget, change, delegationTo, open, planOf, revoke, viewOf } from "./run-steps.ts";
 
