@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { authoringCommands, watchTests } from "./policy-author.ts";
 import { policyBacktest } from "./replay.ts";
 import { releaseCommands } from "./policy-release.ts";
 
@@ -16,10 +17,13 @@ export function policyCommand(): Command {
     .command("test")
     .description("validate packs, run their golden decisions, report which policies they exercise")
     .argument("[pack...]", "names; none: all")
-    .action(async (packs: string[]) => {
+    .option("--watch", "again after every change, until Ctrl-C")
+    .action(async (packs: string[], flags: { watch?: true }) => {
+      if (flags.watch) return watchTests(packs);
       const { policyTest } = await import("../policy/test.ts");
       conclude(await policyTest(packs));
     });
+  authoringCommands(command);
   releaseCommands(command);
   policyBacktest(command);
   return command;

@@ -13,7 +13,8 @@ import { Golden } from "../../src/policy/golden-format.ts";
 import { Manifest } from "../../src/policy/manifest.ts";
 import { readSchema } from "../../src/policy/schema.ts";
 import { checkEntities, checkManifest, readPolicies, validate } from "./check.ts";
-import { locate, problemOf, type LocatedProblem, type Source } from "./source.ts";
+import { offsetOf } from "./json-place.ts";
+import { locate, problemAt, problemOf, type LocatedProblem, type Source } from "./source.ts";
 
 /** Folder of packs that ships with the code. */
 export const POLICIES = join(import.meta.dirname, "../../policies");
@@ -192,7 +193,8 @@ function parsed<T>(source: Source | null, schema: z.ZodType<T>, problems: Locate
   const result = schema.safeParse(json.value);
   if (result.success) return result.data;
   for (const { path, message } of result.error.issues) {
-    problems.push(problemOf(source.file, path.length === 0 ? message : `${path.join(".")}: ${message}`));
+    const said = path.length === 0 ? message : `${path.join(".")}: ${message}`;
+    problems.push(problemAt(source, offsetOf(source.text, path), 1, said));
   }
   return null;
 }
