@@ -13,7 +13,7 @@ import { Golden } from "../../src/policy/golden-format.ts";
 import { Manifest } from "../../src/policy/manifest.ts";
 import { readSchema } from "../../src/policy/schema.ts";
 import { checkEntities, checkManifest, readPolicies, validate } from "./check.ts";
-import { offsetOf } from "./json-place.ts";
+import { offsetOf, wordAt } from "./json-place.ts";
 import { locate, problemAt, problemOf, type LocatedProblem, type Source } from "./source.ts";
 
 /** Folder of packs that ships with the code. */
@@ -192,9 +192,15 @@ function parsed<T>(source: Source | null, schema: z.ZodType<T>, problems: Locate
   }
   const result = schema.safeParse(json.value);
   if (result.success) return result.data;
-  for (const { path, message } of result.error.issues) {
+  for (const issue of result.error.issues) {
+    const { path, message } = issue;
     const said = path.length === 0 ? message : `${path.join(".")}: ${message}`;
-    problems.push(problemAt(source, offsetOf(source.text, path), 1, said));
+    const place = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]!] : path;
+    problems.push(
+      place.length === 0
+        ? problemOf(source.file, said)
+        : problemAt(source, offsetOf(source.text, place), wordAt(source.text, place), said),
+    );
   }
   return null;
 }

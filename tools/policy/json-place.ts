@@ -13,6 +13,10 @@ export function offsetOf(text: string, path: readonly PropertyKey[]): number {
   return found;
 }
 
+/** How long what stands there is, on its line. */
+export const wordAt = (text: string, path: readonly PropertyKey[]): number =>
+  /^(?:"(?:[^"\\]|\\.)*"|[^\s,\]}]*)/.exec(text.slice(offsetOf(text, path)))![0].length;
+
 const skip = (text: string, at: number): number => at + /^[\s,:]*/.exec(text.slice(at))![0].length;
 
 /** Offsets of name and value. */

@@ -76,8 +76,8 @@ describe("a pack is refused, with the place", () => {
       { schema: "entity User;\nentity Doc = { of: Strin };" },
       /^p\/schema\.cedarschema:2:20 .*Strin/,
     ],
-    ["an unknown member in the manifest", { manifest: { colour: "red" } }, /^p\/pack\.json:0:0 .*colour/],
-    ["a manifest of another version", { manifest: { v: 2 } }, /^p\/pack\.json:0:0 v: /],
+    ["an unknown member in the manifest", { manifest: { colour: "red" } }, /^p\/pack\.json:1:248 .*colour/],
+    ["a manifest of another version", { manifest: { v: 2 } }, /^p\/pack\.json:1:2 v: /],
     ["a manifest that is no JSON", { manifest: "{" }, /^p\/pack\.json:0:0 not valid JSON/],
     ["a member named twice", { manifest: '{"v":1,"v":1}' }, /same member twice/],
     ["another name than the folder's", { manifest: { name: "q" } }, /the folder is called p/],
@@ -155,7 +155,7 @@ describe("a pack is refused, with the place", () => {
       /^p\/entities\.json:0:0 /,
     ],
     ["entities that are no list", { entities: "{}" }, /expected an array/],
-    ["a golden case with an unknown member", { golden: { v: 1, cases: [], tests: [] } }, /^p\/golden\.json:0:0 /],
+    ["a golden case with an unknown member", { golden: { v: 1, cases: [], tests: [] } }, /^p\/golden\.json:1:19 /],
     [
       "a golden reason that does not exist",
       {
