@@ -9,7 +9,7 @@ import { nodeSha256 } from "../platform.ts";
  * Between the beginnings of two rounds, at most: with the polls of shard, authority and peer behind it, what was changed
  * here is known everywhere within Δ.
  */
-export const PROBE_EVERY_MS = 500;
+const PROBE_EVERY_MS = 500;
 
 type PolicyDrift = NonNullable<ShardCondition["policy_drift"]> | null;
 

@@ -8,7 +8,7 @@ import type { LoadedPolicy } from "./load.ts";
  */
 
 /** Member of the request's `context` that declares what the PEP can honour. */
-export const DECLARED = "obligations_supported";
+const DECLARED = "obligations_supported";
 
 /** Types that the draft defines: their members stand beside `type` and `id`. */
 const REGISTERED: ReadonlySet<string> = new Set(["step-up", "notification", "session_termination", "custom"]);

@@ -165,7 +165,7 @@ describe("a step in another region", () => {
       const read = await fetch(`${region.url}/lineage/v1/decisions/${id}`, {
         headers: { authorization: `Bearer ${region.pep}` },
       });
-      words.push(wordOf(judge(recordedItem((await read.json()) as object), policy)));
+      words.push(wordOf(judge(recordedItem(await read.json<object>()), policy)));
     }
     expect(words).toEqual(["identical", "identical", "identical"]);
   });

@@ -35,7 +35,7 @@ export async function openPayout(more: Parameters<typeof open>[0] = {}, by: stri
   return run;
 }
 
-export const quote = (run: string) =>
+const quote = (run: string) =>
   step(run, {
     subject: agent("fx-quoter-eu"),
     action: { name: "fx.quote", properties: { amount: 6000 } },

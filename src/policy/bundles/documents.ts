@@ -14,7 +14,7 @@ export const MAX_SIGNATURES = 32;
 /** Roots in one offer: a region that is further behind takes them in several. */
 export const MAX_ROOTS = 32;
 /** A timestamp lives a day at most, however it is signed: its key is online. */
-export const MAX_TIMESTAMP_MS = 86_400_000;
+const MAX_TIMESTAMP_MS = 86_400_000;
 
 /** What separates the roles: a signature made for one is none for another. */
 export const TYPES: Readonly<Record<Role, string>> = {
@@ -30,7 +30,7 @@ const version = z
 const time = z.int().min(0);
 const kid = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/);
 /** Hex would be as good; this is how digests are written everywhere here. */
-export const DIGEST = /^sha256:[A-Za-z0-9_-]{43}$/;
+const DIGEST = /^sha256:[A-Za-z0-9_-]{43}$/;
 const digest = z.string().regex(DIGEST, "sha256: and 43 base64url characters");
 
 const key = z.strictObject({
