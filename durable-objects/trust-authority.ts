@@ -77,6 +77,10 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   async status(): Promise<AuthorityStatus> {
     return this.#authority.status();
   }
+  async obligations(): Promise<{ readonly policy: string; readonly types: readonly string[] }> {
+    return this.#authority.obligations();
+  }
+
   signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string> {
     return this.#authority.signMetadata(metadata);
   }

@@ -2,6 +2,7 @@ import type { OutsideWitnesses } from "../../src/lineage/witnesses.ts";
 import type { Env } from "../../src/objects/address.ts";
 import type { AuthorityStatus } from "../../src/objects/authority.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
+import { issuedTypes } from "../../src/policy/obligations.ts";
 import type { Region } from "../../src/region/config.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
@@ -325,6 +326,16 @@ export class Authority {
       sync: this.sync.overview(),
       drift: this.drift.status(),
     };
+  }
+
+  #obligations: { readonly policy: string; readonly types: readonly string[] } | null = null;
+
+  /** None where no policy is in force: nothing is allowed then. */
+  obligations(): { readonly policy: string; readonly types: readonly string[] } {
+    const { digest } = this.policy;
+    if (this.#obligations?.policy === digest) return this.#obligations;
+    const compiled = this.policy.compiled();
+    return (this.#obligations = { policy: digest, types: compiled === null ? [] : issuedTypes(compiled) });
   }
 
   signMetadata(metadata: Readonly<Record<string, unknown>>): Promise<string> {

@@ -1,5 +1,3 @@
-import { activePolicy } from "../policy/baseline.ts";
-import { issuedTypes } from "../policy/obligations.ts";
 import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { json, refuse, unavailable } from "./reply.ts";
@@ -25,12 +23,11 @@ const CAPABILITIES = ["urn:openid:authzen:capability:access-request"] as const;
  * AuthZEN metadata. `identifier` is what the client built the URL from: it must find exactly that under
  * `policy_decision_point`, or it discards the document (the mix-up defence). Empty members are left out.
  */
-function metadata(room: Room, identifier: string): Metadata {
+function metadata(room: Room, identifier: string, types: readonly string[]): Metadata {
   const out: Record<string, string | readonly string[]> = { policy_decision_point: identifier };
   for (const [member, operation] of ENDPOINTS) {
     out[member] = room.region.pdp + ROUTES.find((route) => route.operation === operation)!.path;
   }
-  const types = issuedTypes(activePolicy(room.region));
   out["capabilities"] = CAPABILITIES;
   return types.length === 0 ? out : { ...out, obligations_supported: types };
 }
@@ -41,15 +38,26 @@ type Metadata = Readonly<Record<string, string | readonly string[]>>;
 const signed = new WeakMap<Room, Map<string, { readonly material: string; readonly jwt: string }>>();
 
 async function discovery(room: Room, identifier: string): Promise<Response> {
-  const plain = metadata(room, identifier);
-  const jwt = await signedMetadata(room, identifier, plain);
+  const issued = await issuedObligations(room);
+  const plain = metadata(room, identifier, issued.types);
+  const jwt = await signedMetadata(room, identifier, issued.policy, plain);
   // Without a signature the document still stands; a client that insists on one sees that it is missing.
   return json(jwt === null ? plain : { ...plain, signed_metadata: jwt }, 200, jwt === null ? undefined : CACHEABLE);
 }
 
-async function signedMetadata(room: Room, identifier: string, plain: Metadata): Promise<string | null> {
+/** Nothing where the authority does not answer: nothing is allowed then for long. */
+async function issuedObligations(room: Room): Promise<{ readonly policy: string; readonly types: readonly string[] }> {
   try {
-    const material = room.peps.material ?? (await twice(READ_MS, () => room.authority().material())).digest;
+    return await twice(READ_MS, () => room.authority().obligations());
+  } catch {
+    return { policy: "", types: [] };
+  }
+}
+
+async function signedMetadata(room: Room, identifier: string, policy: string, plain: Metadata): Promise<string | null> {
+  try {
+    const digest = room.peps.material ?? (await twice(READ_MS, () => room.authority().material())).digest;
+    const material = `${digest} ${policy}`;
     let known = signed.get(room);
     if (known === undefined) signed.set(room, (known = new Map()));
     const cached = known.get(identifier);

@@ -303,6 +303,8 @@ export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body
 export interface AuthorityRpc
   extends SignalsRpc, IdentityRpc, PeersRpc, DriftRpc, FreezeRpc, KeysRpc, RequestsRpc, PolicyRpc {
   material(): Promise<Material>;
+  /** Types of the obligations that the policy in force may issue, and that policy's digest. */
+  obligations(): Promise<{ readonly policy: string; readonly types: readonly string[] }>;
   /** Public keys for `/.well-known/jwks.json`, current and past: a receipt stays verifiable. */
   jwks(): Promise<{ readonly keys: readonly PublicJwk[] }>;
   lease(request: LeaseRequest): Promise<LeaseAnswer>;

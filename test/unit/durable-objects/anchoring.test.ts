@@ -259,7 +259,11 @@ describe("a log that does not answer", () => {
     const read = await world.shard.lineage.readDecision(answer.decision_id!);
     expect(read).toMatchObject({
       ok: true,
-      value: { payload: { anchoring: { unlogged_since_ms: null, unanchored_since_ms: null, witnessed: true } } },
+      value: {
+        payload: {
+          seen: { turn: { anchoring: { unlogged_since_ms: null, unanchored_since_ms: null, witnessed: true } } },
+        },
+      },
     });
     expect(base64url(fromBase64url(answer.items[0]!.evidence!.leaf)!)).toBe(answer.items[0]!.evidence!.leaf);
   });

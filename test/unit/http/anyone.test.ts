@@ -7,6 +7,7 @@ type Json = Record<string, unknown>;
 
 test("discovery: every member is https, none is empty, the signature verifies", async () => {
   const region = await newRegion();
+  region.authority.issued = ["notification"];
   const response = await call(region, WELL_KNOWN, { token: null });
   expect(response.status).toBe(200);
   expect(response.headers.get("content-type")).toBe("application/json");

@@ -41,6 +41,7 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   keys: readonly MaterialKey[];
   mode: AuthorityStatus["mode"] = "active";
   policy_problem: string | null = null;
+  issued: readonly string[] = [];
   identity: Material["identity"] = { nonce_key: "A".repeat(43), sources: [] };
   /** What was offered as policy, and how it is answered. */
   readonly offers: PutPolicyMessage[] = [];
@@ -77,6 +78,9 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   async material(): Promise<Material> {
     this.materials++;
     return { v: 1, digest: this.digest, keys: this.keys, identity: this.identity };
+  }
+  async obligations() {
+    return { policy: "sha256:policy", types: this.issued };
   }
   async jwks() {
     return { keys: this.keys.map(({ jwk }) => jwk) };
