@@ -57,6 +57,8 @@ export class ActivePolicy {
   readonly #baseline: LoadedPolicy;
   readonly #room: ActivePolicyRoom;
   #schedule: PolicySchedule | null = null;
+  /** The last bundle that was taken, as it was compiled to be checked. */
+  #checked: LoadedPolicy | null = null;
   #putting: Promise<unknown> = Promise.resolve();
 
   constructor(env: Env, region: Region, baseline: LoadedPolicy, room: ActivePolicyRoom) {
@@ -83,10 +85,14 @@ export class ActivePolicy {
     return now.ok ? now.policy.digest : "";
   }
 
-  /** What is in force, compiled here too: to see what every shard should make of it. Takes a moment. */
+  /**
+   * What is in force, compiled here too: to see what every shard should make of it. Where this object has not checked
+   * it itself since it started, that takes a moment.
+   */
   compiled(): LoadedPolicy | null {
     const { bundle, problem } = this.standing();
     if (bundle === null) return problem === null ? this.#baseline : null;
+    if (this.#checked?.digest === this.digest) return this.#checked;
     const bytes = this.#room.rows.bytes(bundle);
     const loaded = bytes === null ? null : loadArtefact(bytes, this.#region.name);
     return loaded?.ok === true ? loaded.value : null;
@@ -180,6 +186,7 @@ export class ActivePolicy {
     const by = isRefresh ? { actor: message.actor, confirms: null } : this.#approved(message);
     if ("ok" in by) return by;
     this.#store(taken.value, by, now_ms);
+    this.#checked = taken.value.bundle?.policy ?? this.#checked;
     this.#room.sync.appended(this.#room.sync.state.own.mark, store.revision());
     await shards().effective(store.revision());
     return { ok: true, outcome: "taken", view: this.view() };
