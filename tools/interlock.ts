@@ -6,6 +6,7 @@ import { epochCommand } from "./cli/epoch.ts";
 import { eraseCommand, erasuresCommand } from "./cli/erase.ts";
 import { identityCommand } from "./cli/identity.ts";
 import { evidenceCommand, verifyCommand } from "./cli/evidence.ts";
+import { explainCommand } from "./cli/explain.ts";
 import { keysCommand } from "./cli/keys.ts";
 import { lineageCommand } from "./cli/lineage.ts";
 import { logCommand } from "./cli/log.ts";
@@ -89,6 +90,7 @@ for (const command of [
 program.commandsGroup("Check:");
 for (const command of [
   policyCommand(),
+  explainCommand(),
   conformanceCommand(),
   lineageCommand(),
   logCommand(),

@@ -1,5 +1,8 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { activate, ask, decide, shard } from "./region.ts";
+import { activePolicy } from "../../src/policy/baseline.ts";
+import { explainRecorded } from "../../tools/explain/explain.ts";
+import { recordedItem } from "../support/replayed.ts";
+import { activate, ask, decide, region, shard } from "./region.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 
 /** Explanations and counterfactuals as the shard gives them (docs/explain.md). */
@@ -64,5 +67,30 @@ describe("explain", () => {
     expect(again.decision_id).toBe(first.decision_id);
     expect(again.items[0]!.explained).toEqual(first.items[0]!.explained);
     expect(again.items[0]).not.toHaveProperty("counterfactual");
+  });
+
+  test("a record is explained later, from what it holds, as it was then", async () => {
+    const asked = (await decide([harsh], { explain: true, counterfactual: true })).items[0]!;
+    const found = await shard().findRecords({
+      v: 1,
+      from_ms: 0,
+      to_ms: Date.now() + 60_000,
+      subject: null,
+      run: null,
+      reason: "policy_denied",
+      before_sseq: null,
+      decision: null,
+      limit: 1,
+      payload: true,
+      max_bytes: 1_000_000,
+    });
+    if (!found.ok) throw new Error(found.code);
+    const policy = activePolicy(region);
+    const of = (digest: string) => (digest === policy.digest ? policy : null);
+    const explained = explainRecorded(recordedItem(found.found[0]!), of);
+    expect(explained).toMatchObject({ recorded: "identical", decision: "deny", reason: "policy_denied" });
+    expect(explained!.explanation).toEqual(asked.explained);
+    expect(explained!.counterfactual).toEqual(asked.counterfactual);
+    expect(() => explainRecorded(recordedItem(found.found[0]!), () => null)).toThrow("is not at hand");
   });
 });

@@ -9,7 +9,7 @@ import { search } from "../../../src/replay/explain/counterfactual.ts";
 import { seeded, type Random } from "../../support/random.ts";
 import { buildPacks } from "../../../tools/policy/build.ts";
 import { writePacks } from "../policy/pack-fixture.ts";
-import { questionOf } from "./questions.ts";
+import { questionOf } from "../../../tools/explain/question.ts";
 
 /**
  * Minimal by exhaustion: random policies over five facts with small domains, all combinations tried. Literals lie

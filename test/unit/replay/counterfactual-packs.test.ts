@@ -6,7 +6,7 @@ import { counterfactual, search } from "../../../src/replay/explain/counterfactu
 import { applied } from "../../../src/replay/explain/fact.ts";
 import { seeded, type Random } from "../../support/random.ts";
 import { buildPacks, POLICIES } from "../../../tools/policy/build.ts";
-import { goldenQuestion } from "./questions.ts";
+import { goldenQuestion } from "../../../tools/explain/question.ts";
 
 /** Denials of the packs that ship, made by spoiling golden cases, and what would have turned them. */
 

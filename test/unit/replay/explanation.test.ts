@@ -9,7 +9,7 @@ import { explanationOf, type Explanation } from "../../../src/replay/explain/exp
 import { REASONS } from "../../../src/vocabulary/reasons.ts";
 import type { TrustMatch } from "../../../src/vocabulary/types.ts";
 import { buildPacks, POLICIES } from "../../../tools/policy/build.ts";
-import { openedFor, questionOf } from "./questions.ts";
+import { openedFor, questionOf } from "../../../tools/explain/question.ts";
 
 /** What a denial says of itself, and where no change of facts would turn it. */
 

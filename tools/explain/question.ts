@@ -1,12 +1,13 @@
-import { digestOf } from "../../../src/base/digest.ts";
-import type { DecideInput } from "../../../src/decision/decide.ts";
-import type { LoadedPolicy } from "../../../src/policy/evaluate.ts";
-import type { GoldenCase } from "../../../src/policy/golden-format.ts";
-import type { StepState } from "../../../src/vocabulary/run.ts";
-import type { CanonicalRequest, RunState } from "../../../src/vocabulary/types.ts";
-import { goldenEnv, goldenRequest } from "../../../tools/policy/golden.ts";
+import type { DecideInput } from "../../src/decision/decide.ts";
+import { sha256 } from "../../src/base/digest.ts";
+import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
+import type { GoldenCase } from "../../src/policy/golden-format.ts";
+import { trustDigestOf } from "../../src/decision/trust-digest.ts";
+import type { StepState } from "../../src/vocabulary/run.ts";
+import type { CanonicalRequest, RunState } from "../../src/vocabulary/types.ts";
+import { goldenEnv, goldenRequest } from "../policy/golden.ts";
 
-/** Whole questions for `decide`, made from golden cases. */
+/** Whole questions for `decide`, about a region in which nothing is wrong. */
 
 export function questionOf(
   policy: LoadedPolicy,
@@ -16,15 +17,15 @@ export function questionOf(
   const t_ms = over.t_ms ?? Date.UTC(2026, 0, 15, 12);
   return {
     request,
-    input_digest: "sha256:i",
+    input_digest: "",
     facts: {
       v: 1,
-      material: "m",
+      material: "",
       keys: [],
       thumbprints: [],
-      pep: { id: "golden", credential: "c", issuer: "https://x.example", scopes: ["evaluate"], exp_ms: t_ms + 60_000 },
+      pep: { id: "golden", credential: "", issuer: "", scopes: ["evaluate"], exp_ms: t_ms + 60_000 },
     },
-    facts_digest: "sha256:f",
+    facts_digest: "",
     policy,
     trust: {
       mode: "active",
@@ -43,17 +44,17 @@ export function questionOf(
       unanchored_since_ms: null,
       witnessed: true,
     },
-    run: { id: "eu.1.AAAAAAAAAAAAAAAAAAAAAA", kind: "implicit", status: "open", members: [], version: 1 },
-    run_digest: "sha256:r",
+    run: { id: "", kind: "implicit", status: "open", members: [], version: 1 },
+    run_digest: "",
     region: "eu",
     at_least: null,
     t_ms,
-    trust_digest: (found) => digestOf(JSON.stringify(found)),
+    trust_digest: (matches) => trustDigestOf(matches, sha256),
     ...over,
   };
 }
 
-/** The subject's own run, with what the case says was found in it. */
+/** The subject's own run. */
 export function openedFor(request: CanonicalRequest, step: Partial<StepState> = {}): RunState {
   const subject = `${request.subject.type}/${request.subject.id}`;
   return {
@@ -79,6 +80,7 @@ export function openedFor(request: CanonicalRequest, step: Partial<StepState> = 
   };
 }
 
+/** A golden case as the kernel would meet it; in an opened run the subject is the run's principal. */
 export function goldenQuestion(policy: LoadedPolicy, pack: string, golden: GoldenCase): DecideInput {
   const env = goldenEnv(pack, golden);
   const request = goldenRequest(golden);
@@ -87,7 +89,7 @@ export function goldenQuestion(policy: LoadedPolicy, pack: string, golden: Golde
   const proven = identity === null && attestation === null ? {} : { workload: { failed: [], identity, attestation } };
   return {
     ...question,
-    facts: { ...question.facts, ...proven },
+    facts: { ...question.facts, pep: { ...question.facts.pep, id: env.pep }, ...proven },
     ...(env.run.kind === "opened"
       ? { run: openedFor(request, { labels: env.labels, history: env.history, approvals: env.approvals }) }
       : {}),
