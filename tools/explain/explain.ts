@@ -25,7 +25,7 @@ export type Explained = {
   readonly counterfactual: Counterfactual | null;
 };
 
-export function explainQuestion(input: DecideInput, recorded_core: string | null = null): Explained {
+function explainQuestion(input: DecideInput, recorded_core: string | null = null): Explained {
   const outcome = decideAgain(input, false);
   const { core, determining, policy_reason } = outcome;
   const same = recorded_core === null ? null : coreText(core) === recorded_core ? "identical" : "different";

@@ -50,9 +50,9 @@ export function lintPolicy(policy: ReadPolicy): Finding[] {
 }
 
 /** What an expression is whatever the request says; `null`: that depends. An error at run time depends, too. */
-export function constantOf(json: unknown): boolean | null {
-  if (!isObject(json as JsonValue)) return null;
-  const object = json as JsonObject;
+function constantOf(json: unknown): boolean | null {
+  const object = json as JsonValue;
+  if (!isObject(object)) return null;
   const name = Object.keys(object)[0] ?? "";
   const args = object[name];
   if (isObject(args ?? null)) {
@@ -95,9 +95,9 @@ const canErr = (json: JsonValue | undefined): boolean => !isObject(json ?? null)
 /** Levenshtein, for words of a dozen letters. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (const [i, from] of [...a].entries()) {
+  for (const [i, from] of a.split("").entries()) {
     const next = [i + 1];
-    for (const [j, to] of [...b].entries())
+    for (const [j, to] of b.split("").entries())
       next.push(Math.min(row[j]! + (from === to ? 0 : 1), row[j + 1]! + 1, next[j]! + 1));
     row = next;
   }

@@ -142,7 +142,7 @@ const workloadWith = (input: DecideInput, change: Partial<WorkloadFacts>, mended
 };
 
 /** A credential of a kind that is accepted, for the subject that is asked about. */
-export function identified(input: DecideInput, kind: IdentityFacts["kind"], bearer: boolean): Fact {
+function identified(input: DecideInput, kind: IdentityFacts["kind"], bearer: boolean): Fact {
   const now = input.facts.workload?.identity ?? null;
   return {
     path: "credentials/identity",

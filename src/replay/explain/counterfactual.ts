@@ -30,7 +30,7 @@ export type Allowance = {
   readonly facts: number;
 };
 
-export const ALLOWANCE: Allowance = { decisions: 300, probes: 3_000, facts: 4 };
+const ALLOWANCE: Allowance = { decisions: 300, probes: 3_000, facts: 4 };
 
 type Node = {
   readonly facts: Facts;

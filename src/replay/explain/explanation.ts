@@ -45,7 +45,7 @@ const packNamed = ({ sovereign, application }: LoadedPolicy, name: string): Load
   [...sovereign, ...application].find((pack) => pack.name === name);
 
 /** A policy of the law by `pack/id`. */
-export function policyNamed(policy: LoadedPolicy, name: string): BundledPolicy | undefined {
+function policyNamed(policy: LoadedPolicy, name: string): BundledPolicy | undefined {
   const at = name.indexOf("/");
   return packNamed(policy, name.slice(0, at))?.written.find(({ id }) => id === name.slice(at + 1));
 }

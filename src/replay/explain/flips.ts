@@ -24,7 +24,7 @@ export type Asking = {
 export type Memo = Map<Atom, Map<string, readonly (JsonValue | undefined)[]>>;
 
 /** A text that no policy names. */
-export const OTHER = "other";
+const OTHER = "other";
 
 /**
  * What the caller could say otherwise so that a condition of these answers otherwise, one fact each. Values come from
@@ -145,7 +145,7 @@ function otherValues(now: JsonValue | undefined, shape: Shape, texts: readonly s
 }
 
 /** The smallest value of a type, in which everything is that has to be. */
-export function leastOf(shape: Shape, text: string = OTHER): JsonValue {
+function leastOf(shape: Shape, text: string = OTHER): JsonValue {
   switch (shape.kind) {
     case "bool":
       return true;
