@@ -1,3 +1,6 @@
+import { activePolicy } from "../../src/policy/baseline.ts";
+import { wordOf } from "../../src/replay/tally.ts";
+import { judge, recordedItem } from "../support/replayed.ts";
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { beforeAll, describe, expect, it } from "vitest";
 import { fromBase64url } from "../../src/base/bytes.ts";
@@ -465,4 +468,31 @@ it("the chain of the source holds with all of it", async () => {
   }
   for (const kind of ["approval.request", "approval.grant", "approval.refuse", "approval.cancel"])
     expect(kinds).toContain(kind);
+});
+
+it("replays: every record of these requests and answers comes out the same", async () => {
+  const message = {
+    v: 1,
+    from_ms: 0,
+    to_ms: Date.now() + 60_000,
+    before_sseq: null,
+    subject: null,
+    run: null,
+  } as const;
+  const more = { reason: null, decision: null, limit: 200, payload: true, max_bytes: 8_000_000 } as const;
+  const policy = activePolicy(region);
+  const kinds = new Set<unknown>();
+  for (const k of [0, 1]) {
+    const answer = await shard(k).findRecords({ ...message, ...more });
+    if (!answer.ok) throw new Error(answer.code);
+    for (const found of answer.found) {
+      kinds.add(found.record["kind"]);
+      const word = wordOf(judge(recordedItem(found), policy));
+      expect([found.record["kind"], word]).toEqual([
+        found.record["kind"],
+        expect.stringMatching(/^(?:identical|not_a_decision)$/),
+      ]);
+    }
+  }
+  expect([...kinds]).toEqual(expect.arrayContaining(["approval.request", "approval.grant", "approval.cancel"]));
 });
