@@ -180,6 +180,11 @@ const SAYS: readonly Row[] = [
   ["an access token for somebody else", INVALID, () => tokenSays({ aud: "https://other.example" })],
   ["an access token that has ended", "identity_expired", () => tokenSays({ exp: now_s() })],
   ["an access token without a client", INVALID, () => tokenSays({ client_id: undefined })],
+  [
+    "an access token with a name that is not its issuer's",
+    "identity_mismatch",
+    () => tokenSays({ act: { sub: "spiffe://prod.example/agent/other" } }),
+  ],
   ["an access token bound to a certificate", INVALID, () => tokenSays({ cnf: { "x5t#S256": "x".repeat(43) } })],
   ["an access token bound to another key", PROOF, () => tokenSays({ cnf: { jkt: keys.other.key.thumbprint } })],
   ["an access token that is not bound", PROOF, () => tokenSays({ cnf: undefined })],

@@ -46,7 +46,10 @@ export async function registerAll(region: TestRegion, pep: string, changes: Json
   const admin = new AdminClient(region.url, region.admin);
   const bodies: Readonly<Record<string, readonly [string, Json]>> = {
     "trust-domain": [DOMAIN, { bundle: bundle(3) }],
-    issuer: ["login", { issuer: LOGIN, audience: GATEWAY, jwks: jwks(keys.oauth), algorithms: ["ES256"] }],
+    issuer: [
+      "login",
+      { issuer: LOGIN, audience: GATEWAY, subjects: [AGENT], jwks: jwks(keys.oauth), algorithms: ["ES256"] },
+    ],
     cluster: [
       "eu-1",
       {

@@ -78,6 +78,8 @@ export class IdentitySources {
         issuers: this.of("issuer").map(({ rules, keys, fresh_until_ms }) => ({
           issuer: rules.issuer,
           audience: rules.audience,
+          // A registration from before there were names has none: whoever made it has to say which they are.
+          subjects: (rules as Partial<typeof rules>).subjects ?? [],
           keys,
           algorithms: rules.algorithms,
           max_lifetime_ms: rules.max_lifetime_s * 1_000,

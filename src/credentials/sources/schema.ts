@@ -4,6 +4,7 @@ import { PROFILES } from "../attestation/ear.ts";
 import { CLAIMS } from "../attestation/tiers.ts";
 import { normalHttpUri } from "../workload/http-uri.ts";
 import { isTrustDomain, parseWorkloadId } from "../workload/id.ts";
+import { issuedNameProblem } from "../workload/issued-names.ts";
 
 /**
  * What an administrator registers so that workloads can be known (docs/operations/workloads.md): whose word the region
@@ -68,10 +69,24 @@ const trustDomainBody = z
   )
   .meta({ id: "TrustDomainSource" });
 
+const issuedName = z
+  .string()
+  .min(1)
+  .max(1_024)
+  .superRefine((listed, { addIssue }) => {
+    const problem = issuedNameProblem(listed);
+    if (problem !== null) addIssue(problem);
+  });
+
 const issuerBody = z
   .strictObject({
     issuer: issuerUri.describe("iss, compared byte for byte"),
     audience: text.describe("The one aud of its access tokens"),
+    subjects: z
+      .array(issuedName)
+      .min(1)
+      .max(1_000)
+      .describe("Names that its tokens may give (client_id, sub, act.sub): whole, or a prefix with * at its end"),
     ...keySet,
     algorithms,
     max_lifetime_s: z.int().min(60).max(86_400).default(3_600),

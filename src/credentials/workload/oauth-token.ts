@@ -8,11 +8,14 @@ import type { PublicKey } from "../jws/public-key.ts";
 import { chooseKey, gateCredential, readHeader, signatureHolds, type HeaderRule } from "../jws/verify.ts";
 import { readActors, type Actors } from "./actors.ts";
 import type { DpopRules } from "./dpop.ts";
+import { isIssuedName } from "./issued-names.ts";
 
 /** One OAuth or OpenID Connect issuer that a zone accepts; what is not listed issues nothing here. */
 export type OAuthIssuer = {
   readonly issuer: string;
   readonly audience: string;
+  /** Names that it may give (`issued-names`). */
+  readonly subjects: readonly string[];
   readonly keys: readonly PublicKey[];
   readonly algorithms: readonly Algorithm[];
   readonly max_lifetime_ms: number;
@@ -75,6 +78,11 @@ export async function verifyOAuthToken(
   if (!actors.ok) return fail("identity_invalid", `the access token's act: ${actors.error}`);
   const times = checkTimes(token.value.claims, { what: WHAT, max_lifetime_ms: issuer.max_lifetime_ms }, now_ms);
   if (!times.ok) return times;
+  // Prior actors may be another issuer's: they can only deny.
+  const { current } = actors.value;
+  const named = [client_id, sub, ...(current === null ? [] : [current.sub])];
+  if (!named.every((name) => isIssuedName(name, issuer.subjects)))
+    return fail("identity_mismatch", `the access token gives a name that is none of ${issuer.issuer}'s`);
   return ok({
     kind: "access-token",
     issuer: issuer.issuer,

@@ -126,6 +126,7 @@ export const ISSUER = "https://login.example";
 export const issuer: OAuthIssuer = {
   issuer: ISSUER,
   audience: PDP,
+  subjects: ["user-*", "agent-*"],
   keys: [keys.oauth.key],
   algorithms: ALGORITHMS.filter((alg) => alg.startsWith("PS")),
   max_lifetime_ms: HOUR_MS,

@@ -4,6 +4,7 @@ import type { IdentityCode } from "../../../../src/credentials/failure.ts";
 import { BAD_FORMS, type GoodForm } from "../bad-forms.ts";
 import {
   account,
+  AGENT,
   BOUND,
   checkAccount,
   checkAccountText,
@@ -35,6 +36,8 @@ import {
   type Checked,
 } from "../credentials.ts";
 import { mint, type Json } from "../maker.ts";
+
+const MISMATCH = "identity_mismatch";
 
 const FORMS: readonly {
   readonly kind: string;
@@ -418,8 +421,20 @@ describe("access token: what it says", () => {
     ["more than an hour", INVALID, /lifetime/, () => checkOAuth({ claims: { exp: NOW_S + 3_541 } })],
     ["stale keys", INVALID, /stale/, () => checkOAuth({ rules: { fresh_until_ms: NOW_MS } })],
     ["an unknown kid", INVALID, /kid/, () => checkOAuth({ header: { kid: "oauth-2" } })],
+    ["a client that is another issuer's", MISMATCH, /name/, () => checkOAuth({ claims: { client_id: "payer" } })],
+    ["a user that is another issuer's", MISMATCH, /name/, () => checkOAuth({ claims: { sub: "alice" } })],
+    ["an actor that is another issuer's", MISMATCH, /name/, () => checkOAuth({ claims: { act: { sub: "payer" } } })],
+    ["a workload's URI as client", MISMATCH, /name/, () => checkOAuth({ claims: { client_id: AGENT } })],
+    ["a workload's URI as actor", MISMATCH, /name/, () => checkOAuth({ claims: { act: { sub: AGENT } } })],
+    ["a workload's URI by a prefix", MISMATCH, /name/, () => named(AGENT, ["agent-*", "user-*", "s*", "spiffe://*"])],
+    ["a WIMSE URI in capitals", MISMATCH, /name/, () => named("WIMSE://x", ["agent-*", "user-*", "W*"])],
+    ["a whole name with more behind", MISMATCH, /name/, () => named("agent-77", ["agent-7", "user-*"])],
+    ["no name registered", MISMATCH, /name/, () => checkOAuth({ rules: { subjects: [] } })],
   ]);
 });
+
+const named = (client_id: string, subjects: readonly string[]) =>
+  checkOAuth({ claims: { client_id }, rules: { subjects } });
 
 const actors = (count: number): Json =>
   Array.from({ length: count }).reduce<Json>((act, _, i) => ({ sub: `a${i}`, ...(i === 0 ? {} : { act }) }), {});
