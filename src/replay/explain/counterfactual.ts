@@ -2,7 +2,8 @@ import { decide, type DecideInput } from "../../decision/decide.ts";
 import type { Outcome } from "../../vocabulary/types.ts";
 import { applied, withFact, type Change, type Facts } from "./fact.ts";
 import type { Memo } from "./flips.ts";
-import { remediesOf, type NoneReason } from "./remedies.ts";
+import { remediesOf } from "./remedies.ts";
+import type { NoneReason } from "./remedy.ts";
 
 /** The smallest change of facts that turns a denial into an allow, or why there is none. */
 export type Counterfactual =

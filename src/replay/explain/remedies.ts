@@ -1,23 +1,16 @@
-import { bearingOn, type Bearing } from "../../decision/bearing.ts";
-import { policyEnv, type DecideInput } from "../../decision/decide.ts";
-import { covers } from "../../policy/cedar-request.ts";
-import type { BundledPolicy } from "../../policy/bundle.ts";
+import { bearingOn } from "../../decision/bearing.ts";
+import type { DecideInput } from "../../decision/decide.ts";
 import { consentsOf } from "../../policy/consents.ts";
-import type { ApplicationPack } from "../../policy/load.ts";
 import { rulesFor } from "../../policy/step-rules.ts";
 import { amountText, unitsOf } from "../../runs/amount.ts";
 import { overspent } from "../../runs/budgets.ts";
 import type { FailedCheck, Outcome } from "../../vocabulary/types.ts";
 import type { Charged } from "../../vocabulary/run.ts";
-import { atomsOf, type Atom } from "./atoms.ts";
-import { answerOf, blindly, isHidden } from "./blind.ts";
+import { atomsOf } from "./atoms.ts";
 import {
   acceptedIdentities,
-  approvedBy,
   attested,
   delegated,
-  doneBefore,
-  later,
   newRun,
   nodeDone,
   optionFact,
@@ -25,34 +18,9 @@ import {
   withoutParents,
 } from "./circumstances.ts";
 import { applied, requestFact, valueAt, type Fact, type Facts } from "./fact.ts";
-import { distinct, flipsOf, repairsOf, type Asking, type Memo } from "./flips.ts";
-
-/**
- * Why nothing that the caller may know would turn a denial. `sovereign`, `trust`, `region`, `caller`, `place`, `pinned`,
- * `plan`, `absorbing`, `spent`, `permit`, `obligation`: what failed is not for a caller to change. `no_rule`: no pack has a rule for it.
- * `hidden`: it depends on what the caller does not see. The rest are about the search itself.
- */
-export type NoneReason =
-  | "sovereign"
-  | "trust"
-  | "region"
-  | "caller"
-  | "place"
-  | "pinned"
-  | "plan"
-  | "absorbing"
-  | "spent"
-  | "permit"
-  | "obligation"
-  | "no_rule"
-  | "hidden"
-  | "not_found"
-  | "cut_off"
-  | "moved_on"
-  | "busy";
-
-/** Facts of which at least one has to be otherwise before this denial can turn; or that there are none. */
-export type Remedies = readonly Fact[] | NoneReason;
+import { distinct, type Memo } from "./flips.ts";
+import { policyRemedies } from "./policy-remedies.ts";
+import { packsOf, type Mending, type NoneReason, type Remedies } from "./remedy.ts";
 
 export type Situation = {
   readonly base: DecideInput;
@@ -73,22 +41,10 @@ export function remediesOf({ base, facts, outcome, spend, seen, memo }: Situatio
     if (why !== null) return why;
   }
   const bearing = bearingOn(input, rulesFor(input.policy, input.request, input.searched ?? null));
-  const mending = { base, input, bearing, outcome, spend, seen, memo };
+  const mending: Mending = { base, input, bearing, outcome, spend, seen, memo };
   const [first] = outcome.core.failed;
   return first === undefined ? [] : mend(first, mending);
 }
-
-type Mending = {
-  readonly base: DecideInput;
-  /** As the question stands now. */
-  readonly input: DecideInput;
-  readonly bearing: Bearing;
-  readonly outcome: Outcome;
-  readonly spend: () => boolean;
-  /** Set where a policy that would have to turn looks at what the caller may not know. */
-  readonly seen: { hidden: boolean };
-  readonly memo: Memo;
-};
 
 function hopeless({ reason, detail }: FailedCheck, outcome: Outcome): NoneReason | null {
   switch (reason) {
@@ -256,119 +212,4 @@ function statedPurpose(mending: Mending, { detail }: FailedCheck): Remedies {
       ),
   );
   return distinct([...new Set(words)].map((word) => requestFact(base.request, ["context", detail], word)));
-}
-
-const packsOf = ({ policy, request }: DecideInput): readonly ApplicationPack[] =>
-  policy.application.filter(({ types }) => covers(types, request));
-
-/** Either every forbid that stands has to fall, or some permit has to hold. */
-function policyRemedies(mending: Mending): Remedies {
-  const { input, outcome } = mending;
-  const named = new Set(outcome.determining.map(({ policy }) => policy));
-  const found: Fact[] = [];
-  let hidden = false;
-  for (const pack of packsOf(input)) {
-    const asking = askingOf(mending, pack);
-    const read = blindly(pack, input.request, asking.env);
-    if ("misfit" in read) return repairsOf(asking, pack.written.flatMap(atomsOf), read.misfit);
-    const forbids = pack.written.filter(({ id, json }) => json.effect === "forbid" && named.has(`${pack.name}/${id}`));
-    const steps_up = forbids.every(({ id }) => pack.facts.get(id)!.step_up !== null);
-    const [hard] = forbids.filter(({ id }) => pack.facts.get(id)!.step_up === null);
-    let policies: readonly BundledPolicy[];
-    if (hard !== undefined) policies = [hard];
-    else if (forbids.length > 0 && outcome.core.reason === "approval_required") policies = forbids.slice(0, 1);
-    else policies = pack.written.filter(({ json }) => json.effect === "permit");
-    hidden ||= policies.some((policy) => looksBehind(pack, input, policy));
-    const facts = policies.flatMap((policy) => factsFor(mending, asking, atomsOf(policy)));
-    if (outcome.core.reason === "approval_required" && steps_up && forbids.length > 0)
-      facts.push(...approvalsFor(mending));
-    // This one has to fall whatever else changes.
-    if (hard !== undefined && facts.length === 0) return hidden ? "hidden" : "not_found";
-    found.push(...facts);
-  }
-  if (hidden) mending.seen.hidden = true;
-  return found.length > 0 ? distinct(found) : hidden ? "hidden" : "not_found";
-}
-
-/** A head that names a group, or a condition on what only the directory knows. */
-const looksBehind = (pack: ApplicationPack, { request }: DecideInput, policy: BundledPolicy): boolean =>
-  policy.json.principal.in !== undefined ||
-  policy.json.principal.op === "in" ||
-  policy.json.resource.in !== undefined ||
-  policy.json.resource.op === "in" ||
-  atomsOf(policy).some((atom) => isHidden(pack, request, atom));
-
-const askingOf = ({ base, input, bearing, outcome, spend, memo }: Mending, pack: ApplicationPack): Asking => ({
-  pack,
-  base: base.request,
-  request: input.request,
-  env: policyEnv(input, input.run!, bearing, outcome.degraded),
-  spend,
-  memo,
-});
-
-function approvalsFor({ base, input, bearing }: Mending): Fact[] {
-  if (bearing.rules.approval === null) return [];
-  if (input.run?.step === undefined) return [newRun(base, null, bearing)];
-  const before = base.run?.step?.approvals.length ?? 0;
-  const now = input.run.step.approvals.length;
-  return now - before < MAX_APPROVALS ? [approvedBy(now + 1, before)] : [];
-}
-
-const MAX_APPROVALS = 3;
-
-/** What would turn a condition of these: in the request, or around it. */
-function factsFor(mending: Mending, asking: Asking, atoms: readonly Atom[]): Fact[] {
-  const { base, input, bearing } = mending;
-  const facts = flipsOf(asking, atoms);
-  for (const atom of atoms) {
-    for (const [variable, section, name, ...rest] of atom.reads) {
-      if (variable !== "context" || section !== "interlock") continue;
-      if (name === "now" || name === "t_ms") facts.push(...timesFor(mending, asking, atom));
-      else if (name === "approvals") facts.push(...approvalsFor(mending));
-      else if (name === "history" && rest[0] !== undefined) {
-        const full = `${asking.pack.name}/${rest[0]}`;
-        if (input.run?.step === undefined) facts.push(newRun(base, null, bearing));
-        else {
-          const count = input.run.step.history.find((fact) => fact.name === full)?.count ?? 0;
-          facts.push(doneBefore(full, rest[0], base.run?.step?.history.find((f) => f.name === full)?.count ?? count));
-        }
-      } else if (name === "run" && input.run?.kind === "implicit") facts.push(newRun(base, null, bearing));
-      else if (name === "attestation")
-        facts.push(...(["affirming", "warning"] as const).map((tier) => attested(base, tier, true)));
-      else if (name === "identity") {
-        const kinds = ["wit", "jwt-svid", "service-account", "access-token"] as const;
-        const accept = bearing.rules.identity?.accept ?? kinds;
-        facts.push(...acceptedIdentities(base, { accept, allow_bearer: bearing.rules.identity?.allow_bearer ?? true }));
-      }
-    }
-  }
-  return distinct(facts);
-}
-
-const PROBE_MS = 300_000;
-const DAY_MS = 86_400_000;
-
-/** The first moment at which a condition on the time answers otherwise: within a day to the millisecond, then by date. */
-function timesFor({ base, bearing, input }: Mending, asking: Asking, { test }: Atom): Fact[] {
-  const answer = (t_ms: number): boolean | null => {
-    return asking.spend() ? answerOf(test, blindly(asking.pack, asking.request, { ...asking.env, t_ms })) : null;
-  };
-  const now = answer(input.t_ms);
-  if (now === null) return [];
-  let near = input.t_ms;
-  for (let ahead = PROBE_MS; ahead <= 512 * DAY_MS; ahead += ahead < DAY_MS ? PROBE_MS : ahead) {
-    let far = input.t_ms + ahead;
-    if (answer(far) === now) {
-      near = far;
-      continue;
-    }
-    while (far - near > 1) {
-      const middle = Math.floor((near + far) / 2);
-      if (answer(middle) === now) near = middle;
-      else far = middle;
-    }
-    return [later(base, bearing, far)];
-  }
-  return [];
 }
