@@ -1,9 +1,6 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Bundle } from "../../src/policy/bundle.ts";
-import { buildPacks, POLICIES } from "../../tools/policy/build.ts";
 import type { Random } from "./random.ts";
+import { renamed, variantOf } from "./variant-pack.ts";
 
 /** Who plays in S1 (SCENARIOS), and for what amounts. */
 export type Cast = {
@@ -85,28 +82,7 @@ export function anotherCast(random: Random): Cast {
 }
 
 /** The treasury pack as this cast's bank would have written it, and the sovereign one. */
-export async function packsFor(cast: Cast): Promise<Bundle> {
-  const folder = await mkdtemp(join(tmpdir(), "interlock-treasury-"));
-  try {
-    for (const pack of ["sovereign", "treasury"])
-      await cp(join(POLICIES, pack), join(folder, pack), { recursive: true });
-    const at = join(folder, "treasury");
-    // What the cases of the scenario's own names say is not this cast's.
-    await writeFile(join(at, "golden.json"), '{ "v": 1, "cases": [] }\n');
-    for (const leaf of await readdir(at)) {
-      const path = join(at, leaf);
-      await writeFile(path, renamed(await readFile(path, "utf8"), cast));
-    }
-    const built = await buildPacks(folder);
-    const problem = built.flatMap(({ problems }) => problems)[0];
-    if (problem !== undefined) throw new Error(`${problem.file}:${problem.line}: ${problem.message}`);
-    return { v: 1, packs: built.map(({ pack }) => pack) };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-function renamed(text: string, cast: Cast): string {
+export function packsFor(cast: Cast): Promise<Bundle> {
   const to = new Map<string, string>([
     ...(["home", "guest"] as const).map((role): [string, string] => [SCENARIO[role], cast[role]]),
     ...(["treasurer", "controller"] as const).map((role): [string, string] => [SCENARIO[role], cast[role]]),
@@ -117,9 +93,5 @@ function renamed(text: string, cast: Cast): string {
     ["20000.0", `${cast.a_step}.0`],
     ["10000.0", `${cast.approval_above}.0`],
   ]);
-  // Whole JSON and Cedar strings only: a name inside of another is another name.
-  return text.replaceAll(/"([^"\\]*)"/g, (whole, inner: string) => {
-    const other = to.get(inner);
-    return other === undefined ? whole : `"${other}"`;
-  });
+  return variantOf("treasury", (_, text) => renamed(text, to));
 }
