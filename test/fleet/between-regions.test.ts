@@ -12,7 +12,14 @@ import { treeHash } from "../../src/lineage/merkle.ts";
 import { logOrigin, witnessName } from "../../src/lineage/names.ts";
 import { formatNote, signNote } from "../../src/lineage/note.ts";
 import { TileTree } from "../../src/lineage/tile-reader.ts";
-import { headSchema, pullSchema, pushSchema, relaySchema } from "../../src/sync/messages.ts";
+import {
+  headSchema,
+  policyAskSchema,
+  policySchema,
+  pullSchema,
+  pushSchema,
+  relaySchema,
+} from "../../src/sync/messages.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { buildMembership, memberOf, signMembership, type MemberRegion } from "../../tools/region/membership.ts";
 import { devRoots } from "../../tools/region/roots.ts";
@@ -112,7 +119,7 @@ afterAll(async () => {
 const HASH = /^[A-Za-z0-9+/]{43}=$/;
 const SIGNATURE = /^— \S+ [A-Za-z0-9+/]+=*$/;
 const JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
-const ANSWER = z.union([headSchema, relaySchema]).optional();
+const ANSWER = z.union([headSchema, relaySchema, policySchema]).optional();
 const PSEUDONYM = /^f[0-9]+\.[A-Za-z0-9_-]{43}$/;
 
 const claimsIn = (jws: string): JsonObject =>
@@ -127,13 +134,20 @@ const messagesIn = ({ request, body, answer }: Exchange): readonly JsonObject[] 
 const eventsIn = ({ events }: JsonObject): readonly JsonObject[] =>
   Array.isArray(events) ? events.map((jws) => claimsIn(jws as string)) : [];
 
+const SIGNED = /^200 [A-Za-z0-9_.-]+$/;
+const SYNC = {
+  "/sync/v1/pull": [pullSchema, SIGNED],
+  "/sync/v1/push": [pushSchema, /^202 $/],
+  "/sync/v1/policy": [policyAskSchema, SIGNED],
+} as const;
+
 /** Fails where an exchange holds anything but what two regions have to say to each other. */
 function expectOnly(exchange: Exchange): void {
   const { to, request, answer } = exchange;
   const path = request.split(" ")[1];
   if (path === "/witness/v1/add-checkpoint") return expectCheckpoint(exchange);
-  expect(request).toMatch(/^POST \/sync\/v1\/(pull|push) /);
-  const [shape, answers] = path === "/sync/v1/pull" ? [pullSchema, /^200 [A-Za-z0-9_.-]+$/] : [pushSchema, /^202 $/];
+  expect(Object.keys(SYNC)).toContain(path);
+  const [shape, answers] = SYNC[path as keyof typeof SYNC];
   expect(answer).toMatch(to === "zz" ? /^503 away$/ : answers);
   // Strict schemas: a member more is a failure.
   const [asked, answered] = messagesIn(exchange);

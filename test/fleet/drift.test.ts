@@ -54,13 +54,13 @@ async function ask(region: TestRegion): Promise<{ readonly said: string; readonl
     action: { name: "run.open" },
     resource: { type: "run", id: "payout" },
   });
-  const { decision, context } = (await answer.json()) as { decision: boolean; context?: { reason?: string } };
+  const { decision, context } = await answer.json<{ decision: boolean; context?: { reason?: string } }>();
   const word = /policy=([a-z_]+)/.exec((answer.headers.get("interlock-continuity") ?? "").replaceAll('"', ""))?.[1];
   return { said: decision ? "allow" : context!.reason!, policy: word ?? "" };
 }
 
 const drift = async (region: TestRegion): Promise<DriftView> =>
-  (await (await fetch(`${region.url}/admin/v1/drift`, { headers: bearer(region.admin) })).json()) as DriftView;
+  (await fetch(`${region.url}/admin/v1/drift`, { headers: bearer(region.admin) })).json<DriftView>();
 
 const found = ({ differences }: DriftView): readonly string[] =>
   differences.map(({ peer, kind, pack }) => `${peer} ${kind} ${pack}`);
@@ -114,10 +114,10 @@ test("another pack under the same version: both sides say so, and by default go 
   await until(async () => (await ask(eu)).policy === "drift", "the continuity block says it");
   const health = await fetch(`${eu.url}/health`);
   expect(health.status).toBe(200);
-  const { continuity, incidents } = (await health.json()) as {
+  const { continuity, incidents } = await health.json<{
     continuity: { policy: { state: string; detail: string } };
     incidents: readonly { what: string; detail: string }[];
-  };
+  }>();
   expect(continuity.policy).toMatchObject({ state: "drift", detail: expect.stringContaining("us: treasury content") });
   expect(incidents).toMatchObject([{ what: "policy_drift", detail: expect.stringContaining(difference!.theirs) }]);
   expect(await (await fetch(`${eu.url}/metrics`)).text()).toContain('interlock_policy_drift{region="eu"} 1');

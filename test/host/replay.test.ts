@@ -107,9 +107,9 @@ test("every record of a mixed load is decided again, by the region's readers and
   const some = JSON.parse(lines.stdout().split("\n")[3]!) as { readonly decision_id: string };
   expect(await replayed("--decision", some.decision_id, ...local)).toMatchObject({ code: 0, records: 1 });
 
-  const health = (await (await fetch(`${eu.url}/health`)).json()) as {
-    readonly continuity: { readonly replay: { readonly state: string; readonly age_ms: number | null } };
-  };
+  const health = await (
+    await fetch(`${eu.url}/health`)
+  ).json<{ readonly continuity: { readonly replay: { readonly state: string; readonly age_ms: number | null } } }>();
   expect(health.continuity.replay).toMatchObject({ state: "verified", age_ms: expect.any(Number) });
   const metrics = await (await fetch(`${eu.url}/metrics`)).text();
   expect(metrics).toMatch(/interlock_replay_diverged\{[^}]*\} 0/);

@@ -73,9 +73,9 @@ const issuedName = z
   .string()
   .min(1)
   .max(1_024)
-  .superRefine((listed, { addIssue }) => {
+  .superRefine((listed, context) => {
     const problem = issuedNameProblem(listed);
-    if (problem !== null) addIssue(problem);
+    if (problem !== null) context.addIssue(problem);
   });
 
 const issuerBody = z
