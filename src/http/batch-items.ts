@@ -2,7 +2,7 @@ import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
 import { actionPart, contextPart, entityPart, isInvalid, requestText, type Parts } from "./canonical-request.ts";
 import { readOptions, type Carried, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText, type Invalid } from "./json-text.ts";
-import type { Problem } from "./reply.ts";
+import { bad, type Problem } from "./reply.ts";
 import type { StepOptions } from "./step-options.ts";
 import { err, ok, type Result } from "../base/result.ts";
 
@@ -12,6 +12,8 @@ export type BatchItem =
       readonly kind: "request";
       readonly text: string;
       readonly run: string | null;
+      /** Steps that it names as its parents. */
+      readonly parents: number;
     } & Carried)
   | { readonly kind: "invalid"; readonly message: string };
 
@@ -21,6 +23,9 @@ type Defaults = {
   readonly at: StepOptions & Carried;
   parts: { -readonly [K in keyof Parts]?: Parts[K] };
 };
+
+/** Every parent is looked up in one turn, which has to be over well within a lease. */
+const MAX_PARENTS_PER_CALL = 4_096;
 
 /** Defaults are copied into every item that uses them: so much text, in multiples of the largest body, may come of it. */
 const MAX_GROWTH = 4;
@@ -39,14 +44,24 @@ export function readItems(
   const max_chars = MAX_GROWTH * max_body_bytes;
   const read: BatchItem[] = [];
   let chars = 0;
+  let parents = 0;
   for (const item of items) {
     const one = readItem(defaults, item);
-    if (one.kind === "request") chars += one.text.length;
+    if (one.kind === "request") {
+      chars += one.text.length;
+      parents += one.parents;
+    }
     if (chars > max_chars) return err(tooMuch(max_chars));
+    if (parents > MAX_PARENTS_PER_CALL) return err(TOO_MANY_PARENTS);
     read.push(one);
   }
   return ok(read);
 }
+
+const TOO_MANY_PARENTS = bad(
+  `evaluations: at most ${MAX_PARENTS_PER_CALL} parents are accepted in one batch, those of all items together; ` +
+    "split the batch",
+);
 
 const tooMuch = (max_chars: number): Problem => ({
   status: 413,
@@ -81,7 +96,14 @@ function readItem(defaults: Defaults, item: JsonValue): BatchItem {
     at,
   );
   return typeof text === "string"
-    ? { kind: "request", text, run: at.run, credentials: at.credentials, between: at.between }
+    ? {
+        kind: "request",
+        text,
+        run: at.run,
+        parents: at.parents?.length ?? 0,
+        credentials: at.credentials,
+        between: at.between,
+      }
     : invalidItem(text);
 }
 

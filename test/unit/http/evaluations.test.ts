@@ -284,6 +284,25 @@ test("1,000 items are answered, 1,001 refused; a reused key is a conflict", asyn
   expect((await ask(region, { ...many(3), context })).status).toBe(409);
 });
 
+test("4,096 parents are taken in one batch, 4,097 refused, named by each item or by the default", async () => {
+  const region = await newRegion({ deps: (deps) => ({ ...deps, max_body_bytes: 1_048_576 }) });
+  const run = "eu.1.AAAAAAAAAAAAAAAAAAAAAA";
+  const ids = (count: number): string[] => Array.from({ length: count }, (_, at) => `eu.1.s0.${at + 1}`);
+  const contextOf = (count: number) => ({ interlock: { run, parents: ids(count) } });
+  const items = (...counts: readonly number[]) => ({
+    ...allowed,
+    evaluations: counts.map((count) => ({ context: contextOf(count) })),
+  });
+  const full = Array.from({ length: 64 }, () => 64);
+  const refused = await ask(region, items(...full, 1));
+  expect(refused.status).toBe(400);
+  expect(await refused.text()).toMatch(/^evaluations: at most 4096 parents .*split the batch$/);
+  const copied = { ...allowed, context: contextOf(64), evaluations: Array.from({ length: 65 }, () => ({})) };
+  expect((await ask(region, copied)).status).toBe(400);
+  expect(callsOf(region)).toHaveLength(0);
+  expect(await evaluations(await ask(region, items(...full, 0)))).toHaveLength(65);
+});
+
 test("defaults that 1,000 items copy are bounded: 413 above four times the largest body", async () => {
   const max_body_bytes = 1_048_576;
   const region = await newRegion({ deps: (deps) => ({ ...deps, max_body_bytes }) });
