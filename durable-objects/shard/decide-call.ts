@@ -34,7 +34,7 @@ import type { Call, Flush } from "./group-commit.ts";
 import { PERMIT_TYPE } from "../../src/credentials/permit-life.ts";
 import type { PermitRow } from "./permits/rows.ts";
 import { claimsText, issue } from "./permits/ticket.ts";
-import { keepStep, stateForStep, type OpenedStep } from "./run/steps.ts";
+import { keepStep, stateForStep, statusOf, type OpenedStep } from "./run/steps.ts";
 import { guestStateOf, keepGuestStep, stepReceiptOf } from "./run/guest-state.ts";
 import { describeRunState, type DescribedRun } from "./run-state.ts";
 import type { RunRow } from "./store.ts";
@@ -547,6 +547,7 @@ export class DecideCall implements Call {
         const step = kept.steps?.[at];
         return (
           now < basis.expires_ms &&
+          !this.#closed(at) &&
           this.#shown(at, now) &&
           (step === undefined || !this.#turn.marked(step.sseq)) &&
           !this.#turn.lost(this.#factsAt(at).facts.pass?.ancestors ?? []) &&
@@ -602,6 +603,13 @@ export class DecideCall implements Call {
       identityHolds(identity, workload, asked.subject.id, now).length === 0 &&
       attestationHolds(attestation, workload, now).length === 0
     );
+  }
+
+  /** Whether the opened run of item `at`, or one above it, takes no more steps: whoever closed it, its allows end too. */
+  #closed(at: number): boolean {
+    const { writer } = this.#turn;
+    const run = writer.run(this.#message.items[at]!.run, false);
+    return run?.kind === "opened" && statusOf(this.#turn, run, writer.runs.opened(run)) === "closed";
   }
 
   /** What item `at` rests on, with the one who asks now: a key is shared by the credentials of one PEP. */

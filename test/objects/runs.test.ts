@@ -325,6 +325,21 @@ describe("a run within a run", () => {
   });
 });
 
+it("turns the answers that were kept of a run, and of a run within it, when it is closed", async () => {
+  const run = await open();
+  const root = await step(run);
+  const inner = await open({ above: { run, step: root.id } });
+  const other = await open();
+  const asked = [run, inner, other].map((of) => [of, newId()] as const);
+  const answers = () => Promise.all(asked.map(async ([of, key]) => (await step(of, {}, key)).reason));
+  expect(await answers()).toEqual([null, null, null]);
+  expect(await answers()).toEqual([null, null, null]);
+  await shard().closeRun({ v: 1, run, facts: await factsOf(), traceparent: null });
+  expect(await answers()).toEqual(["withheld", "withheld", null]);
+  await restart();
+  expect(await answers()).toEqual(["withheld", "withheld", null]);
+});
+
 it("of a run within a run, the labels are known above as soon as a step has used them", async () => {
   const run = await open();
   const root = await step(run);
