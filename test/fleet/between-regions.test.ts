@@ -138,7 +138,8 @@ const SIGNED = /^200 [A-Za-z0-9_.-]+$/;
 const SYNC = {
   "/sync/v1/pull": [pullSchema, SIGNED],
   "/sync/v1/push": [pushSchema, /^202 $/],
-  "/sync/v1/policy": [policyAskSchema, SIGNED],
+  // Refused while one of the two does not know the membership yet.
+  "/sync/v1/policy": [policyAskSchema, /^(200 [A-Za-z0-9_.-]+|403 \{"type":"about:blank"[^\n]*)$/],
 } as const;
 
 /** Fails where an exchange holds anything but what two regions have to say to each other. */
@@ -231,7 +232,7 @@ describe("between regions", () => {
     for (const exchange of traffic) expectOnly(exchange);
     // Every kind of message was seen, and the proxy does see what it passes on.
     expect(new Set(traffic.map(({ request }) => request.split(" ")[1]))).toEqual(
-      new Set(["/witness/v1/add-checkpoint", "/sync/v1/pull", "/sync/v1/push"]),
+      new Set(["/witness/v1/add-checkpoint", ...Object.keys(SYNC)]),
     );
     expect(all).toContain(logOrigin(eu.pdp, "eu", 1));
     // What the revocation is about stands in its event as a pseudonym, and what was written beside it does not.
