@@ -5,7 +5,7 @@ import { evaluateAs, type LoadedPolicy, type PolicyEnv, type PolicyOutcome } fro
 import { unsupported } from "../policy/obligations.ts";
 import { pinsHold } from "../policy/pinned.ts";
 import { rulesFor } from "../policy/step-rules.ts";
-import { passHolds, type NamesOf } from "../runs/guest.ts";
+import { passHolds, receiptFits, type NamesOf } from "../runs/guest.ts";
 import { effectOf } from "../runs/effect.ts";
 import { withinBudgets } from "../runs/budgets.ts";
 import { isLimit } from "../runs/delegation.ts";
@@ -131,7 +131,7 @@ const UNSUPPORTED = "obligation_unsupported";
 /** The checks of the step itself, all of them, in registry order. */
 function stepChecks(
   input: DecideInput,
-  { rules, authority, charged, places, unstated }: Bearing,
+  { rules, authority, charged, places, unstated, dependencies }: Bearing,
   matches: readonly TrustMatch[],
   admits_degraded: boolean,
 ): FailedCheck[] {
@@ -155,7 +155,10 @@ function stepChecks(
     failed.push(...parentsHold(step.parents));
   }
   if (step?.refused !== undefined) failed.push(...step.refused);
-  if (facts.pass !== undefined) failed.push(...passHolds(facts.pass, run?.guest, request, input.names, t_ms));
+  if (facts.pass !== undefined) {
+    failed.push(...passHolds(facts.pass, run?.guest, request, input.names, t_ms));
+    add(failed, receiptFits(facts.pass, dependencies, request, input.names));
+  }
   if (facts.unverified !== undefined) failed.push(...facts.unverified);
   failed.push(...unstated, ...pinsHold(rules.pinned, request));
   if (purpose === "step" || purpose === "run") {

@@ -2,6 +2,7 @@ import { base64url, utf8 } from "../base/bytes.ts";
 import type { Sha256 } from "../base/digest.ts";
 import { mintRunId } from "../base/ids.ts";
 import { resourceKey, subjectKey } from "../trust/keys.ts";
+import { secretOf } from "../trust/pseudonym.ts";
 import type { GuestState, PassFacts } from "../vocabulary/run.ts";
 import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
 
@@ -29,6 +30,32 @@ export function passHolds(
   if (guest !== undefined && guest.used !== null)
     failed.push({ reason: "permit_reused", detail: `pass ${pass.id} was used for ${guest.used}` });
   return failed;
+}
+
+/** So many keys a step receipt can name. */
+export const MAX_RECEIPT_KEYS = 1_024;
+
+/** What a step rests on here and the pass does not: what its receipt has to name. */
+export const receiptKeys = (pass: Pick<PassFacts, "keys">, dependencies: readonly string[]): readonly string[] =>
+  dependencies.filter((key) => secretOf(key) === null && !pass.keys.includes(key));
+
+/**
+ * Home learns what a step rests on from its receipt alone: a key that is not named there could be revoked and home would
+ * go on. So a step that rests on more than a receipt names is not taken. Every key has as many names as the subject's.
+ */
+export function receiptFits(
+  pass: PassFacts,
+  dependencies: readonly string[],
+  { subject }: CanonicalRequest,
+  names: NamesOf | undefined,
+): FailedCheck | null {
+  const each = Math.max(1, names?.(subjectKey(subject.type, subject.id)).length ?? 1);
+  const named = receiptKeys(pass, dependencies).length * each;
+  if (named <= MAX_RECEIPT_KEYS) return null;
+  return {
+    reason: "input_invalid",
+    detail: `the step rests on ${named} names of keys, and a step receipt holds ${MAX_RECEIPT_KEYS}`,
+  };
 }
 
 function otherStep(

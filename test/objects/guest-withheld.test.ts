@@ -6,13 +6,13 @@ import { jcs } from "../../src/base/jcs.ts";
 import { shardName } from "../../src/objects/address.ts";
 import type { DecideMessage, ShardRpc } from "../../src/objects/shard.ts";
 import { guestRunId } from "../../src/runs/guest.ts";
-import type { PassFacts } from "../../src/vocabulary/run.ts";
+import type { IdentityFacts, PassFacts } from "../../src/vocabulary/run.ts";
 import { activate, ask, env, factsOf, named, read1, region, shard } from "./region.ts";
 import { newId } from "./run-steps.ts";
 
 beforeAll(activate);
 
-async function guestStep(resource: string): Promise<{ pass: string; message: DecideMessage }> {
+async function guestStep(resource: string, more: object = {}): Promise<{ pass: string; message: DecideMessage }> {
   // Of this very region, since nothing is heard of another one here; the shard takes the word of the Worker for it.
   const pass: PassFacts = {
     id: newId(),
@@ -31,7 +31,7 @@ async function guestStep(resource: string): Promise<{ pass: string; message: Dec
     expires_ms: Date.now() + 60_000,
     digest: "sha256:x",
   };
-  const facts = jcs({ ...(JSON.parse(await factsOf()) as object), pass });
+  const facts = jcs({ ...(JSON.parse(await factsOf()) as object), ...more, pass });
   const message = await ask([{ ...read1, resource: { type: "record", id: resource } }]);
   const run = guestRunId("eu", 1, pass, sha256);
   const items = message.items.map((item) => ({ ...item, run, facts }));
@@ -60,4 +60,26 @@ it("nothing is said of a step under a pass before it has left, and nothing of on
   expect(answer).toMatchObject({ items: [{ decision: false, reason: "withheld" }] });
   expect(said).toMatchObject({ ok: false });
   expect(await shard().stepReceipt(pass)).toMatchObject({ ok: false });
+});
+
+it("a step that rests on more keys than its receipt holds is denied, and its receipt says so", async () => {
+  const identity: IdentityFacts = {
+    kind: "wit",
+    workload: "alice",
+    issuer: "spiffe://prod.example",
+    trust_domain: "prod.example",
+    on_behalf_of: null,
+    prior_actors: [],
+    bearer: true,
+    proof: null,
+    keys: Array.from({ length: 1_024 }, (_, at) => `pod:${at}`),
+    valid_until_ms: Date.now() + 60_000,
+  };
+  const workload = { failed: [], identity, attestation: null };
+  const { pass, message } = await guestStep("record-1", { workload });
+  const answer = await shard().decide({ ...message, explain: true });
+  expect(answer).toMatchObject({ items: [{ decision: false, reason: "input_invalid" }] });
+  const detail = expect.stringMatching(/^the step rests on \d+ names of keys, and a step receipt holds 1024$/);
+  expect(answer).toMatchObject({ items: [{ failed: [{ reason: "input_invalid", detail }] }] });
+  expect(await shard().stepReceipt(pass)).toMatchObject({ ok: true, decision: "deny" });
 });

@@ -1,17 +1,13 @@
 import { base64url } from "../../../src/base/bytes.ts";
 import { decisionId } from "../../../src/base/ids.ts";
 import { STEP_RECEIPT_TYPE } from "../../../src/credentials/between/step-receipt.ts";
-import { guestRunId } from "../../../src/runs/guest.ts";
-import { secretOf } from "../../../src/trust/pseudonym.ts";
+import { guestRunId, receiptKeys } from "../../../src/runs/guest.ts";
 import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import type { GuestState, PassFacts } from "../../../src/vocabulary/run.ts";
 import type { Outcome } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
 import type { Turn } from "../turn.ts";
 import type { Appended } from "../writer.ts";
-
-/** A step receipt names so many keys; what a step rests on beyond is not known at home. */
-const MAX_KEYS = 1_024;
 
 /** What this region knows of a step under that pass; `null`: `run` is not the one that its steps are recorded in. */
 export function guestStateOf(turn: Turn, run: string, pass: PassFacts): GuestState | null {
@@ -40,7 +36,7 @@ export function keepGuestStep(
   const named = decisionId(turn.region, turn.log_epoch, turn.shard, id.first);
   const allowed = core.decision === "allow";
   // Home knows what the pass rests on, and told it.
-  const own = allowed ? dependencies.filter((key) => secretOf(key) === null && !pass.keys.includes(key)) : [];
+  const own = allowed ? receiptKeys(pass, dependencies) : [];
   turn.writer.runs.passes.put({
     pass: pass.id,
     sseq: appended.sseq,
@@ -56,7 +52,7 @@ export function keepGuestStep(
       leaf: base64url(appended.leaf_hash),
       t_ms: core.t_ms,
       labels: [...(effect?.labels ?? [])],
-      dependencies: [...new Set(own.flatMap((key) => turn.toldNames(key)))].sort().slice(0, MAX_KEYS),
+      dependencies: [...new Set(own.flatMap((key) => turn.toldNames(key)))].sort(),
       homes: allowed ? [...new Set([turn.region, ...homes])].sort() : [turn.region],
     },
   });

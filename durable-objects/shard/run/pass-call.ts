@@ -1,4 +1,4 @@
-import { PASS_TYPE, MAX_ANCESTOR_KEYS, type PassClaims } from "../../../src/credentials/between/pass.ts";
+import { PASS_TYPE, MAX_ANCESTOR_KEYS, passOverflow, type PassClaims } from "../../../src/credentials/between/pass.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import { callerKeys, homesOf } from "../../../src/decision/basis.ts";
 import { homesHeard } from "../../../src/decision/checks.ts";
@@ -19,6 +19,8 @@ import { RunCall } from "./run-call.ts";
 
 /** Steps that a pass may rest on; a step that rests on more is taken at home. */
 const MAX_STEPS = 10_000;
+/** Of these some may not be told; where there are so many, more were not looked at. */
+const MAX_NAMES = 2 * MAX_ANCESTOR_KEYS;
 
 type Given = { readonly claims: PassClaims; readonly verdict: PassVerdict };
 
@@ -50,8 +52,7 @@ export class PassCall extends RunCall {
     const { failed: against, matches } = this.admit(this.#facts, verdict.keys);
     const found = [...verdict.failed];
     const claims = against.length === 0 ? this.#claims(row, verdict) : null;
-    if (claims !== null && claims.ancestors.length >= MAX_ANCESTOR_KEYS)
-      found.push({ reason: "input_invalid", detail: `the step rests on ${MAX_ANCESTOR_KEYS} keys or more` });
+    if (claims !== null) for (const detail of passOverflow(claims)) found.push({ reason: "input_invalid", detail });
     found.sort((a, b) => REASON_ORDER.indexOf(a.reason) - REASON_ORDER.indexOf(b.reason));
     const failed = [...against, ...found];
     const appended = this.record({
@@ -97,6 +98,7 @@ export class PassCall extends RunCall {
         .map(({ sseq }) => sseq),
     );
     const told = (of: readonly string[]): string[] => [...new Set(of.flatMap((key) => turn.toldNames(key)))].sort();
+    const names = under.size === 0 ? [] : runs.marks.namesUnder(under, MAX_NAMES);
     const target = node?.resource ?? null;
     return {
       v: 1,
@@ -117,7 +119,7 @@ export class PassCall extends RunCall {
       labels: [...opened.labels],
       parents: parents.map(({ leaf }) => leaf),
       dependencies: told([...keys, ...callerKeys(this.#facts.facts, turn.region)]),
-      ancestors: under.size === 0 ? [] : [...runs.marks.namesUnder(under, 2 * MAX_ANCESTOR_KEYS)].filter(mayBeTold),
+      ancestors: names.length < MAX_NAMES ? names.filter(mayBeTold) : [...names],
       homes: [...new Set([turn.region, ...homes])].sort(),
       iat_ms: turn.t_ms,
       exp_ms: Math.min(turn.t_ms + ttl_ms, expires_ms),

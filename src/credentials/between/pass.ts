@@ -17,6 +17,9 @@ export const MAX_PASS_MS = 900_000;
 /** So many keys a pass can name; a step whose parents rest on more is taken at home. */
 export const MAX_ANCESTOR_KEYS = 1_024;
 
+const MAX_DEPENDENCY_KEYS = 256;
+const MAX_PARENTS = 64;
+
 export const PASS_EXPIRED = "the pass has expired";
 
 const region = z.string().refine(isRegionName);
@@ -35,15 +38,29 @@ const Claims = z.strictObject({
   action: z.string().min(1).max(256),
   resource: z.strictObject({ type: z.string().min(1).max(1_024), key: pseudonym.nullable() }).nullable(),
   labels: z.array(z.string().min(1).max(128)).max(256),
-  parents: z.array(hash).max(64),
+  parents: z.array(hash).max(MAX_PARENTS),
   /** What the pass rests on, and what the parents rest on: `PassFacts`. */
-  dependencies: z.array(pseudonym).max(256),
+  dependencies: z.array(pseudonym).max(MAX_DEPENDENCY_KEYS),
   ancestors: z.array(pseudonym).max(MAX_ANCESTOR_KEYS),
   homes: z.array(region).max(256),
   iat_ms: z.int().min(0),
   exp_ms: z.int().min(0),
 });
 export type PassClaims = z.infer<typeof Claims>;
+
+/** Why a pass cannot say all that the step rests on: home gives none that leaves something out. */
+export function passOverflow({
+  ancestors,
+  dependencies,
+  parents,
+}: Pick<PassClaims, "ancestors" | "dependencies" | "parents">): readonly string[] {
+  const over: string[] = [];
+  if (ancestors.length >= MAX_ANCESTOR_KEYS) over.push(`the step rests on ${MAX_ANCESTOR_KEYS} keys or more`);
+  if (dependencies.length > MAX_DEPENDENCY_KEYS)
+    over.push(`the pass itself rests on more than ${MAX_DEPENDENCY_KEYS} keys`);
+  if (parents.length > MAX_PARENTS) over.push(`the step uses more than ${MAX_PARENTS} others`);
+  return over;
+}
 
 /** The pass, where it is for `self` and in force. What it says is knowledge; whether the step fits it is the kernel's. */
 export async function verifyPass(

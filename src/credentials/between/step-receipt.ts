@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { err, ok, type Result } from "../../base/result.ts";
 import { isRegionName, parseDecisionId, parseRunId } from "../../base/ids.ts";
+import { MAX_RECEIPT_KEYS } from "../../runs/guest.ts";
 import type { StepReceiptFacts } from "../../vocabulary/run.ts";
 import { FUTURE_SKEW_MS } from "../claims.ts";
 import type { RegionKeys } from "./certificate.ts";
@@ -30,7 +31,7 @@ const Claims = z.strictObject({
   t_ms: z.int().min(0),
   /** Labels that the step touched. */
   labels: z.array(z.string().min(1).max(128)).max(256),
-  dependencies: z.array(pseudonym).max(1_024),
+  dependencies: z.array(pseudonym).max(MAX_RECEIPT_KEYS),
   homes: z.array(region).max(256),
 });
 export type StepReceiptClaims = z.infer<typeof Claims>;

@@ -490,6 +490,21 @@ describe("a guest step", () => {
     expect(nothing.core.reason).toBe("permit_invalid");
   });
 
+  test("is taken only where its receipt can name everything that it rests on", () => {
+    const homes = { us: T + 900, in: T + 900 };
+    const with_keys = (count: number) => {
+      const thumbprints = Array.from({ length: count }, (_, at) => `thumbprint-${at}`);
+      return ask({ request: asks("stepped"), facts: facts({ pass, thumbprints }), names, run }, { homes });
+    };
+    const run = { ...IMPLICIT, guest: { used: null, lost: [] } };
+    const others = with_keys(0).dependencies.filter((key) => key.includes(":") && key !== "key:us-shard").length;
+    // Two secrets: two names for each key.
+    expect(with_keys(512 - others).core.decision).toBe("allow");
+    expect(with_keys(513 - others).core.failed).toEqual([
+      { reason: "input_invalid", detail: "the step rests on 1026 names of keys, and a step receipt holds 1024" },
+    ]);
+  });
+
   test("with a pass that does not verify says why", () => {
     const unverified = [{ reason: "permit_expired", detail: "the pass has expired" }] as const;
     expect(ask({ request: asks("free"), facts: facts({ unverified }) }).core.failed).toEqual(unverified);

@@ -6,7 +6,13 @@ import {
   CERTIFICATE_TYPE,
   type CertificateClaims,
 } from "../../../../src/credentials/between/certificate.ts";
-import { MAX_PASS_MS, PASS_TYPE, verifyPass, type PassClaims } from "../../../../src/credentials/between/pass.ts";
+import {
+  MAX_PASS_MS,
+  PASS_TYPE,
+  passOverflow,
+  verifyPass,
+  type PassClaims,
+} from "../../../../src/credentials/between/pass.ts";
 import { joinStatement } from "../../../../src/credentials/between/statement.ts";
 import {
   STEP_RECEIPT_TYPE,
@@ -92,6 +98,23 @@ const passText = async (change: object = {}, cert: object = {}, signer: Key = sh
   );
 
 describe("a pass", () => {
+  it.each([
+    ["dependencies", 256, 257, /pass itself rests on more than 256 keys/],
+    ["parents", 64, 65, /uses more than 64 others/],
+    ["ancestors", 1_023, 1_024, /rests on 1024 keys or more/],
+  ] as const)(
+    "that names too many %s is not given, and what is given is of the form",
+    async (member, most, over, why) => {
+      const of = (count: number): PassClaims => ({
+        ...pass,
+        [member]: Array.from({ length: count }, () => (member === "parents" ? HASH : PSEUDONYM)),
+      });
+      expect(passOverflow(of(most))).toEqual([]);
+      expect(await verifyPass(await passText(of(most)), "us", keysOf, NOW)).toMatchObject({ ok: true });
+      expect(passOverflow(of(over))).toEqual([expect.stringMatching(why)]);
+    },
+  );
+
   it("is knowledge where everything holds", async () => {
     const verified = await verifyPass(await passText(), "us", keysOf, NOW);
     expect(verified).toMatchObject({
