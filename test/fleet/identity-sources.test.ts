@@ -103,6 +103,14 @@ test("the command registers, lists and removes", async () => {
   const file = join(mkdtempSync(join(tmpdir(), "interlock-identity-")), "domain.json");
   writeFileSync(file, JSON.stringify({ bundle: bundle(1) }));
   expect(await run("add-domain", "third.example", file)).toMatchObject({ id: "third.example", state: "fresh" });
+  const issuer = { issuer: "https://second.example", audience: "x", algorithms: ["ES256"], subjects: ["agent-*"] };
+  const jwks = { keys: [{ ...keys.oauth.jwk, kid: "second" }] };
+  writeFileSync(file, JSON.stringify({ ...issuer, jwks }));
+  await run("add-issuer", "second", file, "--subject", "user-*", "--subject", "agent-*", "payroll");
+  const listed = (await admin.sources()).sources.find(({ id }) => id === "second");
+  expect(listed).toMatchObject({ rules: { subjects: ["agent-*", "user-*", "payroll"] } });
+  const { subjects: _subjects, ...unnamed } = issuer;
+  await expect(admin.putSource("issuer", "third", { ...unnamed, jwks })).rejects.toThrow(/subjects: /);
   expect(await run("list")).toMatchObject({ sources: expect.arrayContaining([expect.anything()]) });
   expect(await run("remove", "cluster", "eu-1")).toMatchObject({ kind: "cluster", id: "eu-1" });
   expect((await admin.sources()).sources.map(({ kind }) => kind)).not.toContain("cluster");
