@@ -70,7 +70,8 @@ test(`loses nothing that it acknowledged, killed ${ROUNDS} times under load (INT
   const disk = storedRecords(region.dataDir);
   await assertWhole(disk, before);
   await assertKept(all, disk, keys);
-  expect(all.acknowledged.length).toBeGreaterThan(100);
+  // Few where the instants happen to be early ones; none would mean that nothing was tested.
+  expect(all.acknowledged.length).toBeGreaterThan(10 * ROUNDS);
   expect(all.acknowledged.flatMap((answer) => executedBesides(answer, disk))).toEqual([]);
   console.info(
     `kill -9, seed ${seed}:\n  ${rounds.join("\n  ")}\n  ${all.acknowledged.length} acknowledged in all, ${revoked.length} revocations`,
