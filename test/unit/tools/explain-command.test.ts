@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { POLICIES } from "../../../tools/policy/build.ts";
 import { interlock } from "../../support/command.ts";
 
 /** `interlock explain request`: the rule with its line and caret, what failed, what would have turned it. */
@@ -30,8 +32,14 @@ test("names the rule, shows its line with a caret, and what would have turned it
   expect(code).toBe(0);
   const lines = out.split("\n");
   expect(lines[0]).toBe("DENY: approval_required (approval_above_10000)");
-  const at = lines.findIndex((line) => line.includes("treasury/limits.cedar:28:1"));
-  expect(lines[at + 1]).toBe('   28 | forbid (principal, action == Treasury::Action::"payment.execute", resource)');
+  const source = readFileSync(join(POLICIES, "treasury", "limits.cedar"), "utf8").split("\n");
+  // Where the rule begins, below its annotations.
+  const from = source.indexOf('@id("large-payment")');
+  const line = source.findIndex((text, n) => n > from && text.startsWith("forbid")) + 1;
+  const at = lines.findIndex((text) => text.includes(`treasury/limits.cedar:${line}:1`));
+  expect(lines[at + 1]).toBe(
+    `   ${line} | forbid (principal, action == Treasury::Action::"payment.execute", resource)`,
+  );
   expect(lines[at + 2]).toBe("      | ^^^^^^");
   expect(out).toContain("allowed with 1 changed:\n    approvals: 0 -> 1\n");
 });
