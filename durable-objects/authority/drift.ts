@@ -24,8 +24,12 @@ import type { EventWriter } from "./writer.ts";
 
 /** Differences as they stand, also over a restart: a region that denies goes on until they are over. */
 const STANDING = "policy_drift";
-/** A peer that does not say, or cannot be heard, is asked again no sooner; a new digest in its head is asked about at once. */
-const SILENT_MS = 30_000;
+/**
+ * A peer that does not say, or could not be heard, is asked again at its next head, then less and less often; a new
+ * digest in its head is asked about at once. One lost answer must not cost more than the moment.
+ */
+const FIRST_SILENT_MS = 200;
+const MAX_SILENT_MS = 30_000;
 /** A region that says something else every moment makes no more leaves than this. */
 const TELL_EVERY_MS = 60_000;
 
@@ -65,7 +69,10 @@ export class Drift {
   readonly #room: DriftRoom;
   readonly #heard = new Map<string, Heard>();
   readonly #asking = new Set<string>();
-  readonly #silent = new Map<string, { readonly digest: string; readonly until_ms: number }>();
+  readonly #silent = new Map<
+    string,
+    { readonly digest: string; readonly until_ms: number; readonly pause_ms: number }
+  >();
   readonly #told = new Map<string, number>();
   #own: Own | null = null;
   #standing: readonly Drifting[];
@@ -146,7 +153,9 @@ export class Drift {
     try {
       const answer = await this.#room.ask(peer, this.#own?.digest ?? "");
       if (answer === null) {
-        this.#silent.set(peer, { digest, until_ms: Date.now() + SILENT_MS });
+        const before = this.#silent.get(peer);
+        const again = before?.digest === digest ? Math.min(2 * before.pause_ms, MAX_SILENT_MS) : FIRST_SILENT_MS;
+        this.#silent.set(peer, { digest, until_ms: Date.now() + again, pause_ms: again });
         return;
       }
       const { statement, jws } = answer;
@@ -207,7 +216,8 @@ export class Drift {
       on_drift: this.#region.on_drift ?? "alarm",
       at_ms: now_ms,
       problem: this.problem(now_ms),
-      differences: this.#entries(now_ms),
+      // Not in the order in which the peers happened to be heard.
+      differences: this.#entries(now_ms).toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1)),
     };
   }
 
@@ -260,3 +270,5 @@ const named = ({ peer, kind, pack, own, theirs }: Drifting): object => ({ peer, 
 /** Of this very difference. */
 const idOf = ({ peer, kind, pack, own, theirs }: Drifting): string =>
   digestOf(jcs([peer, kind, pack, own, theirs]), nodeSha256).slice("sha256:".length, "sha256:".length + 22);
+
+const placeOf = ({ peer, pack, kind }: Pick<Drifting, "peer" | "pack" | "kind">): string => jcs([peer, pack, kind]);
