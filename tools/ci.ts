@@ -25,6 +25,16 @@ const GATES: readonly Gate[] = [
   { name: "dead", what: "knip: unused files, exports, dependencies", run: () => command("knip", "--no-progress") },
   {
     name: "policy",
+    what: "policies/*/*.cedar are formatted",
+    run: () => command("node", "tools/interlock.ts", "policy", "fmt", "--check"),
+  },
+  {
+    name: "policy",
+    what: "nothing to lint in policies/",
+    run: () => command("node", "tools/interlock.ts", "policy", "lint"),
+  },
+  {
+    name: "policy",
     what: "policies/bundle.json is current",
     run: () => command("node", "tools/interlock.ts", "policy", "build", "--check"),
   },

@@ -2,4 +2,4 @@
  * Digest over what becomes of the corpus (test/support/determinism.ts): every canonical request and every core. It
  * changes with the corpus, with the pack `authzen-certification`, and with any change of a decision's bytes.
  */
-export const DETERMINISM = "sha256:i7_KqUh0Vx4qTMGw91rTj-gHi3VtuDAOU34FGsu5sSc";
+export const DETERMINISM = "sha256:Yg43FC8-IvxP0CsxcLgWS7_DhzBfQM7Jgh6q0TZ6-OA";

@@ -3,6 +3,9 @@ import { join } from "node:path";
 import { problemAt, splitPolicies } from "../policy/source.ts";
 import type { Explained } from "./explain.ts";
 
+/** Of one rule: its conditions belong to it, and so are shown. */
+const MAX_LINES = 20;
+
 /** An explanation for a person: the rule with its source line, what failed, what would have turned it. */
 export function explainedText(explained: Explained, directory: string): string {
   const { decision, reason, policy_reason, recorded, explanation, counterfactual } = explained;
@@ -52,5 +55,12 @@ function sourceLines(directory: string, file: string | null, line: number | null
     found.text.replaceAll(/"(?:[^"\\]|\\.)*"/g, (quoted) => " ".repeat(quoted.length)),
   );
   const at = problemAt({ file, text }, found.start + (rule?.index ?? 0), rule?.[0].length ?? 1, "");
-  return [`    ${file}:${at.line}:${at.column}`, at.excerpt!];
+  const rest = found.text.slice(rule?.index ?? 0).split("\n");
+  const more = rest.slice(1, MAX_LINES).map((shown, n) => `${String(at.line + n + 1).padStart(5)} | ${shown}`);
+  return [
+    `    ${file}:${at.line}:${at.column}`,
+    at.excerpt!,
+    ...more,
+    ...(rest.length > MAX_LINES ? [`      | … ${rest.length - MAX_LINES} more lines`] : []),
+  ];
 }

@@ -168,7 +168,7 @@ function unused(manifest: Application, schema: SchemaShapes, text: string, polic
     if (!listed.has(id) && !groups.has(id)) say(`action "${id}" is in the schema and in no list of the manifest`);
   for (const [type, { attributes }] of schema.entities) {
     const name = type.slice(type.lastIndexOf(":") + 1);
-    const referred = (text.match(new RegExp(`\b${name}\b`, "g")) ?? []).length > 1;
+    const referred = (text.match(new RegExp(String.raw`\b${name}\b`, "g")) ?? []).length > 1;
     if (!named(type) && !referred) say(`entity type ${type} is used by nothing`);
     for (const name of attributes.attributes.keys())
       if (!named(name)) say(`attribute ${type}.${name} is read by no policy and no rule`);
