@@ -67,6 +67,8 @@ const ActionEntry = z.strictObject({
   /** Who can lift the `@step_up` forbids of this action. Without it nobody can. */
   approval: ApprovalEntry.optional(),
   pinned: PinnedAction.optional(),
+  /** What is done cannot be undone: a bundle that newly allows it needs two signatures (`policy/gate`). Default `false`. */
+  irreversible: z.boolean().optional(),
 });
 
 const head = {

@@ -16,7 +16,7 @@ export async function sreV8(): Promise<BundledPack> {
       if (edited === text) throw new Error(`${leaf} has nothing like ${String(from)}`);
       await writeFile(join(at, leaf), edited);
     };
-    await edit("pack.json", '"version": "7.0.0"', '"version": "8.0.0"');
+    await edit("pack.json", '"version": "7.0.1"', '"version": "8.0.0"');
     await edit("policies.cedar", /@id\("scale"\)\npermit[^;]*;\n/, "");
     const [built] = await buildPacks(folder);
     return built!.pack;

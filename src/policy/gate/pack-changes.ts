@@ -1,0 +1,138 @@
+import { jcs } from "../../base/jcs.ts";
+import { isObject, type JsonObject, type JsonValue } from "../../base/json.ts";
+import { anyCovers } from "../../runs/scope.ts";
+import type { ValidPack } from "../bundle.ts";
+import type { ApplicationManifest } from "../manifest.ts";
+import { readSchema } from "../schema.ts";
+import { absentIn, bindings, mayApply, reachedBy, type Reached } from "./reach.ts";
+
+/**
+ * How one pack may allow more of an action than it did before. Structural: a policy, rule or entry that is gone or other
+ * than before counts, whatever it says; policies that are only added to what forbids, or taken from what permits, do not.
+ */
+
+export type AppPack = ValidPack & { readonly manifest: ApplicationManifest };
+
+export const isAppPack = (pack: ValidPack): pack is AppPack => pack.manifest.layer === "application";
+
+const cedarName = ({ manifest }: AppPack, action: string): string => manifest.actions[action]?.cedar ?? action;
+
+/** `before`: the same pack as it is now; `null` where there is none that covers the action. */
+export function changesFor(before: AppPack | null, after: AppPack, action: string): readonly string[] {
+  const reached = permittedAs(after, action);
+  if (reached === null) return [];
+  if (before === null || !Object.hasOwn(before.manifest.actions, action)) return ["it was not covered before"];
+  if (before.digest === after.digest) return [];
+  const was = permittedAs(before, action);
+  if (was === null) return ["nothing permitted it before"];
+  return [
+    ...absentIn(after, before)
+      .filter((policy) => policy.json.effect === "permit" && mayApply(policy, reached))
+      .map(({ id }) => `permit ${id} is new or changed`),
+    ...absentIn(before, after)
+      .filter((policy) => (policy.json.effect === "forbid" || bindings(policy).length > 0) && mayApply(policy, was))
+      .map(({ id, json }) => `${json.effect} ${id} is gone or changed`),
+    ...schemaChanges(before, after, action),
+    ...ruleChanges(before, after, action, reached),
+    ...directoryChanges(before, after),
+  ];
+}
+
+/** `null`: no permit of the pack applies to the action, so that nothing is allowed, whatever else it says. */
+export function permittedAs(pack: AppPack, action: string): Reached | null {
+  const reached = reachedBy(readSchema(pack.schema.json), cedarName(pack, action));
+  const permits = pack.policies.some(
+    (policy) => policy.json.effect === "permit" && reached !== null && mayApply(policy, reached),
+  );
+  return permits ? reached : null;
+}
+
+const member = (json: JsonValue | undefined, name: string): JsonValue | undefined =>
+  isObject(json) && Object.hasOwn(json, name) ? json[name] : undefined;
+
+/** Types are compared where both have them: one that is only added nothing known refers to. */
+function schemaChanges(before: AppPack, after: AppPack, action: string): readonly string[] {
+  const parts = (pack: AppPack, kind: "entityTypes" | "commonTypes"): ReadonlyMap<string, string> =>
+    new Map(
+      Object.entries(pack.schema.json).flatMap(([namespace, definition]) =>
+        Object.entries((member(definition, kind) ?? {}) as JsonObject).map(([name, type]): [string, string] => [
+          `${namespace}::${name}`,
+          jcs(type),
+        ]),
+      ),
+    );
+  const types = (["entityTypes", "commonTypes"] as const).flatMap((kind) => {
+    const now = parts(after, kind);
+    return [...parts(before, kind)].filter(([name, text]) => now.get(name) !== text).map(([name]) => name);
+  });
+  const [was, is] = [before, after].map((pack) => actionText(pack, cedarName(pack, action)));
+  return [
+    ...types.map((name) => `the schema of ${name} is changed`),
+    ...(was === is ? [] : ["its schema is changed: whom and what it applies to, its groups or its context"]),
+  ];
+}
+
+/** The action as the schema has it, its groups and theirs. */
+function actionText({ schema }: AppPack, cedar: string): string {
+  const { json } = schema;
+  const found = Object.values(json).flatMap((definition) => member(member(definition, "actions"), cedar) ?? []);
+  const reached = reachedBy(readSchema(json), cedar);
+  return jcs({ found, groups: [...(reached?.uids ?? [])].sort() });
+}
+
+/** What the manifest demands of the action, member by member; versions and descriptions demand nothing. */
+function ruleChanges(before: AppPack, after: AppPack, action: string, reached: Reached): readonly string[] {
+  const [was, is] = [rulesOf(before.manifest, action, reached), rulesOf(after.manifest, action, reached)];
+  return Object.keys({ ...was, ...is })
+    .sort()
+    .filter((name) => textOf(was[name]) !== textOf(is[name]))
+    .map((name) => `${name} is changed`);
+}
+
+const textOf = (value: unknown): string => (value === undefined ? "" : jcs(value));
+
+function rulesOf(manifest: ApplicationManifest, action: string, { shape }: Reached): Readonly<Record<string, unknown>> {
+  const { subjects, resources, actions, budgets = [], degraded = [], history = {} } = manifest;
+  // Whether a run is needed all packs say together (`widened`).
+  const { irreversible: _, run: __, ...entry } = actions[action]!;
+  const typed = <T extends { readonly type: string }>(
+    name: string,
+    all: Readonly<Record<string, T>>,
+    types: ReadonlySet<string>,
+  ) =>
+    Object.fromEntries(
+      Object.entries(all).flatMap(([type, one]) => (types.has(one.type) ? [[`${name}.${type}`, one]] : [])),
+    );
+  return {
+    ...typed("subjects", subjects, shape.principals),
+    ...typed("resources", resources, shape.resources),
+    ...Object.fromEntries(Object.entries(entry).map(([name, value]) => [`actions.${action}.${name}`, value])),
+    budgets: budgets.filter((budget) => anyCovers(budget.actions, action)),
+    degraded: degraded.includes(action),
+    delegation: manifest.delegation,
+    edges: manifest.edges,
+    history,
+    max_unanchored_ms: manifest.max_unanchored_ms,
+    unknown_label: manifest.unknown_label,
+    zones: manifest.zones,
+  };
+}
+
+/** Who and what the pack knows. An entry that goes may have held others in a group that is forbidden something. */
+export function directoryChanges(before: ValidPack, after: ValidPack): readonly string[] {
+  const [was, is] = [entriesOf(before), entriesOf(after)];
+  const changed = [...new Set([...was.keys(), ...is.keys()])].filter((uid) => was.get(uid) !== is.get(uid)).sort();
+  if (changed.length === 0) return [];
+  const more = changed.length > 1 ? ` and ${changed.length - 1} more` : "";
+  return [`the directory is changed: ${changed[0]}${more}`];
+}
+
+function entriesOf({ entities }: ValidPack): ReadonlyMap<string, string> {
+  return new Map(
+    entities.flatMap((entity): readonly (readonly [string, string])[] => {
+      const { type, id } = "__entity" in entity.uid ? entity.uid.__entity : entity.uid;
+      // Actions and their groups are the schema's.
+      return /(?:^|::)Action$/.test(type) ? [] : [[`${type}::${JSON.stringify(id)}`, jcs(entity)]];
+    }),
+  );
+}
