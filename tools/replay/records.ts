@@ -1,6 +1,4 @@
-import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
 import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
 import { MAX_EVIDENCE_BYTES, type EvidenceRecord } from "../../src/lineage/evidence.ts";
 import { readEvidence } from "../../src/lineage/read-evidence.ts";
@@ -8,6 +6,7 @@ import { pastOfEvidence, pastOfItem, type Past, type Skipped } from "../../src/r
 import { recordedOfEvidence, recordedOfItem, type Recorded } from "../../src/replay/recorded.ts";
 import { codeOf, messageOf, Problem } from "../problem.ts";
 import { readAs } from "../region/reader-client.ts";
+import { linesOf } from "./lines.ts";
 
 /** Records to decide again, one after the other: from a region's lineage reads, or from a file that came from there. */
 
@@ -73,9 +72,8 @@ function entryOfItem(item: JsonObject): Entry {
 /** An evidence bundle, or the lines that `interlock lineage search --payload --json` writes. */
 export async function* recordsOfFile(path: string): AsyncGenerator<Entry> {
   try {
-    const lines = createInterface({ input: createReadStream(path, "utf8"), crlfDelay: Infinity });
     let at = 0;
-    for await (const line of lines) {
+    for await (const line of linesOf(path)) {
       at++;
       if (line.trim() === "") continue;
       const parsed = parseJson(line, LIMITS);
@@ -85,7 +83,6 @@ export async function* recordsOfFile(path: string): AsyncGenerator<Entry> {
         continue;
       }
       if (at > 1) throw new Problem(`${path}, line ${at}: is no record`, SOURCES, 2);
-      lines.close();
       yield* recordsOfEvidence(path);
       return;
     }
