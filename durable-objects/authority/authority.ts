@@ -141,7 +141,8 @@ export class Authority {
       bundle: () => this.policy.standing().version,
       peers: () => this.sync.others,
       named: (digest) => this.sync.feed({ type: "policy", digest }),
-      ask: (peer, digest) => this.links.policy(peer, digest),
+      ask: (peer, digest, timeout_ms) => this.links.policy(peer, digest, timeout_ms),
+      selection: (bundle, of) => this.policy.selection(bundle, of),
       incident: (found) => void tellIncident(env, region, { what: "policy_drift", ...found }),
     });
     const requests = new RequestRows(storage);

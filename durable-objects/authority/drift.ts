@@ -18,6 +18,7 @@ import type { Region } from "../../src/region/config.ts";
 import { nodeSha256 } from "../platform.ts";
 import { recordAct } from "./admin-acts.ts";
 import type { AdminRows } from "./admin-rows.ts";
+import { pause } from "./pause.ts";
 import type { Expectation } from "./expectation.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
@@ -25,11 +26,15 @@ import type { EventWriter } from "./writer.ts";
 /** Differences as they stand, also over a restart: a region that denies goes on until they are over. */
 const STANDING = "policy_drift";
 /**
- * A peer that does not say, or could not be heard, is asked again at its next head, then less and less often; a new
- * digest in its head is asked about at once. One lost answer must not cost more than the moment.
+ * A peer that does not say, or could not be heard, is asked again by itself a few times, then at its heads, less and
+ * less often; a new digest in its head is asked about at once. One lost answer must not cost more than the moment.
  */
 const FIRST_SILENT_MS = 200;
 const MAX_SILENT_MS = 30_000;
+/** How long each of these tries waits for its answer; what comes later is taken for lost. */
+const ASK_MS = [400, 800, 1_400];
+/** What a lease waits for the word of peers that are heard of for the first time, where a difference denies. */
+const MEET_MS = 500;
 /** A region that says something else every moment makes no more leaves than this. */
 const TELL_EVERY_MS = 60_000;
 
@@ -45,7 +50,13 @@ export type DriftRoom = {
   /** Heads name it from now on. */
   readonly named: (digest: string) => void;
   /** Asks a peer, and says what this region's own statement is; `null`: no answer that it signed for this. */
-  readonly ask: (peer: string, digest: string) => Promise<{ statement: PolicyStatement; jws: string } | null>;
+  readonly ask: (
+    peer: string,
+    digest: string,
+    timeout_ms: number,
+  ) => Promise<{ statement: PolicyStatement; jws: string } | null>;
+  /** Which packs a signed policy gives to a region, where this region holds that version; `null`: nobody knows. */
+  readonly selection: (bundle: number, region: string) => readonly string[] | null;
   readonly incident: (found: Omit<Incident, "t_ms" | "what">) => void;
 };
 
@@ -68,7 +79,9 @@ export class Drift {
   readonly #region: Region;
   readonly #room: DriftRoom;
   readonly #heard = new Map<string, Heard>();
-  readonly #asking = new Set<string>();
+  readonly #asking = new Map<string, Promise<void>>();
+  /** By the last head of each. */
+  readonly #named = new Map<string, string>();
   readonly #silent = new Map<
     string,
     { readonly digest: string; readonly until_ms: number; readonly pause_ms: number }
@@ -129,17 +142,19 @@ export class Drift {
     this.#room.named(this.#own.digest);
     for (const peer of this.#heard.keys()) this.#compare(peer);
     // Whoever is idle hears of it now, and looks at its own.
-    for (const peer of this.#room.peers()) void this.#ask(peer);
+    for (const peer of this.#room.peers()) this.#ask(peer);
   }
 
   // ── between regions ─────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A peer's head, or its question, names its statement by a digest. */
   named(peer: string, digest: string): void {
-    if (digest === "" || this.#heard.get(peer)?.digest === digest || !this.#room.peers().includes(peer)) return;
+    if (digest === "" || !this.#room.peers().includes(peer)) return;
+    this.#named.set(peer, digest);
+    if (this.#heard.get(peer)?.digest === digest) return;
     const silent = this.#silent.get(peer);
     if (silent?.digest === digest && Date.now() < silent.until_ms) return;
-    void this.#ask(peer, digest);
+    this.#ask(peer, digest);
   }
 
   /** This region's own statement, for a peer that asks. */
@@ -147,30 +162,50 @@ export class Drift {
     return this.#own?.statement ?? null;
   }
 
-  async #ask(peer: string, digest = ""): Promise<void> {
+  /**
+   * Where a difference denies, a region that has just started or slept hears those that name a statement before it
+   * gives a lease, if they answer at all.
+   */
+  async met(): Promise<void> {
+    if (this.#region.on_drift !== "deny") return;
+    this.look();
+    const asked = this.#room.peers().flatMap((peer) => {
+      const digest = this.#named.get(peer);
+      return digest === undefined || this.#heard.get(peer)?.digest === digest ? [] : (this.#asking.get(peer) ?? []);
+    });
+    if (asked.length > 0) await Promise.race([Promise.all(asked), pause(MEET_MS)]);
+  }
+
+  #ask(peer: string, digest = ""): void {
     if (this.#asking.has(peer)) return;
-    this.#asking.add(peer);
-    try {
-      const answer = await this.#room.ask(peer, this.#own?.digest ?? "");
-      if (answer === null) {
-        const before = this.#silent.get(peer);
-        const again = before?.digest === digest ? Math.min(2 * before.pause_ms, MAX_SILENT_MS) : FIRST_SILENT_MS;
-        this.#silent.set(peer, { digest, until_ms: Date.now() + again, pause_ms: again });
-        return;
-      }
+    const asking = this.#try(peer, digest).finally(() => this.#asking.delete(peer));
+    this.#asking.set(peer, asking);
+  }
+
+  async #try(peer: string, digest: string): Promise<void> {
+    for (const timeout_ms of ASK_MS) {
+      const own = this.#own?.digest ?? "";
+      const answer = await this.#room.ask(peer, own, timeout_ms);
+      if (answer === null) continue;
       const { statement, jws } = answer;
       this.#silent.delete(peer);
       this.#heard.set(peer, { digest: digestOf(jcs(statement), nodeSha256), statement, jws, at_ms: Date.now() });
       this.#compare(peer);
-    } finally {
-      this.#asking.delete(peer);
+      // Said anew meanwhile: the peer hears of that too.
+      if (own === (this.#own?.digest ?? "")) return;
     }
+    const before = this.#silent.get(peer);
+    const again = before?.digest === digest ? Math.min(2 * before.pause_ms, MAX_SILENT_MS) : FIRST_SILENT_MS;
+    this.#silent.set(peer, { digest, until_ms: Date.now() + again, pause_ms: again });
   }
 
   #compare(peer: string): void {
     const heard = this.#heard.get(peer);
     if (heard === undefined || this.#own === null) return;
-    this.#keep(follow(this.#standing, peer, this.#own.compared, heard.statement, Date.now()), peer);
+    const { compared } = this.#own;
+    const { bundle } = heard.statement;
+    const given = bundle === null || bundle !== compared.bundle ? null : this.#room.selection(bundle, peer);
+    this.#keep(follow(this.#standing, peer, compared, heard.statement, given, Date.now()), peer);
   }
 
   /** Regions that left take what was found of them along. */

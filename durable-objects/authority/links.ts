@@ -115,10 +115,19 @@ export class Links {
   }
 
   /** What decides at a peer; `null` where no answer comes that it signed for this question. */
-  async policy(to: string, digest: string): Promise<{ statement: PolicyStatement; jws: string } | null> {
+  async policy(
+    to: string,
+    digest: string,
+    timeout_ms: number,
+  ): Promise<{ statement: PolicyStatement; jws: string } | null> {
     try {
       const nonce = base64url(randomBytes(16));
-      const answer = await this.#post(to, "policy", await this.#messages.seal("policy_ask", to, { nonce, digest }));
+      const answer = await this.#post(
+        to,
+        "policy",
+        await this.#messages.seal("policy_ask", to, { nonce, digest }),
+        timeout_ms,
+      );
       const message = answer === null ? null : await this.#messages.open("policy", answer);
       if (message === null || message.from !== to || !this.#speaks(message)) return null;
       return message.body.nonce === nonce ? { statement: message.body.statement, jws: message.jws } : null;

@@ -11,8 +11,9 @@ import type {
   PutPolicyMessage,
 } from "../../src/objects/policy.ts";
 import { refusal, type Refusal } from "../../src/policy/bundles/refusals.ts";
-import { loadArtefact } from "../../src/policy/bundles/artefact.ts";
+import { loadArtefact, readArtefact, type Artefact } from "../../src/policy/bundles/artefact.ts";
 import { inForce, scheduleOf, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
+import { packsOf } from "../../src/policy/regions.ts";
 import type { PolicyTrust } from "../../src/policy/bundles/state.ts";
 import type { Taken } from "../../src/policy/bundles/update.ts";
 import type { LoadedPolicy, PackStatus } from "../../src/policy/load.ts";
@@ -96,6 +97,25 @@ export class ActivePolicy {
     const bytes = this.#room.rows.bytes(bundle);
     const loaded = bytes === null ? null : loadArtefact(bytes, this.#region.name);
     return loaded?.ok === true ? loaded.value : null;
+  }
+
+  #selected: { readonly bundle: string; readonly artefact: Artefact | null } | null = null;
+
+  /**
+   * The packs that the policy in force gives to a region, where it is of that version; `null` where it is not, or where
+   * it has none for it. What the deployment brings may be replaced pack by pack, so it says nothing about others.
+   */
+  selection(version: number, region: string): readonly string[] | null {
+    const { bundle, version: standing } = this.standing();
+    if (bundle === null || standing !== version) return null;
+    if (this.#selected?.bundle !== bundle) {
+      const bytes = this.#room.rows.bytes(bundle);
+      const read = bytes === null ? null : readArtefact(bytes);
+      this.#selected = { bundle, artefact: read?.ok === true ? read.value : null };
+    }
+    const { artefact } = this.#selected;
+    const names = artefact === null ? [] : packsOf(artefact, artefact.regions, region, null);
+    return names.length === 0 ? null : names;
   }
 
   #trust(): PolicyTrust | null {

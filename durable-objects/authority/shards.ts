@@ -38,7 +38,7 @@ export type ShardsRoom = {
   /** Which every lease names. */
   readonly policy: Pick<ActivePolicy, "digest" | "schedule">;
   readonly sync: RegionSync;
-  readonly drift: () => Pick<Drift, "heard">;
+  readonly drift: () => Pick<Drift, "heard" | "met">;
 };
 
 /** How trust reaches the shards: leases that they ask for, and pushes that a writer waits for. */
@@ -99,6 +99,7 @@ export class Shards {
       if (request.key.kid !== first) return { ok: false, code: "another_key" };
       await this.#keys.certify(request.key, "shard");
     }
+    await this.#drift().met();
     const drift = this.#drift().heard(request.shard, request.probe ?? null);
     const certificate = await this.#certificates.renewed(request.key, request.certified_until_ms, Date.now());
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant

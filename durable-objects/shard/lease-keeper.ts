@@ -77,6 +77,13 @@ export class LeaseKeeper {
     await Promise.race([this.#refreshing, pause(FRESHNESS.refresh_wait_ms)]);
   }
 
+  /** Something was found that the authority should hear at once: in a poll that leaves after it. Nobody waits. */
+  async report(): Promise<void> {
+    const under_way = this.#refreshing;
+    if (under_way !== null) await under_way;
+    await this.renew();
+  }
+
   /**
    * While a lease holds the clock is looked at, requests or not: one that was set back between two requests would make
    * the lease longer, and nobody would see it.

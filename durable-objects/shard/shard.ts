@@ -194,7 +194,11 @@ export class Shard implements Turn {
         console.warn(JSON.stringify({ level: "warn", event: "policy_fetch_failed", shard, message }));
       },
     });
-    this.#probe = new ShardProbe(() => this.#policies.at(Date.now()).policy);
+    this.#probe = new ShardProbe({
+      policy: () => this.#policies.at(Date.now()).policy,
+      now: () => Date.now(),
+      found: () => void this.#lease.report(),
+    });
     this.#regionKey = this.#readRegionKey();
     this.#aead = aesGcm(this.#regionKey.bytes);
     const identity: SourceIdentity = {
@@ -309,7 +313,7 @@ export class Shard implements Turn {
       send: async (request) => {
         const answer = await authority(this.#env, this.#config).lease(request);
         if (!answer.ok && answer.code === "ended") this.halt(answer.reason);
-        this.#probe.told(answer, Date.now());
+        this.#probe.told(answer);
         return answer;
       },
       settled: () => {
@@ -355,6 +359,7 @@ export class Shard implements Turn {
     if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
     if (!this.#lease.isYoung(received)) await this.#lease.ensure();
     if (!this.#policies.isReady(received)) await this.#policies.ensure(received);
+    if (!this.#probe.isFresh(received)) await this.#probe.ready();
     if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     if (this.#isOver) return this.#turnedAway(message.items.length, "lineage_halted");
     let facts = this.#acceptedOf(message);
@@ -428,6 +433,7 @@ export class Shard implements Turn {
     if (facts === null) return { ok: false, code: "stale_facts" };
     const now = this.#clock();
     if (!this.#policies.isReady(now)) await this.#policies.ensure(now);
+    if (!this.#probe.isFresh(now)) await this.#probe.ready();
     this.store.touch();
     return search(this, this.#policies.at(this.#clock()).policy, message, facts);
   }
@@ -443,6 +449,7 @@ export class Shard implements Turn {
   ): Promise<ParsedFacts | "stale_facts" | "overloaded" | "trust_lease_expired" | "lineage_halted"> {
     if (this.#commit.waiting >= MAX_WAITING) return "overloaded";
     await this.#lease.ensure();
+    if (!this.#probe.isFresh(Date.now())) await this.#probe.ready();
     if (this.#isOver) return "lineage_halted";
     let facts = this.#acceptedFacts(text);
     if (facts === null && this.#neverLeased) return "trust_lease_expired";

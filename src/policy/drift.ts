@@ -18,10 +18,11 @@ export type PolicyStatement = {
 export type StatedPack = Omit<PackProbe, "probe"> & { readonly probe: string | null };
 
 /**
- * `content`: one version of a pack with two contents. `outcome`: one content, one engine, and other answers. `version`,
- * `engine`: one of the two is behind, which is lawful for a while.
+ * `content`: one version of a pack with two contents. `outcome`: one content, one engine, and other answers.
+ * `selection`: a region runs other packs than the signed policy that both have gives it. `version`, `engine`: one of the
+ * two is behind, which is lawful for a while.
  */
-export type DriftKind = "content" | "outcome" | "version" | "engine";
+export type DriftKind = "content" | "outcome" | "selection" | "version" | "engine";
 
 export type Difference = {
   readonly kind: DriftKind;
@@ -50,6 +51,13 @@ export function differences(own: PolicyStatement, theirs: PolicyStatement): read
       add("outcome", mine.probe!, other.probe!);
   }
   return found;
+}
+
+/** `given`: what the signed policy in force, of which both are, gives to the other region. */
+function selectionOf(theirs: PolicyStatement, given: readonly string[] | null): readonly Difference[] {
+  const listed = (names: readonly string[]): string => [...names].sort().join(",");
+  const [own, said] = [given ?? [], theirs.packs.map(({ name }) => name)].map(listed) as [string, string];
+  return given === null || own === said ? [] : [{ kind: "selection", pack: "", own, theirs: said }];
 }
 
 /** Packs of one content whose answers cannot be compared now: what was found of them before still stands. */
@@ -90,11 +98,12 @@ export function follow(
   peer: string,
   own: PolicyStatement,
   theirs: PolicyStatement,
+  given: readonly string[] | null,
   now_ms: number,
 ): readonly Drifting[] {
   const waiting = new Set(undecided(own, theirs));
   const kept = before.filter((known) => known.peer !== peer || (known.kind === "outcome" && waiting.has(known.pack)));
-  const found = differences(own, theirs).map(
+  const found = [...differences(own, theirs), ...selectionOf(theirs, given)].map(
     (difference): Drifting =>
       before.find((known) => isSame(known, peer, difference)) ?? {
         ...difference,
@@ -107,7 +116,7 @@ export function follow(
 }
 
 /** Not explained by a version: nobody may let it be. */
-export const isUnexplained = ({ kind }: Difference): boolean => kind === "content" || kind === "outcome";
+export const isUnexplained = ({ kind }: Difference): boolean => kind !== "version" && kind !== "engine";
 
 /** Whether somebody has to look after it: it is unexplained, or has been explained for too long. */
 export const isAlarming = (drifting: Drifting, now_ms: number): boolean =>

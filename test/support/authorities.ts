@@ -152,6 +152,10 @@ export class TestAuthority {
     this.#every = every;
   }
 
+  get shardKey(): PublicJwk {
+    return this.#keys.shard;
+  }
+
   static async make(
     federation: TestFederation,
     name: string,

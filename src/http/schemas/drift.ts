@@ -33,8 +33,8 @@ export const driftAnswer = z
         id: z.string().describe("Of this very difference; another one has another"),
         peer: z.string(),
         kind: z
-          .enum(["content", "outcome", "version", "engine"])
-          .describe("content, outcome: no version explains it; version, engine: one is behind"),
+          .enum(["content", "outcome", "selection", "version", "engine"])
+          .describe("content, outcome, selection: no version explains it; version, engine: one is behind"),
         pack: z.string(),
         own: z.string(),
         theirs: z.string(),

@@ -1,0 +1,64 @@
+import { vi } from "vitest";
+
+/** Real crypto under a clock that only the test moves: time stands still while a key is at work. */
+export class VirtualTime {
+  #busy = 0;
+  /** What a turn that was given up costs: a machine with much to do comes back to it late. */
+  turn_ms = 0;
+
+  start(): void {
+    vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout", "setInterval", "clearInterval"] });
+    const timeout = globalThis.setTimeout;
+    vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms = 0) =>
+      timeout(run, ms === 0 ? this.turn_ms : ms)) as typeof setTimeout);
+    vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
+      const controller = new AbortController();
+      timeout(() => controller.abort(new Error("no answer")), ms);
+      return controller.signal;
+    });
+    for (const name of ["sign", "verify", "importKey", "exportKey", "generateKey"] as const) {
+      const work = crypto.subtle[name].bind(crypto.subtle) as never as (...all: unknown[]) => Promise<unknown>;
+      vi.spyOn(crypto.subtle, name).mockImplementation((async (...all: unknown[]) => {
+        this.#busy++;
+        try {
+          return await work(...all);
+        } finally {
+          this.#busy--;
+        }
+      }) as never);
+    }
+  }
+
+  /** Until nothing is at work but what waits for a time. */
+  async #quiet(): Promise<void> {
+    for (let still = 0; still < 4; still++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#busy > 0) still = 0;
+    }
+  }
+
+  /** The clock goes from timer to timer until that holds, at most `within_ms`; how long it took. */
+  async until(holds: () => boolean, within_ms: number): Promise<number> {
+    const from_ms = Date.now();
+    await this.#quiet();
+    while (!holds()) {
+      if (Date.now() - from_ms > within_ms) return Number.POSITIVE_INFINITY;
+      await vi.advanceTimersToNextTimerAsync();
+      await this.#quiet();
+    }
+    return Date.now() - from_ms;
+  }
+
+  async pass(ms: number): Promise<void> {
+    const until_ms = Date.now() + ms;
+    await this.until(() => Date.now() >= until_ms, 2 * ms);
+  }
+
+  async of<T>(promise: Promise<T>): Promise<T> {
+    let over = false;
+    const noted = promise.finally(() => (over = true));
+    noted.catch(() => undefined);
+    await this.until(() => over, 600_000);
+    return noted;
+  }
+}
