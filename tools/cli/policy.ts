@@ -1,5 +1,14 @@
-import { Command } from "commander";
-import { authoringCommands, watchTests } from "./policy-author.ts";
+import { Command, Option } from "commander";
+import {
+  authoringCommands,
+  conclude,
+  directoryIn,
+  jsonOption,
+  policiesOption,
+  watchTests,
+  type Folder,
+  type Json,
+} from "./policy-author.ts";
 import { policyBacktest } from "./replay.ts";
 import { releaseCommands } from "./policy-release.ts";
 
@@ -9,27 +18,25 @@ export function policyCommand(): Command {
     .command("build")
     .description("validate all packs strictly and write policies/bundle.json")
     .option("--check", "write nothing; fail where the file is not what the packs give")
-    .action(async (flags: { check?: true }) => {
+    .addOption(policiesOption())
+    .action(async (flags: Folder & { check?: true }) => {
       const { policyBuild } = await import("../policy/build.ts");
-      conclude(await policyBuild({ check: flags.check === true }));
+      conclude(await policyBuild({ check: flags.check === true, ...(await directoryIn(flags)) }));
     });
   command
     .command("test")
     .description("validate packs, run their golden decisions, report which policies they exercise")
     .argument("[pack...]", "names; none: all")
-    .option("--watch", "again after every change, until Ctrl-C")
-    .action(async (packs: string[], flags: { watch?: true }) => {
-      if (flags.watch) return watchTests(packs);
+    .addOption(new Option("--watch", "again after every change, until Ctrl-C").conflicts("json"))
+    .addOption(jsonOption())
+    .addOption(policiesOption())
+    .action(async (packs: string[], flags: Folder & Json & { watch?: true }) => {
+      if (flags.watch) return watchTests(packs, flags);
       const { policyTest } = await import("../policy/test.ts");
-      conclude(await policyTest(packs));
+      conclude(await policyTest(packs, { json: flags.json === true, ...(await directoryIn(flags)) }));
     });
   authoringCommands(command);
   releaseCommands(command);
   policyBacktest(command);
   return command;
-}
-
-function conclude({ ok, report }: { readonly ok: boolean; readonly report: string }): void {
-  process.stdout.write(report + "\n");
-  if (!ok) process.exitCode = 1;
 }

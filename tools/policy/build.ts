@@ -4,16 +4,21 @@ import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
 import type { z } from "zod";
 import { digestOf } from "../../src/base/digest.ts";
 import { jcs } from "../../src/base/jcs.ts";
-import { parseJson, type JsonObject, type JsonValue } from "../../src/base/json.ts";
+import { isObject, parseJson, type JsonObject, type JsonValue } from "../../src/base/json.ts";
 import type { EntityJson } from "../../src/cedar/index.ts";
 import { describeProblem, packDigest, type Bundle, type BundledPack } from "../../src/policy/bundle.ts";
-import { isReasonCode } from "../../src/vocabulary/reasons.ts";
+import { isReasonCode, REASON_ORDER } from "../../src/vocabulary/reasons.ts";
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import { Golden } from "../../src/policy/golden-format.ts";
 import { Manifest } from "../../src/policy/manifest.ts";
 import { readSchema } from "../../src/policy/schema.ts";
-import { checkEntities, checkManifest, readPolicies, validate } from "./check.ts";
+import { Problem } from "../problem.ts";
+import { checkManifest, readPolicies, validate } from "./check.ts";
+import { checkEntities } from "./check-entities.ts";
 import { offsetOf, wordAt } from "./json-place.ts";
+import { jsonTrouble } from "./json-trouble.ts";
+import { meant } from "./meant.ts";
+import { shapeProblems } from "./shape-problems.ts";
 import { locate, problemAt, problemOf, type LocatedProblem, type Source } from "./source.ts";
 
 /** Folder of packs that ships with the code. */
@@ -25,12 +30,20 @@ export type BuiltPack = {
   readonly warnings: readonly LocatedProblem[];
   /** Golden decisions; `null` where the pack is invalid. They are tests, so they are no part of the bundle. */
   readonly golden: Golden | null;
+  readonly golden_file: Source | null;
 };
 
 /** Builds every pack under a folder, in name order; `names` restricts it. A pack that does not validate is in the bundle as invalid. */
 export async function buildPacks(directory: string, names: readonly string[] = []): Promise<BuiltPack[]> {
   const entries = await readdir(directory, { withFileTypes: true });
   const found = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  for (const name of names)
+    if (!found.includes(name))
+      throw new Problem(
+        `There is no pack ${name} in ${directory}${meant(name, found)}`,
+        `There are: ${found.sort().join(", ")}.`,
+        2,
+      );
   const packs = (names.length === 0 ? found : [...new Set(names)]).sort();
   const built: BuiltPack[] = [];
   for (const name of packs) built.push(await buildPack(directory, name));
@@ -75,7 +88,8 @@ export async function policyBuild(
 
 /** One line for a pack, then its problems and warnings with the lines they are about. */
 export function reportPack({ pack, problems, warnings }: BuiltPack): string[] {
-  const count = pack.status === "valid" ? `${pack.policies.length} policies` : `${problems.length} problems`;
+  const [n, what] = pack.status === "valid" ? [pack.policies.length, "policies"] : [problems.length, "problems"];
+  const count = n === 1 ? `1 ${what === "policies" ? "policy" : "problem"}` : `${n} ${what}`;
   return [
     `${pack.name}: ${pack.status}, ${count}`,
     ...problems.map((problem) => `  error: ${withExcerpt(problem)}`),
@@ -95,13 +109,14 @@ async function buildPack(directory: string, name: string): Promise<BuiltPack> {
     try {
       return { file: file(leaf), text: await readFile(join(directory, name, leaf), "utf8") };
     } catch {
-      problems.push(problemOf(file(leaf), "cannot be read"));
+      problems.push(problemOf(file(leaf), "it is missing"));
       return null;
     }
   };
 
-  const manifest = parsed(await read("pack.json"), Manifest, problems);
-  const golden = parsed(await read("golden.json"), Golden, problems);
+  const [pack_file, golden_file] = [await read("pack.json"), await read("golden.json")];
+  const manifest = parsed(pack_file, Manifest, problems);
+  const golden = parsed(golden_file, Golden, problems);
   const entities = await read("entities.json");
   const schema = await read("schema.cedarschema");
   const leaves = await readdir(join(directory, name)).catch(() => []);
@@ -112,9 +127,9 @@ async function buildPack(directory: string, name: string): Promise<BuiltPack> {
   }
 
   if (manifest !== null && manifest.name !== name) {
-    problems.push(problemOf(file("pack.json"), `name: the folder is called ${name}`));
+    problems.push(jsonProblem(pack_file!, ["name"], `name: the folder is called ${name}`));
   }
-  if (golden !== null) problems.push(...checkGolden(golden, file("golden.json")));
+  if (golden !== null) problems.push(...checkGolden(golden, manifest, golden_file!));
   const { policies, problems: unread } = readPolicies(
     sources.length === 0 ? [{ file: file("policies.cedar"), text: "" }] : sources,
   );
@@ -128,10 +143,10 @@ async function buildPack(directory: string, name: string): Promise<BuiltPack> {
     const validated = validate(policies, schema.text);
     problems.push(...validated.problems);
     warnings = validated.warnings;
-    if (manifest !== null) problems.push(...checkManifest(manifest, shapes, policies, file("pack.json")));
-    const list = entities === null ? null : readEntities(entities, problems);
-    if (list !== null) {
-      const checked = checkEntities(list, schema.text, shapes, file("entities.json"));
+    if (manifest !== null) problems.push(...checkManifest(manifest, shapes, policies, pack_file!));
+    const list = entities === null ? null : readJson(entities, problems);
+    if (entities !== null && list !== null) {
+      const checked = checkEntities(entities, list, schema.text, shapes);
       problems.push(...checked.problems);
       explicit = checked.entities;
     }
@@ -156,7 +171,7 @@ async function buildPack(directory: string, name: string): Promise<BuiltPack> {
   // Our engine must take what the reference took; where it does not, the pack would stop a region at start.
   const { problem } = loadPolicy({ v: 1, packs: [pack] }, [name]);
   if (problem !== null) return invalid(name, manifest, [problemOf(file("pack.json"), problem)], warnings);
-  return { pack, problems, warnings, golden };
+  return { pack, problems, warnings, golden, golden_file };
 }
 
 /** `policies.cedar` before the others, which follow by name: the order of positions. */
@@ -180,42 +195,54 @@ function invalid(
     validated_by: VALIDATED_BY,
     errors,
   };
-  return { pack, problems, warnings, golden: null };
+  return { pack, problems, warnings, golden: null, golden_file: null };
+}
+
+/** JSON text, its problems with their place; `$schema` is for editors and says nothing. */
+function readJson(source: Source, problems: LocatedProblem[]): JsonValue | null {
+  const json = parseJson(source.text);
+  if (json.ok) return json.value;
+  const trouble = jsonTrouble(source.text);
+  problems.push(
+    trouble === null
+      ? problemOf(source.file, json.error.message)
+      : problemAt(source, trouble.offset, trouble.length, `not valid JSON: ${trouble.message}`),
+  );
+  return null;
 }
 
 function parsed<T>(source: Source | null, schema: z.ZodType<T>, problems: LocatedProblem[]): T | null {
-  if (source === null) return null;
-  const json = parseJson(source.text);
-  if (!json.ok) {
-    problems.push(problemOf(source.file, json.error.message));
-    return null;
-  }
-  const result = schema.safeParse(json.value);
+  const json = source === null ? null : readJson(source, problems);
+  if (source === null || json === null) return null;
+  const { $schema: _for_editors, ...content } = isObject(json) ? json : {};
+  const value = isObject(json) ? content : json;
+  const result = schema.safeParse(value);
   if (result.success) return result.data;
-  for (const issue of result.error.issues) {
-    const { path, message } = issue;
-    const said = path.length === 0 ? message : `${path.join(".")}: ${message}`;
-    const place = issue.code === "unrecognized_keys" ? [...path, issue.keys[0]!] : path;
-    problems.push(
-      place.length === 0
-        ? problemOf(source.file, said)
-        : problemAt(source, offsetOf(source.text, place), wordAt(source.text, place), said),
-    );
-  }
+  problems.push(...shapeProblems(source, value, schema, result.error.issues));
   return null;
 }
 
-function readEntities(source: Source, problems: LocatedProblem[]): EntityJson[] | null {
-  const json = parseJson(source.text);
-  if (json.ok && Array.isArray(json.value)) return json.value;
-  problems.push(problemOf(source.file, json.ok ? "expected an array of entities" : json.error.message));
-  return null;
-}
+const jsonProblem = (source: Source, path: readonly PropertyKey[], message: string): LocatedProblem =>
+  problemAt(source, offsetOf(source.text, path), wordAt(source.text, path), message);
+
+/** Words that a schema may mean: what it declares, and Cedar's own types. */
+const typesIn = (text: string): readonly string[] =>
+  ["String", "Long", "Bool", "Set", "decimal", "datetime", "duration", "ipaddr"].concat(
+    [...text.matchAll(/\b(?:entity|type)\s+([\w\s,]+?)\s*(?:[={;]|\bin\b|\benum\b|\btags\b)/g)].flatMap(([, names]) =>
+      names!.split(",").map((name) => name.trim()),
+    ),
+  );
 
 function readSchemaText(source: Source, problems: LocatedProblem[]): JsonObject | null {
   const answer = cedar.schemaToJsonWithResolvedTypes(source.text);
   if (answer.type === "failure") {
-    problems.push(...answer.errors.map((error) => locate(source, source.text, 0, error)));
+    problems.push(
+      ...answer.errors.map((error) => {
+        const named = /^failed to resolve type: (\S+)/.exec(error.message)?.[1];
+        const near = named === undefined ? "" : meant(named, typesIn(source.text));
+        return locate(source, source.text, 0, { ...error, message: `${error.message}${near}` });
+      }),
+    );
     return null;
   }
   return settled(answer.json as unknown as JsonValue) as JsonObject;
@@ -231,19 +258,29 @@ function settled(json: JsonValue, name = ""): JsonValue {
   return Object.fromEntries(Object.entries(json).map(([key, value]) => [key, settled(value, key)]));
 }
 
-function checkGolden({ cases, searches = [] }: Golden, file: string): LocatedProblem[] {
+function checkGolden(golden: Golden, manifest: Manifest | null, source: Source): LocatedProblem[] {
   const problems: LocatedProblem[] = [];
   const names = new Set<string>();
-  for (const { name } of [...cases, ...searches]) {
-    if (names.has(name)) problems.push(problemOf(file, `two cases are called ${JSON.stringify(name)}`));
-    names.add(name);
+  const entries = manifest?.layer === "application" ? Object.keys(manifest.history ?? {}) : [];
+  for (const section of ["cases", "searches"] as const) {
+    for (const [at, { name, history = {} }] of (golden[section] ?? []).entries()) {
+      const refuse = (path: readonly PropertyKey[], message: string) =>
+        problems.push(jsonProblem(source, [section, at, ...path], `${JSON.stringify(name)}: ${message}`));
+      if (names.has(name)) refuse(["name"], "another case is called so");
+      names.add(name);
+      for (const entry of manifest === null ? [] : Object.keys(history))
+        if (!entries.includes(entry))
+          refuse(["history", entry], `the pack has no history entry ${entry}${meant(entry, entries)}`);
+    }
   }
-  for (const { name, request, expect } of cases) {
-    const refuse = (message: string) => problems.push(problemOf(file, `${JSON.stringify(name)}: ${message}`));
-    if (expect.reason !== undefined && !isReasonCode(expect.reason)) refuse(`${expect.reason} is no reason code`);
-    if (expect.decision && expect.reason !== undefined) refuse("an allow has no reason");
+  for (const [at, { name, request, expect }] of golden.cases.entries()) {
+    const refuse = (path: readonly PropertyKey[], message: string) =>
+      problems.push(jsonProblem(source, ["cases", at, ...path], `${JSON.stringify(name)}: ${message}`));
+    if (expect.reason !== undefined && !isReasonCode(expect.reason))
+      refuse(["expect", "reason"], `${expect.reason} is no reason code${meant(expect.reason, REASON_ORDER)}`);
+    if (expect.decision && expect.reason !== undefined) refuse(["expect", "reason"], "an allow has no reason");
     if (request.context !== undefined && Object.hasOwn(request.context, "interlock")) {
-      refuse("context.interlock is for the door, not for policies");
+      refuse(["request", "context", "interlock"], "context.interlock is for the door, not for policies");
     }
   }
   return problems;

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { AttestationEntry, IdentityEntry } from "../../src/policy/manifest-rules.ts";
 import { actionNamed, type SchemaShapes, type Shape } from "../../src/policy/schema.ts";
 import { scopeCovers } from "../../src/runs/scope.ts";
+import { meant } from "./meant.ts";
 
 /**
  * What a manifest says about identity, places, budgets, history, approvals and pins, held against its own lists and
@@ -70,8 +71,10 @@ function always(
   where: string,
   expected: string,
 ): string[] {
-  const attribute = schema.entities.get(type)?.attributes.attributes.get(name);
-  if (attribute === undefined) return [`${where}: ${type} has no attribute ${name}`];
+  const attributes = schema.entities.get(type)?.attributes.attributes;
+  const attribute = attributes?.get(name);
+  if (attribute === undefined)
+    return [`${where}: ${type} has no attribute ${name}${meant(name, attributes?.keys() ?? [])}`];
   if (!attribute.required) return [`${where}: ${type}.${name} is optional`];
   return fits(attribute.shape) ? [] : [`${where}: ${type}.${name} is not ${expected}`];
 }
@@ -84,9 +87,10 @@ function checkZones({ zones = {}, edges = [], subjects, resources }: Application
   for (const { from, to } of edges) {
     const name = `${from} -> ${to}`;
     for (const zone of [from, to])
-      if (!Object.hasOwn(zones, zone)) problems.push(`edges: ${name}: ${zone} is not one of the pack's zones`);
-    if (from === to) problems.push(`edges: ${name}: within a zone none is needed`);
-    if (seen.has(name)) problems.push(`edges: ${name} is there twice`);
+      if (!Object.hasOwn(zones, zone))
+        problems.push(`edges.${name}: ${zone} is not one of the pack's zones${meant(zone, Object.keys(zones))}`);
+    if (from === to) problems.push(`edges.${name}: within a zone none is needed`);
+    if (seen.has(name)) problems.push(`edges.${name}: it is there twice`);
     seen.add(name);
   }
   return problems;
@@ -95,7 +99,7 @@ function checkZones({ zones = {}, edges = [], subjects, resources }: Application
 function checkLabels({ labels = {}, unknown_label }: ApplicationManifest): string[] {
   return unknown_label === undefined || Object.hasOwn(labels, unknown_label)
     ? []
-    : [`unknown_label: ${unknown_label} is not one of the pack's labels`];
+    : [`unknown_label: ${unknown_label} is not one of the pack's labels${meant(unknown_label, Object.keys(labels))}`];
 }
 
 function checkBudgets({ budgets = [], actions }: ApplicationManifest): string[] {
@@ -107,7 +111,7 @@ function checkBudgets({ budgets = [], actions }: ApplicationManifest): string[] 
     ids.add(id);
     for (const scope of scopes)
       if (!Object.keys(actions).some((action) => scopeCovers(scope, action)))
-        refuse(`${scope} is none of the pack's actions`);
+        refuse(`${scope} is none of the pack's actions${meant(scope, Object.keys(actions))}`);
     if (unit !== undefined && sum === undefined) refuse("a unit needs a sum");
     if (per === "step" && window_ms !== undefined) refuse("a single step has no window");
     if (per === "step" && sum === undefined) refuse("a single step is always one");
@@ -119,7 +123,10 @@ function checkBudgets({ budgets = [], actions }: ApplicationManifest): string[] 
 function checkHistory({ history = {}, actions }: ApplicationManifest, schema: SchemaShapes): string[] {
   return Object.entries(history).flatMap(([name, { action }]) => {
     const problems: string[] = [];
-    if (!Object.hasOwn(actions, action)) problems.push(`history.${name}: ${action} is not one of the pack's actions`);
+    if (!Object.hasOwn(actions, action))
+      problems.push(
+        `history.${name}: ${action} is not one of the pack's actions${meant(action, Object.keys(actions))}`,
+      );
     const declared = Object.entries(actions).some(([own, { cedar }]) => declaresHistory(schema, cedar ?? own, name));
     if (!declared) problems.push(`history.${name}: no action's context.interlock.history declares it`);
     return problems;
@@ -155,11 +162,12 @@ function checkAction(manifest: ApplicationManifest, schema: SchemaShapes, name: 
     refuse("unlabelled: the action moves no data of the run anyway");
   const declared = declaredNames(manifest, schema, cedar ?? name);
   for (const property of unlabelled ?? [])
-    if (!declared.has(property)) refuse(`unlabelled: the schema declares no ${property}, so it could hold anything`);
+    if (!declared.has(property))
+      refuse(`unlabelled: the schema declares no ${property}, so it could hold anything${meant(property, declared)}`);
   for (const [type, over] of Object.entries(subjects)) {
     const subject = Object.hasOwn(manifest.subjects, type) ? manifest.subjects[type] : undefined;
     if (subject === undefined) {
-      refuse(`subjects.${type}: not one of the pack's subject types`);
+      refuse(`subjects.${type}: not one of the pack's subject types${meant(type, Object.keys(manifest.subjects))}`);
       continue;
     }
     const attestation = over.attestation === undefined ? subject.attestation : over.attestation;
@@ -169,7 +177,10 @@ function checkAction(manifest: ApplicationManifest, schema: SchemaShapes, name: 
   }
   if (approval === undefined) return problems;
   const approving = Object.hasOwn(manifest.actions, approval.action) ? manifest.actions[approval.action] : undefined;
-  if (approving === undefined) refuse(`approval: ${approval.action} is not one of the pack's actions`);
+  if (approving === undefined)
+    refuse(
+      `approval: ${approval.action} is not one of the pack's actions${meant(approval.action, Object.keys(manifest.actions))}`,
+    );
   else if (approving.approval !== undefined) refuse(`approval: ${approval.action} would need an approval itself`);
   else {
     const targets = actionNamed(schema, approving.cedar ?? approval.action)?.shape.resources;

@@ -1,13 +1,13 @@
 import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
-import type { JsonObject } from "../../src/base/json.ts";
-import { isObject, type JsonValue } from "../../src/base/json.ts";
-import type { EntityJson, PolicyJson } from "../../src/cedar/index.ts";
+import type { PolicyJson } from "../../src/cedar/index.ts";
 import { readAnnotations } from "../../src/policy/annotations.ts";
 import type { BundledPolicy } from "../../src/policy/bundle.ts";
 import { CONTEXT_MEMBERS, entityInside, interlockShape, SOVEREIGN, undeclarable } from "../../src/policy/contract.ts";
 import type { ApplicationManifest, Manifest } from "../../src/policy/manifest.ts";
 import type { SchemaShapes, Shape } from "../../src/policy/schema.ts";
 import { checkRules } from "./check-rules.ts";
+import { meant } from "./meant.ts";
+import { ruleProblem } from "./rule-place.ts";
 import { locate, problemAt, problemOf, splitPolicies, type LocatedProblem, type Source } from "./source.ts";
 
 /** Small checks over the parts of one pack; each gives the problems it found. */
@@ -70,8 +70,9 @@ export function validate(
   if (answer.type === "failure") {
     return { problems: answer.errors.map((error) => problemOf("policies.cedar", error.message)), warnings: [] };
   }
-  const located = ({ policyId, error }: cedar.ValidationError): LocatedProblem => {
+  const located = ({ policyId, error: said }: cedar.ValidationError): LocatedProblem => {
     const policy = policies.find(({ id }) => id === policyId);
+    const error = { ...said, message: said.message.replace(`for policy \`${policyId}\`, `, `${policyId}: `) };
     return policy === undefined
       ? problemOf("policies.cedar", error.message)
       : locate(policy.source, policy.text, policy.start, error);
@@ -80,15 +81,24 @@ export function validate(
     a.file === b.file ? a.line - b.line || a.column - b.column : a.file < b.file ? -1 : 1;
   return {
     problems: answer.validationErrors.map(located).sort(order),
-    warnings: answer.validationWarnings.map(located).sort(order),
+    // Of a policy that is wrong anyway they only follow from that.
+    warnings: answer.validationWarnings
+      .filter(({ policyId }) => answer.validationErrors.every((error) => error.policyId !== policyId))
+      .map(located)
+      .sort(order),
   };
 }
 
 /** The manifest against the schema, and what the schema declares against what an evaluation is given. */
-export function checkManifest(manifest: Manifest, schema: SchemaShapes, policies: readonly ReadPolicy[], file: string) {
+export function checkManifest(
+  manifest: Manifest,
+  schema: SchemaShapes,
+  policies: readonly ReadPolicy[],
+  source: Source,
+): LocatedProblem[] {
   return manifest.layer === "sovereign"
-    ? checkSovereign(schema, policies, file)
-    : checkApplication(manifest, schema, policies, file);
+    ? checkSovereign(schema, policies, source.file)
+    : checkApplication(manifest, schema, policies, source);
 }
 
 function checkSovereign(schema: SchemaShapes, policies: readonly ReadPolicy[], file: string): LocatedProblem[] {
@@ -121,10 +131,10 @@ function checkApplication(
   manifest: ApplicationManifest,
   schema: SchemaShapes,
   policies: readonly ReadPolicy[],
-  file: string,
+  source: Source,
 ): LocatedProblem[] {
-  const problems: LocatedProblem[] = checkRules(manifest, schema).map((message) => problemOf(file, message));
-  const refuse = (message: string) => problems.push(problemOf(file, message));
+  const problems: LocatedProblem[] = checkRules(manifest, schema).map((message) => ruleProblem(source, message));
+  const refuse = (message: string) => problems.push(ruleProblem(source, message));
   const liftable = Object.values(manifest.actions).some(({ approval }) => approval !== undefined);
   const step_up = policies.find(({ json }) => json.annotations?.step_up !== undefined);
   if (step_up !== undefined && !liftable) {
@@ -138,7 +148,8 @@ function checkApplication(
     const owners = new Map<string, string>();
     for (const [name, { type, attributes }] of entries) {
       const shape = schema.entities.get(type);
-      if (shape === undefined) refuse(`${section}.${name}: the schema has no entity type ${type}`);
+      if (shape === undefined)
+        refuse(`${section}.${name}: the schema has no entity type ${type}${meant(type, schema.entities.keys())}`);
       // Two names for one Cedar type would make `a/1` and `b/1` the same entity.
       const owner = owners.get(type);
       if (owner !== undefined) refuse(`${section}.${name}: ${type} is already the type of ${owner}`);
@@ -155,14 +166,21 @@ function checkApplication(
     }
   }
   for (const name of manifest.degraded ?? [])
-    if (!Object.hasOwn(manifest.actions, name)) refuse(`degraded: ${name} is not one of the pack's actions`);
+    if (!Object.hasOwn(manifest.actions, name))
+      refuse(`degraded: ${name} is not one of the pack's actions${meant(name, Object.keys(manifest.actions))}`);
   const subjects = new Set(Object.values(manifest.subjects).map(({ type }) => type));
   const resources = new Set(Object.values(manifest.resources).map(({ type }) => type));
   if (Object.keys(manifest.actions).length === 0) refuse("actions: at least one action is required");
   for (const [name, { cedar: id = name }] of Object.entries(manifest.actions)) {
     const found = schema.actions.filter((action) => action.id === id);
     if (found.length !== 1) {
-      refuse(`actions.${name}: the schema has ${found.length === 0 ? "no action" : "several actions"} "${id}"`);
+      const near = meant(
+        id,
+        schema.actions.map((action) => action.id),
+      );
+      refuse(
+        `actions.${name}: the schema has ${found.length === 0 ? "no action" : "several actions"} "${id}"${found.length === 0 ? near : ""}`,
+      );
       continue;
     }
     const { principals, resources: targets, context } = found[0]!.shape;
@@ -189,79 +207,3 @@ function undeclarableContext(context: Extract<Shape, { kind: "record" }>, histor
   }
   return null;
 }
-
-const CONSTRUCTORS: ReadonlyMap<string, string> = new Map([
-  ["decimal", "decimal"],
-  ["datetime", "datetime"],
-  ["duration", "duration"],
-  ["ipaddr", "ip"],
-]);
-
-/** Entities against the schema; what conforms comes back with every escape written out, as our engine reads it. */
-export function checkEntities(
-  entities: readonly EntityJson[],
-  schemaText: string,
-  schema: SchemaShapes,
-  file: string,
-): { entities: EntityJson[]; problems: LocatedProblem[] } {
-  const answer = cedar.checkParseEntities({ entities: entities as unknown as cedar.Entities, schema: schemaText });
-  if (answer.type === "failure") {
-    return { entities: [], problems: answer.errors.map(({ message }) => problemOf(file, message)) };
-  }
-  return {
-    entities: [...entities.map((entity) => explicitEntity(entity, schema)), ...actionEntities(schema)],
-    problems: [],
-  };
-}
-
-function explicitEntity({ uid, attrs, parents, tags }: EntityJson, schema: SchemaShapes): EntityJson {
-  const bare = (name: EntityJson["uid"]) => {
-    const { type, id } = "__entity" in name ? name.__entity : name;
-    return { type, id };
-  };
-  const own = bare(uid);
-  const shape = schema.entities.get(own.type);
-  const written = (json: unknown, as: Shape | undefined) => explicit(json as JsonValue, as) as JsonObject;
-  return {
-    uid: own,
-    attrs: written(attrs, shape?.attributes),
-    parents: parents.map(bare),
-    ...(tags === undefined
-      ? {}
-      : {
-          tags: Object.fromEntries(
-            Object.entries(tags).map(([name, tag]) => [name, explicit(tag as JsonValue, shape?.tags ?? undefined)]),
-          ),
-        }),
-  };
-}
-
-/** With a schema Cedar reads `{type, id}` as a reference and a string as an extension value; without one it does not. */
-function explicit(json: JsonValue, shape: Shape | undefined): JsonValue {
-  switch (shape?.kind) {
-    case "entity":
-      return isObject(json) && !Object.hasOwn(json, "__entity") ? { __entity: json } : json;
-    case "set":
-      return Array.isArray(json) ? (json as readonly JsonValue[]).map((item) => explicit(item, shape.element)) : json;
-    case "record":
-      return isObject(json)
-        ? Object.fromEntries(
-            Object.entries(json).map(([name, value]) => [name, explicit(value, shape.attributes.get(name)?.shape)]),
-          )
-        : json;
-    case "decimal":
-    case "datetime":
-    case "duration":
-    case "ipaddr":
-      if (typeof json === "string") return { __extn: { fn: CONSTRUCTORS.get(shape.kind)!, arg: json } };
-      return isObject(json) && !Object.hasOwn(json, "__extn") ? { __extn: json } : json;
-    default:
-      return json;
-  }
-}
-
-/** The schema's actions as entities, so that `action in` a group holds at run time without the schema. */
-const actionEntities = ({ actions }: SchemaShapes): EntityJson[] =>
-  actions
-    .filter(({ shape }) => shape.groups.length > 0)
-    .map(({ type, id, shape }) => ({ uid: { type, id }, attrs: {}, parents: shape.groups }));

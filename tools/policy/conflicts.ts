@@ -1,7 +1,7 @@
 import { jcs } from "../../src/base/jcs.ts";
 import { isObject, type JsonObject, type JsonValue } from "../../src/base/json.ts";
 import type { Artefact } from "../../src/policy/bundles/artefact.ts";
-import type { Bundle, BundledPolicy } from "../../src/policy/bundle.ts";
+import type { Bundle, BundledPolicy, ValidPack } from "../../src/policy/bundle.ts";
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import type { Golden, GoldenCase } from "../../src/policy/golden-format.ts";
 import { runCase } from "./golden.ts";
@@ -23,7 +23,7 @@ export function conflicts(candidate: Artefact, before: Bundle | null): readonly 
   return before === null ? policies : [...policies, ...changedAnswers(candidate, before)];
 }
 
-function policyFindings({ name, policies }: Extract<Bundle["packs"][number], { status: "valid" }>): Finding[] {
+export function policyFindings({ name, policies }: Pick<ValidPack, "name" | "policies">): Finding[] {
   const found: Finding[] = [];
   for (const [at, policy] of policies.entries()) {
     const where = `${name}/${policy.id}`;

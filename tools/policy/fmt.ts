@@ -1,10 +1,12 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
 import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
 import { jcs } from "../../src/base/jcs.ts";
 import { err, ok, type Result } from "../../src/base/result.ts";
 import { POLICIES, type PolicyReport } from "./build.ts";
 import { describeProblem } from "../../src/policy/bundle.ts";
+import { Problem } from "../problem.ts";
+import { meant } from "./meant.ts";
 import { locate, problemOf, splitPolicies, type LocatedProblem, type Source } from "./source.ts";
 
 const LAYOUT = { lineWidth: 100, indentWidth: 2 } as const;
@@ -64,14 +66,32 @@ export async function policyFmt(
 export const shown = (problem: LocatedProblem): string =>
   problem.excerpt === null ? describeProblem(problem) : `${describeProblem(problem)}\n${problem.excerpt}`;
 
+/** `interlock policy fmt -`: text in, text out. */
+export function fmtText(text: string): Result<string, string> {
+  const formatted = formatCedar({ file: "standard input", text });
+  return formatted.ok ? formatted : err(shown(formatted.error));
+}
+
+/** Names of packs, folders of packs' files, or single files; none: all packs. */
 async function cedarSources(directory: string, names: readonly string[]): Promise<Source[]> {
   const entries = await readdir(directory, { withFileTypes: true });
-  const packs = names.length > 0 ? names : entries.filter((one) => one.isDirectory()).map(({ name }) => name);
+  const packs = entries.filter((one) => one.isDirectory()).map(({ name }) => name);
   const sources: Source[] = [];
-  for (const pack of [...packs].sort()) {
-    const leaves = await readdir(join(directory, pack));
-    for (const leaf of leaves.filter((one) => one.endsWith(".cedar")).sort())
-      sources.push({ file: `${pack}/${leaf}`, text: await readFile(join(directory, pack, leaf), "utf8") });
+  for (const name of [...(names.length > 0 ? names : packs)].sort()) {
+    const path = packs.includes(name) ? join(directory, name) : resolve(name);
+    const found = await stat(path).catch(() => null);
+    if (found === null)
+      throw new Problem(
+        `There is no pack and no file ${name}${meant(name, packs)}`,
+        `Packs: ${packs.sort().join(", ")}.`,
+        2,
+      );
+    const leaves = found.isDirectory() ? (await readdir(path)).filter((one) => one.endsWith(".cedar")).sort() : [""];
+    for (const leaf of leaves)
+      sources.push({
+        file: relative(directory, join(path, leaf)),
+        text: await readFile(join(path, leaf), "utf8"),
+      });
   }
   return sources;
 }

@@ -20,6 +20,7 @@ import { placesOf } from "../../src/policy/places.ts";
 import { rulesFor } from "../../src/policy/step-rules.ts";
 import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src/policy/search.ts";
 import { jcs } from "../../src/base/jcs.ts";
+import { explanationOf } from "../../src/replay/explain/explanation.ts";
 
 /** Circumstances of a golden case that does not say otherwise. */
 const GOLDEN_DEFAULTS = { region: "eu", pep: "golden", t_ms: Date.UTC(2026, 0, 15, 12) } as const;
@@ -163,6 +164,19 @@ export type GoldenResult = {
   /** `pack/policy` of every policy that determined something. */
   readonly determining: readonly string[];
 };
+
+/** What decided a case, a line each: for who has to find out why it came out otherwise. */
+export function explainCase(policy: LoadedPolicy, pack: string, golden: GoldenCase): string[] {
+  const { reason, policy_reason, determining } = decideGolden(policy, pack, golden);
+  const failed = reason === null ? [] : [{ reason, ...(policy_reason === null ? {} : { detail: policy_reason }) }];
+  const said = explanationOf(policy, goldenRequest(golden), { reason, policy_reason, failed, determining });
+  const why = failed.map((check) => `${check.reason}${check.detail === undefined ? "" : ` (${check.detail})`}`);
+  return [
+    ...why.map((one) => `denied: ${one}`),
+    ...said.determining.map((one) => `${one.effect ?? "policy"} ${one.policy} (${one.file}:${one.line})`),
+    ...said.unmatched.map((one) => `permit ${one.policy} (${one.file}:${one.line}) did not hold`),
+  ];
+}
 
 export function runCase(policy: LoadedPolicy, pack: string, golden: GoldenCase): GoldenResult {
   const outcome = decideGolden(policy, pack, golden);

@@ -6,6 +6,7 @@ import { isObject, type JsonObject, type JsonValue } from "../../src/base/json.t
 import type { Manifest } from "../../src/policy/manifest.ts";
 import type { SchemaShapes } from "../../src/policy/schema.ts";
 import type { ReadPolicy } from "./check.ts";
+import { nearest } from "./meant.ts";
 
 /** Small rules over one policy or one pack. Each says what an author would want to know; none is about style. */
 
@@ -17,9 +18,18 @@ export type LintRule =
   | "constant-condition"
   | "duplicate"
   | "bare-permit"
+  | "shadowed"
+  | "redundant"
+  | "untested"
   | "unused";
 
-export type Finding = { readonly rule: LintRule; readonly message: string; readonly policy: ReadPolicy | null };
+/** About a policy, or about what the schema declares: an action, or a type and its attribute. */
+export type Finding = {
+  readonly rule: LintRule;
+  readonly message: string;
+  readonly policy: ReadPolicy | null;
+  readonly declared?: readonly string[];
+};
 
 const KNOWN = ["id", "reason", "step_up", "obligation", "permit_ttl_s", "valid_for"] as const;
 
@@ -34,8 +44,8 @@ export function lintPolicy(policy: ReadPolicy): Finding[] {
     say("no-reason", "whoever is denied by this forbid is not told why: give it a @reason");
   for (const name of annotations) {
     if (KNOWN.some((known) => known === name)) continue;
-    const meant = KNOWN.find((known) => distance(known, name) <= 2);
-    say("unknown-annotation", `@${name} means nothing here${meant === undefined ? "" : `: is @${meant} meant?`}`);
+    const near = nearest(name, KNOWN);
+    say("unknown-annotation", `@${name} means nothing here${near === null ? "" : `: is @${near} meant?`}`);
   }
   for (const { kind, body } of json.conditions) {
     const value = constantOf(body);
@@ -92,18 +102,6 @@ const mentions = (json: JsonValue, name: string): boolean => {
 /** Only a plain variable never errs. */
 const canErr = (json: JsonValue | undefined): boolean => !isObject(json ?? null) || !("Var" in (json as JsonObject));
 
-/** Levenshtein, for words of a dozen letters. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (const [i, from] of a.split("").entries()) {
-    const next = [i + 1];
-    for (const [j, to] of b.split("").entries())
-      next.push(Math.min(row[j]! + (from === to ? 0 : 1), row[j + 1]! + 1, next[j]! + 1));
-    row = next;
-  }
-  return row[b.length]!;
-}
-
 export type LintedPack = {
   readonly manifest: Manifest;
   readonly schema: SchemaShapes;
@@ -158,20 +156,21 @@ function barePermits({ actions }: Application, policies: readonly ReadPolicy[]):
 
 function unused(manifest: Application, schema: SchemaShapes, text: string, policies: readonly ReadPolicy[]): Finding[] {
   const found: Finding[] = [];
-  const say = (message: string): void => void found.push({ rule: "unused", message, policy: null });
+  const say = (message: string, ...declared: readonly string[]): void =>
+    void found.push({ rule: "unused", message, policy: null, declared });
   const law = JSON.stringify(policies.map(({ json }) => json));
   const rules = JSON.stringify(manifest);
   const named = (word: string): boolean => law.includes(JSON.stringify(word)) || rules.includes(JSON.stringify(word));
   const groups = new Set(schema.actions.flatMap(({ shape }) => shape.groups.map(({ id }) => id)));
   const listed = new Set(Object.entries(manifest.actions).map(([name, { cedar = name }]) => cedar));
   for (const { id } of schema.actions)
-    if (!listed.has(id) && !groups.has(id)) say(`action "${id}" is in the schema and in no list of the manifest`);
+    if (!listed.has(id) && !groups.has(id)) say(`action "${id}" is in the schema and in no list of the manifest`, id);
   for (const [type, { attributes }] of schema.entities) {
     const name = type.slice(type.lastIndexOf(":") + 1);
     const referred = (text.match(new RegExp(String.raw`\b${name}\b`, "g")) ?? []).length > 1;
-    if (!named(type) && !referred) say(`entity type ${type} is used by nothing`);
-    for (const name of attributes.attributes.keys())
-      if (!named(name)) say(`attribute ${type}.${name} is read by no policy and no rule`);
+    if (!named(type) && !referred) say(`entity type ${type} is used by nothing`, name);
+    for (const attribute of attributes.attributes.keys())
+      if (!named(attribute)) say(`attribute ${type}.${attribute} is read by no policy and no rule`, name, attribute);
   }
   return found;
 }

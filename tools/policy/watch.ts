@@ -1,5 +1,6 @@
 import { watch } from "node:fs";
 import { POLICIES, type PolicyReport } from "./build.ts";
+import { codeOf, messageOf, Problem } from "../problem.ts";
 import { policyTest } from "./test.ts";
 
 /** A save is several events: so long after the last one, milliseconds. */
@@ -28,7 +29,7 @@ export async function policyTestWatch(
     running = true;
     do {
       again = false;
-      const result = await policyTest(names, { directory });
+      const result = await tested(names, directory);
       if (!signal.aborted) report(result);
     } while (again && !signal.aborted);
     running = false;
@@ -45,4 +46,14 @@ export async function policyTestWatch(
     void run().catch(reject);
   });
   if (timer !== null) clearTimeout(timer);
+}
+
+/** A pack or a file that is gone, or half written, is said and waited for; it may come back with the next save. */
+async function tested(names: readonly string[], directory: string): Promise<PolicyReport> {
+  try {
+    return await policyTest(names, { directory });
+  } catch (cause) {
+    if (!(cause instanceof Problem) && codeOf(cause) === undefined) throw cause;
+    return { ok: false, report: messageOf(cause) };
+  }
 }

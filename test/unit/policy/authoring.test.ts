@@ -6,9 +6,12 @@ import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { jcs } from "../../../src/base/jcs.ts";
 import { buildPacks, POLICIES, policyBuild, type PolicyReport } from "../../../tools/policy/build.ts";
-import { formatCedar, policyFmt } from "../../../tools/policy/fmt.ts";
+import { fmtText, formatCedar, policyFmt } from "../../../tools/policy/fmt.ts";
 import { offsetOf } from "../../../tools/policy/json-place.ts";
-import { jsonSchema, SCHEMA_NAMES } from "../../../tools/policy/json-schema.ts";
+import { Golden } from "../../../src/policy/golden-format.ts";
+import { Manifest } from "../../../src/policy/manifest.ts";
+import { Entities } from "../../../tools/policy/check-entities.ts";
+import { jsonSchema, SCHEMA_NAMES, type SchemaName } from "../../../tools/policy/json-schema.ts";
 import { lintPacks } from "../../../tools/policy/lint.ts";
 import { newPack, TEMPLATE } from "../../../tools/policy/new.ts";
 import { splitPolicies } from "../../../tools/policy/source.ts";
@@ -82,6 +85,12 @@ test("fmt writes what differs, and with --check nothing", async () => {
   expect(await readFile(join(directory, "p/policies.cedar"), "utf8")).toBe(loose);
   expect((await policyFmt([], { directory })).report).toContain("p/policies.cedar: formatted");
   expect(await policyFmt([], { directory, check: true })).toEqual({ ok: true, report: "everything is formatted" });
+  // By file and by folder, and text by itself.
+  for (const name of [join(directory, "p"), join(directory, "p/policies.cedar")])
+    expect(await policyFmt([name], { directory, check: true })).toMatchObject({ ok: true });
+  await expect(policyFmt(["pp"], { directory })).rejects.toThrow("no file pp (did you mean `p`?)");
+  expect(fmtText(loose)).toEqual({ ok: true, value: await readFile(join(directory, "p/policies.cedar"), "utf8") });
+  expect(fmtText("permit (")).toMatchObject({ ok: false, error: expect.stringContaining("standard input:1:") });
 });
 
 const GOOD = `@id("ok") permit (principal, action, resource) when { principal has role && principal.role == "x" && principal has age && resource has owner };`;
@@ -135,11 +144,127 @@ test("lint finds what is declared and used by nothing, and is silent about what 
         action read, haunt appliesTo { principal: [User], resource: [Doc], context: {} };`,
     },
   });
-  const messages = (await lintPacks(directory)).map(({ file, message }) => `${file}: ${message}`).sort();
+  // These packs have no golden decisions, which is said as well.
+  const found = (await lintPacks(directory)).filter(({ rule }) => rule !== "untested");
+  const messages = found.map(({ file, message }) => `${file}: ${message}`).sort();
   expect(messages).toEqual([
     'p/schema.cedarschema: action "haunt" is in the schema and in no list of the manifest [unused]',
     "p/schema.cedarschema: attribute User.shoe is read by no policy and no rule [unused]",
     "p/schema.cedarschema: entity type Ghost is used by nothing [unused]",
+  ]);
+});
+
+test("lint says where the schema declares it", async () => {
+  const directory = await folder();
+  await newPack("p", directory);
+  const path = join(directory, "p/schema.cedarschema");
+  const text = await readFile(path, "utf8");
+  await writeFile(
+    path,
+    text.replace("entity User = { role: String", "// shoe: none\n  entity User = { role: String, shoe?: Long"),
+  );
+  const [found, ...others] = await lintPacks(directory);
+  expect(others).toEqual([]);
+  const [line, caret] = found!.excerpt!.split("\n");
+  expect(line!.slice(caret!.indexOf("^"))).toMatch(/^shoe\?: Long/);
+  const said = interlock("policy", "lint", "--json", "--policies", directory);
+  expect(await said.ended).toBe(1);
+  expect(JSON.parse(said.stdout())).toEqual([found]);
+});
+
+test("lint finds policies that another one makes void, and those that no golden decision needs", async () => {
+  const directory = await folder();
+  await newPack("p", directory);
+  const path = join(directory, "p/policies.cedar");
+  await writeFile(
+    path,
+    `${await readFile(path, "utf8")}
+@id("editor-reads") permit (principal is P::User, action == P::Action::"document.read", resource) when { ["editor", "reader"].contains(principal.role) && resource.team == "docs" };
+@id("odd") @reason("odd") forbid (principal, action == P::Action::"document.read", resource) when { resource.team == "odd" };`,
+  );
+  const found = (await lintPacks(directory)).map(({ rule, message }) => `${rule}: ${message}`);
+  expect(found).toEqual([
+    expect.stringMatching(/^redundant: wherever it matches, user-reads does too/),
+    expect.stringMatching(/^untested: without odd every golden decision would still hold/),
+  ]);
+});
+
+/** File of the template, what is changed there, and where the problem is shown: what stands above the caret. */
+test.each([
+  ["policies.cedar", "is T::User", "is T::Usr", /did you mean `T::User`/, "T::Usr"],
+  ["policies.cedar", "principal.role ==", "principal.rol ==", /did you mean `role`/, "principal.rol"],
+  ["limits.cedar", "copies > 100", 'copies > "100"', /expected Long but saw String/, '"100"'],
+  ["limits.cedar", "forbid (", "forbidd (", /effect must be either/, "forbidd"],
+  ["schema.cedarschema", "role: String", "role: Strng", /did you mean `String`/, "Strng"],
+  ["schema.cedarschema", "{ role: String }", "{ role String }", /unexpected token/, "String"],
+  ["entities.json", '"editor"', '"editor",', /a comma with nothing after it/, ","],
+  ["entities.json", '"role": "editor"', '"roel": "editor"', /did you mean `role`/, '"roel"'],
+  ["entities.json", '"role": "editor"', '"role": 3', /expected to have type string/, '"role": 3'],
+  ["entities.json", "T::User", "T::Usr", /did you mean `T::User`/, '"type": "T::Usr"'],
+  ["entities.json", '"parents"', '"parent"', /did you mean `parents`/, '"parent"'],
+  ["entities.json", "bob@", "ada@", /another T::User::"ada@example.org" above/, "{ "],
+  ["pack.json", '"history": {', '"history" {', /expected a colon after "history"/, "{ "],
+  ["pack.json", '"history"', '"histroy"', /did you mean `history`/, '"histroy"'],
+  ["pack.json", '"history"', '"budgets": [], "history"', /"budgets" is in this object already/, '"budgets": [{'],
+  [
+    "pack.json",
+    '"pep-asserted"',
+    '"pep-assert"',
+    /expected "pep-asserted" or an object \{accept/,
+    '"identity": "pep-assert"',
+  ],
+  ["pack.json", "T::Agent", "T::Agnt", /did you mean `T::Agent`/, '"type": "T::Agnt"'],
+  ["pack.json", '"action": "document.approve"', '"action": "document.aprove"', /did you mean/, '"action": "document.a'],
+  ["pack.json", '["document.publish"]', '["document.publsh"]', /did you mean/, '"document.publsh"'],
+  ["pack.json", '"max": "10"', '"max": 10', /expected string, received number/, '"max"'],
+  ["pack.json", '"name": "t"', '"name": "u"', /the folder is called t/, '"name"'],
+  ["golden.json", '"decision": true', '"decision": tru', /expected a value/, "tru"],
+  ["golden.json", '"run_required"', '"run_requird"', /did you mean `run_required`/, '"reason"'],
+  ["golden.json", '"read_before"', '"raed_before"', /did you mean `read_before`/, '"raed_before"'],
+  ["golden.json", '"a reader reads"', '"nor unread"', /another case is called so/, '"name": "nor unread"'],
+] as const)("%s with %s as %s: the place and what is meant", async (leaf, was, is, message, above) => {
+  const directory = await folder();
+  await newPack("t", directory);
+  const path = join(directory, "t", leaf);
+  const text = await readFile(path, "utf8");
+  expect(text).toContain(was);
+  await writeFile(path, text.replace(was, is));
+  const [{ problems }] = (await buildPacks(directory)) as [Awaited<ReturnType<typeof buildPacks>>[number]];
+  const problem = problems.find((one) => message.test(one.message));
+  expect(problem ?? problems).toMatchObject({ file: `t/${leaf}`, excerpt: expect.stringContaining("^") });
+  const [line, caret] = problem!.excerpt!.split("\n");
+  expect(line!.slice(caret!.indexOf("^")).startsWith(above)).toBe(true);
+});
+
+test("a golden decision that does not hold is shown with its line, what was expected, and what decided", async () => {
+  const directory = await folder();
+  await newPack("t", directory);
+  const path = join(directory, "t/golden.json");
+  const text = (await readFile(path, "utf8"))
+    .replace('"policies": ["agent-reads"]', '"policies": ["agent-raeds"]')
+    .replace('"policy_reason": "read_it_in_this_run_first"', '"policy_reason": "x"');
+  await writeFile(path, text);
+  const line = (name: string): number => text.split("\n").findIndex((one) => one.includes(name)) + 1;
+  const { ok, packs } = await testPacks(directory);
+  expect(ok).toBe(false);
+  expect(packs[0]!.failures).toEqual([
+    {
+      name: "an agent reads what its team has",
+      file: "t/golden.json",
+      line: line("an agent reads"),
+      differences: [
+        'policies: expected ["agent-raeds"], got ["agent-reads"]',
+        "the pack has no policy agent-raeds (did you mean `agent-reads`?)",
+      ],
+      decided: [expect.stringMatching(/^permit t\/agent-reads \(t\/policies\.cedar:\d+\)$/)],
+    },
+    expect.objectContaining({
+      line: line('"nor unread"'),
+      decided: [
+        "denied: policy_denied (read_it_in_this_run_first)",
+        expect.stringMatching(/^forbid t\/unread \(t\/limits\.cedar:\d+\)$/),
+      ],
+    }),
   ]);
 });
 
@@ -199,6 +324,24 @@ test("watch mode reports at the beginning and after a change", async () => {
   await writeFile(path, text);
   await next(3);
   expect(heard.at(-1)).toMatchObject({ ok: true });
+  // A file that does not parse, one that is new, one that is gone, a pack that is gone and comes back.
+  const says = async (text: string, change: () => Promise<unknown>): Promise<void> => {
+    await change();
+    await expect.poll(() => heard.at(-1)!.report, { timeout: 15_000 }).toContain(text);
+  };
+  await says("watched/limits.cedar:1:7", () => writeFile(path, "permit"));
+  await says("golden 15/15", () => writeFile(path, text));
+  const more = join(directory, "watched/more.cedar");
+  await says("failed: a reader reads", () =>
+    writeFile(more, '@id("more") @reason("more") forbid (principal is Watched::User, action, resource);'),
+  );
+  await says("golden 15/15", () => rm(more));
+  await newPack("other", directory);
+  await expect.poll(() => heard.at(-1)!.report, { timeout: 15_000 }).toContain("other: valid");
+  const late = join(directory, "other/entities.json");
+  await says("other/entities.json:1:1", () => writeFile(late, "x"));
+  await rm(join(directory, "other"), { recursive: true });
+  await expect.poll(() => heard.at(-1)!.report, { timeout: 15_000 }).not.toContain("other");
   stop.abort();
   await watching;
   // What the builder writes beside the packs is no change of theirs.
@@ -213,17 +356,48 @@ test("the schemas for editors are current, and say what the builder says", async
     const written = await readFile(new URL(`../../../docs/schemas/${name}.schema.json`, import.meta.url), "utf8");
     expect(written).toBe(jsonSchema(name));
   }
-  const pack = z.fromJSONSchema(JSON.parse(jsonSchema("pack")));
-  const golden = z.fromJSONSchema(JSON.parse(jsonSchema("golden")));
-  for (const { pack: one } of await buildPacks(POLICIES)) {
-    const read = async (leaf: string): Promise<object> =>
-      JSON.parse(await readFile(join(POLICIES, one.name, leaf), "utf8")) as object;
-    const manifest = await read("pack.json");
-    expect(pack.safeParse(manifest)).toMatchObject({ success: true });
-    expect(pack.safeParse({ ...manifest, surprise: 1 }).success).toBe(false);
-    expect(golden.safeParse(await read("golden.json"))).toMatchObject({ success: true });
+  const agree = (name: SchemaName, zod: z.ZodType): ((json: unknown) => void) => {
+    const schema = z.fromJSONSchema(JSON.parse(jsonSchema(name)));
+    return (json) => {
+      const said = { json, ok: schema.safeParse(json).success };
+      expect(said).toEqual({ json, ok: zod.safeParse(json).success });
+    };
+  };
+  const [pack, golden, entities] = [agree("pack", Manifest), agree("golden", Golden), agree("entities", Entities)];
+  for (const folder of [TEMPLATE, ...(await buildPacks(POLICIES)).map(({ pack: one }) => join(POLICIES, one.name))]) {
+    const read = async (leaf: string): Promise<unknown> => JSON.parse(await readFile(join(folder, leaf), "utf8"));
+    const strip = (json: unknown): unknown => {
+      const { $schema, ...rest } = json as { $schema: string };
+      expect(join(POLICIES, "any", $schema)).toMatch(/docs\/schemas\/(?:pack|golden)\.schema\.json$/);
+      return rest;
+    };
+    for (const one of variants(strip(await read("pack.json")), folder === TEMPLATE ? 200 : 40)) pack(one);
+    for (const one of variants(strip(await read("golden.json")), 40)) golden(one);
+    for (const one of variants(await read("entities.json"), 20)) entities(one);
   }
 });
+
+/** The value itself, and with each of its parts, one at a time, taken away, of another kind, or with a stranger beside it. */
+function* variants(json: unknown, most: number): Generator {
+  let given = 0;
+  const walk = function* (at: unknown, put: (value: unknown) => unknown): Generator {
+    if (given++ > most) return;
+    for (const other of [null, 7, "word", -1.5, [], {}]) yield put(other);
+    if (Array.isArray(at)) {
+      const list = at as readonly unknown[];
+      for (const [n, one] of list.entries()) yield* walk(one, (value) => put(list.with(n, value)));
+    } else if (typeof at === "object" && at !== null) {
+      yield put({ ...at, stranger: 1 });
+      for (const [name, one] of Object.entries(at)) {
+        const { [name]: _gone, ...rest } = at as Record<string, unknown>;
+        yield put(rest);
+        yield* walk(one, (value) => put({ ...at, [name]: value }));
+      }
+    }
+  };
+  yield json;
+  yield* walk(json, (value) => value);
+}
 
 test.each([["fmt"], ["lint"], ["new"], ["schema"], ["test"]])(
   "policy %s refuses a flag that it does not know",

@@ -74,7 +74,7 @@ describe("rules that name nothing, or that nobody could meet, are refused", () =
       }),
       /twice/,
     ],
-    ["a zone without a region", pack({ zones: { a: {} } }), /zones\.a\.region/],
+    ["a zone without a region", pack({ zones: { a: {} } }), /zones\.a: member "region" is missing/],
     ["a label's rule with a region in its name", pack({ labels: { "pii:eu": { may_flow_to: "own" } } }), /labels/],
     [
       "an unknown label that counts as nothing known",

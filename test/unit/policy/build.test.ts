@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { buildPacks, policyBuild } from "../../../tools/policy/build.ts";
@@ -78,8 +78,12 @@ describe("a pack is refused, with the place", () => {
     ],
     ["an unknown member in the manifest", { manifest: { colour: "red" } }, /^p\/pack\.json:1:248 .*colour/],
     ["a manifest of another version", { manifest: { v: 2 } }, /^p\/pack\.json:1:2 v: /],
-    ["a manifest that is no JSON", { manifest: "{" }, /^p\/pack\.json:0:0 not valid JSON/],
-    ["a member named twice", { manifest: '{"v":1,"v":1}' }, /same member twice/],
+    ["a manifest that is no JSON", { manifest: "{" }, /^p\/pack\.json:1:2 not valid JSON: it ends where/],
+    [
+      "a member named twice",
+      { manifest: '{"v":1,"v":1}' },
+      /^p\/pack\.json:1:8 not valid JSON: "v" is in this object already/,
+    ],
     ["another name than the folder's", { manifest: { name: "q" } }, /the folder is called p/],
     [
       "a type that the schema lacks",
@@ -152,9 +156,9 @@ describe("a pack is refused, with the place", () => {
     [
       "an entity that does not conform",
       { entities: [{ uid: { type: "Doc", id: "d" }, attrs: { owner: 1 }, parents: [] }] },
-      /^p\/entities\.json:0:0 /,
+      /^p\/entities\.json:1:42 /,
     ],
-    ["entities that are no list", { entities: "{}" }, /expected an array/],
+    ["entities that are no list", { entities: "{}" }, /^p\/entities\.json:1:1 expected array/],
     ["a golden case with an unknown member", { golden: { v: 1, cases: [], tests: [] } }, /^p\/golden\.json:1:19 /],
     [
       "a golden reason that does not exist",
@@ -193,9 +197,12 @@ describe("a pack is refused, with the place", () => {
   });
 
   test("files that are missing", async () => {
-    const [built] = await buildPacks(await packsFolder({}), ["nowhere"]);
-    expect(built!.pack).toMatchObject({ status: "invalid", name: "nowhere", layer: null });
-    expect(built!.problems.map(({ file }) => file)).toContain("nowhere/pack.json");
+    const folder = await packsFolder({ somewhere: {} });
+    await rm(join(folder, "somewhere", "golden.json"));
+    const [built] = await buildPacks(folder, ["somewhere"]);
+    expect(built!.pack).toMatchObject({ status: "invalid", name: "somewhere" });
+    expect(built!.problems).toMatchObject([{ file: "somewhere/golden.json", message: "it is missing" }]);
+    await expect(buildPacks(folder, ["somwhere"])).rejects.toThrow("did you mean `somewhere`?");
   });
 });
 
@@ -305,7 +312,7 @@ describe("policy test", () => {
     });
     const { ok, report } = await policyTest(["p"], { directory: folder });
     expect(ok).toBe(false);
-    expect(report).toContain("failed: cid reads\n    decision: expected true, got false");
+    expect(report).toContain("failed: cid reads (p/golden.json:1)\n    decision: expected true, got false");
     expect(report).toContain("golden 1/2, policies 1/2 covered\n  not covered: bob");
   });
 
