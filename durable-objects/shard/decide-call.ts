@@ -7,7 +7,7 @@ import { homesHeard } from "../../src/decision/checks.ts";
 import { toldKeys } from "../../src/decision/told.ts";
 import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
 import { Watch } from "../../src/decision/seen.ts";
-import { counterfactual, type Counterfactual } from "../../src/replay/explain/counterfactual.ts";
+import { counterfactual, weightOf, type Counterfactual } from "../../src/replay/explain/counterfactual.ts";
 import { Effort } from "../../src/replay/explain/effort.ts";
 import { explanationOf, type Explained, type Explanation } from "../../src/replay/explain/explanation.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
@@ -434,7 +434,7 @@ export class DecideCall implements Call {
 
   #explained({ outcome: { core, determining, policy_reason }, asked }: Decided): Explanation {
     const { failed, reason } = core;
-    return explanationOf(this.#turn.policy, asked.request, { failed, reason, determining, policy_reason });
+    return explanationOf(asked.policy, asked.request, { failed, reason, determining, policy_reason });
   }
 
   /** A stored answer, by the law as it stands now. */
@@ -449,7 +449,7 @@ export class DecideCall implements Call {
       if (!EFFORT.left(this.#turn.now())) return BUSY;
       try {
         const found = counterfactual(asked);
-        EFFORT.charge(found.probes + DECISION_UNITS * found.decisions);
+        EFFORT.charge((found.probes + DECISION_UNITS * found.decisions) * weightOf(asked));
         return found;
       } catch (cause) {
         this.#turn.bug("counterfactual", cause);

@@ -33,6 +33,15 @@ export type Allowance = {
 
 const ALLOWANCE: Allowance = { decisions: 300, probes: 3_000, facts: 4 };
 
+/** What one answer costs grows with what is looked at: of a question so long only that much less is tried. */
+const CHARS_PER_WEIGHT = 4_096;
+/** A longer one is not searched at all. */
+const MAX_WEIGHT = 8;
+
+/** How much longer than usual the request and its run are; whoever asks may ask with a megabyte. */
+export const weightOf = ({ request, run }: Pick<DecideInput, "request" | "run">): number =>
+  1 + Math.floor((JSON.stringify(request).length + JSON.stringify(run).length) / CHARS_PER_WEIGHT);
+
 type Node = {
   readonly facts: Facts;
   readonly distance: number;
@@ -68,8 +77,15 @@ export function search(
 ): Found | Extract<Counterfactual, { none: NoneReason }> {
   let decisions = 0;
   let probes = 0;
-  const spend = (): boolean => probes++ < allowance.probes;
-  const spent = (): boolean => decisions >= allowance.decisions || probes >= allowance.probes;
+  const weight = weightOf(input);
+  if (weight > MAX_WEIGHT) return { none: "cut_off", decisions, probes };
+  const most = { decisions: allowance.decisions / weight, probes: allowance.probes / weight };
+  const spend = (): boolean => {
+    if (probes >= most.probes) return false;
+    probes++;
+    return true;
+  };
+  const spent = (): boolean => decisions >= most.decisions || probes >= most.probes;
   const ask = (facts: Facts): Outcome => {
     decisions++;
     return decide(applied(input, facts));
@@ -78,10 +94,9 @@ export function search(
   let level: Node[] = [{ facts: new Map(), distance: 0, key: "", again: 0 }];
   const seen = new Set<string>([""]);
   const memo: Memo = new Map();
-  const sight = { hidden: false };
+  const sight = { hidden: false, dropped: false };
   let first: NoneReason | null = null;
   let cut = false;
-  let dropped = false;
   while (level.length > 0 && !cut) {
     const next: Node[] = [];
     let best: Node | null = null;
@@ -110,7 +125,7 @@ export function search(
         const again = facts.size === node.facts.size ? node.again + 1 : node.again;
         if (facts.size > allowance.facts || seen.has(key)) continue;
         if (again > MAX_AGAIN) {
-          dropped = true;
+          sight.dropped = true;
           continue;
         }
         seen.add(key);
@@ -118,10 +133,11 @@ export function search(
         (facts.size === node.facts.size ? level : next).push({ facts, distance, key, again });
       }
     }
-    if (best !== null) return { facts: best.facts, minimal: !cut && !dropped, decisions, probes };
+    if (best !== null) return { facts: best.facts, minimal: !cut && !sight.dropped, decisions, probes };
     level = next.sort((a, b) => (before(a, b) ? -1 : 1));
   }
-  if (cut || (dropped && first === null)) return { none: "cut_off", decisions, probes };
+  if (cut || (sight.dropped && (first === null || first === "not_found")))
+    return { none: "cut_off", decisions, probes };
   return {
     none: first === null || first === "not_found" ? (sight.hidden ? "hidden" : "not_found") : first,
     decisions,

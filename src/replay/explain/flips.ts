@@ -17,6 +17,8 @@ export type Asking = {
   readonly env: PolicyEnv;
   /** Counts an answer that is asked of a single condition; `false`: there are none left. */
   readonly spend: () => boolean;
+  /** Says that something was passed over: there may be a smaller change than what is found. */
+  readonly drop: () => void;
   /** What was found out about conditions that depend on nothing but what the caller said. */
   readonly memo: Memo;
 };
@@ -25,6 +27,9 @@ export type Memo = Map<Atom, Map<string, readonly (JsonValue | undefined)[]>>;
 
 /** A text that no policy names. */
 const OTHER = "other";
+
+/** Members of a set that are left out one by one, beside those that a policy names. */
+const MAX_LESS = 16;
 
 /**
  * What the caller could say otherwise so that a condition of these answers otherwise, one fact each. Values come from
@@ -82,7 +87,7 @@ function turningValues(
   texts: readonly string[],
   numbers: readonly number[],
 ): readonly (JsonValue | undefined)[] {
-  const { pack, request, spend } = asking;
+  const { pack, request, spend, drop } = asking;
   const env = envFor(asking, atom);
   const answer = (value: JsonValue | undefined): boolean | null =>
     spend() ? answerOf(atom.test, blindly(pack, withValue(request, path, value), env)) : null;
@@ -98,7 +103,7 @@ function turningValues(
     if (now === undefined) tried.push(said(0));
     if (before !== null || now === undefined)
       tried.push(...turnsOf((units) => answer(said(units)), from, anchors).map(said));
-  } else tried.push(...otherValues(now, shape, texts));
+  } else tried.push(...otherValues(now, shape, texts, drop));
   return tried
     .filter((value) => JSON.stringify(value) !== JSON.stringify(now))
     .filter((value) => {
@@ -120,7 +125,12 @@ function distanceOf(shape: Shape, from: JsonValue | undefined, to: JsonValue | u
 }
 
 /** Of a type without numbers. */
-function otherValues(now: JsonValue | undefined, shape: Shape, texts: readonly string[]): JsonValue[] {
+function otherValues(
+  now: JsonValue | undefined,
+  shape: Shape,
+  texts: readonly string[],
+  drop: () => void,
+): JsonValue[] {
   switch (shape.kind) {
     case "bool":
       return [true, false];
@@ -131,9 +141,10 @@ function otherValues(now: JsonValue | undefined, shape: Shape, texts: readonly s
       return [...texts];
     case "set": {
       const members = Array.isArray(now) ? (now as readonly JsonValue[]) : [];
-      const less = members.map((_, at) => members.filter((_other, other) => other !== at));
+      const less = spared(members, texts, drop).map((at) => members.filter((_other, other) => other !== at));
       if (shape.element.kind !== "string") return [[], ...less];
-      const lacking = texts.filter((text) => !members.includes(text));
+      const own = new Set(members);
+      const lacking = texts.filter((text) => !own.has(text));
       const more = lacking.map((text) => [...members, text]);
       return [[], [...members, ...lacking], ...less, ...more];
     }
@@ -142,6 +153,15 @@ function otherValues(now: JsonValue | undefined, shape: Shape, texts: readonly s
     default:
       return [];
   }
+}
+
+/** Places of members that are worth leaving out: those that a policy names, and of the others the first. */
+function spared(members: readonly JsonValue[], texts: readonly string[], drop: () => void): readonly number[] {
+  const known = new Set<JsonValue>(texts);
+  let others = 0;
+  const places = members.flatMap((member, at) => (known.has(member) || others++ < MAX_LESS ? [at] : []));
+  if (places.length < members.length) drop();
+  return places;
 }
 
 /** The smallest value of a type, in which everything is that has to be. */
@@ -190,7 +210,7 @@ export function repairsOf(asking: Asking, atoms: readonly Atom[], misfit: Path):
   const scale = scaleOf(shape);
   const origin = valueAt(base, path);
   const values: JsonValue[] = [leastOf(shape)];
-  if (scale === null) values.push(...otherValues(undefined, shape, texts));
+  if (scale === null) values.push(...otherValues(undefined, shape, texts, asking.drop));
   else {
     const anchors = [...texts, ...beside.flatMap(({ numbers }) => numbers)].map((one) => scale.read(one));
     values.push(...anchors.filter((units) => units !== null).map((units) => scale.write(units, undefined)));

@@ -45,12 +45,15 @@ const looksBehind = (pack: ApplicationPack, { request }: DecideInput, policy: Bu
   policy.json.resource.op === "in" ||
   atomsOf(policy).some((atom) => isHidden(pack, request, atom));
 
-const askingOf = ({ base, input, bearing, outcome, spend, memo }: Mending, pack: ApplicationPack): Asking => ({
+const askingOf = ({ base, input, bearing, outcome, spend, seen, memo }: Mending, pack: ApplicationPack): Asking => ({
   pack,
   base: base.request,
   request: input.request,
   env: policyEnv(input, input.run!, bearing, outcome.degraded),
   spend,
+  drop: () => {
+    seen.dropped = true;
+  },
   memo,
 });
 

@@ -27,8 +27,7 @@ export type Situation = {
   readonly facts: Facts;
   readonly outcome: Outcome;
   readonly spend: () => boolean;
-  /** Set where a policy that would have to turn looks at what the caller may not know. */
-  readonly seen: { hidden: boolean };
+  readonly seen: Mending["seen"];
   readonly memo: Memo;
 };
 

@@ -41,8 +41,11 @@ export type Mending = {
   readonly bearing: Bearing;
   readonly outcome: Outcome;
   readonly spend: () => boolean;
-  /** Set where a policy that would have to turn looks at what the caller may not know. */
-  readonly seen: { hidden: boolean };
+  /**
+   * `hidden`: a policy that would have to turn looks at what the caller may not know. `dropped`: something was passed
+   * over, so that what is found may not be the smallest.
+   */
+  readonly seen: { hidden: boolean; dropped: boolean };
   readonly memo: Memo;
 };
 
