@@ -45,6 +45,7 @@ import type {
   ReportHoldMessage,
   TicketAnswer,
 } from "../src/objects/permits.ts";
+import type { ReplayOrder, ShardReplay } from "../src/objects/replay.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Shard } from "./shard/shard.ts";
 
@@ -194,6 +195,9 @@ export class LineageShard extends DurableObject<Env> implements ShardRpc {
   async drop(): Promise<void> {
     if (!this.#past) throw new Error("a shard of the epoch that runs is not dropped");
     await this.ctx.storage.deleteAll();
+  }
+  replayAll(order: ReplayOrder): Promise<ShardReplay> {
+    return this.#shard.replayAll(order);
   }
   status(): Promise<ShardStatus> {
     return this.#shard.status();

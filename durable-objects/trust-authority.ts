@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import type { ReplayView, StartReplayMessage } from "../src/objects/replay.ts";
 import type { Env } from "../src/objects/address.ts";
 import type {
   AdminResult,
@@ -257,6 +258,15 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
   }
   async policyBundle(sha256: string): Promise<Uint8Array | null> {
     return this.#authority.policy.bundle(sha256);
+  }
+  async policyNamed(digest: string): Promise<Uint8Array | null> {
+    return this.#authority.policy.named(digest);
+  }
+  startReplay(message: StartReplayMessage): Promise<AdminResult<ReplayView>> {
+    return this.#authority.replays.start(message);
+  }
+  replayView(): Promise<ReplayView | null> {
+    return this.#authority.replays.view();
   }
   async epochs(): Promise<readonly EpochView[]> {
     return this.#authority.store.epochs();

@@ -5,7 +5,8 @@ import type { AdminRows } from "./admin-rows.ts";
 import type { EventWriter } from "./writer.ts";
 
 export type AdminAct = {
-  readonly what: "clock_reset" | "unfreeze_asked" | "request_refused" | "policy_asked" | "drift_acknowledged";
+  readonly what:
+    "clock_reset" | "unfreeze_asked" | "request_refused" | "policy_asked" | "drift_acknowledged" | "replay_asked";
   readonly actor: string;
   readonly reason: string;
   readonly t_ms: number;

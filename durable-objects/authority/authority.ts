@@ -1,3 +1,4 @@
+import { Replays } from "./replays.ts";
 import type { OutsideWitnesses } from "../../src/lineage/witnesses.ts";
 import type { Env } from "../../src/objects/address.ts";
 import type { AuthorityStatus } from "../../src/objects/authority.ts";
@@ -81,6 +82,7 @@ export class Authority {
   readonly freeze: Freeze;
   readonly policy: ActivePolicy;
   readonly drift: Drift;
+  readonly replays: Replays;
 
   private constructor(
     env: Env,
@@ -145,6 +147,7 @@ export class Authority {
       selection: (bundle, of) => this.policy.selection(bundle, of),
       incident: (found) => void tellIncident(env, region, { what: "policy_drift", ...found }),
     });
+    this.replays = new Replays(env, region, { store, rows, writer: this.#writer });
     const requests = new RequestRows(storage);
     this.#forwards = new Forwards({ rows: requests, pseudonyms, ask: (to, body) => this.links.request(to, body) });
     this.revocations = new Revocations(region, {

@@ -37,6 +37,17 @@ export class PolicyRows {
     return row === undefined ? null : new Uint8Array(row.bytes);
   }
 
+  /** The newest that gave the region this policy. */
+  bytesOfPolicy(digest: string): Uint8Array | null {
+    const row = this.#sql
+      .exec<{ bytes: ArrayBuffer }>(
+        "SELECT bytes FROM policy_bundle WHERE digest = ? ORDER BY t_ms DESC LIMIT 1",
+        digest,
+      )
+      .toArray()[0];
+    return row === undefined ? null : new Uint8Array(row.bytes);
+  }
+
   addBundle({ sha256, digest, packs }: BundleRow, bytes: Uint8Array, t_ms: number): void {
     this.#sql.exec(
       "INSERT OR IGNORE INTO policy_bundle(sha256, digest, packs, bytes, t_ms) VALUES (?, ?, ?, ?, ?)",

@@ -166,6 +166,11 @@ export class ActivePolicy {
     return this.#room.rows.bytes(sha256);
   }
 
+  /** Bytes of the bundle by which past decisions name this policy. */
+  named(digest: string): Uint8Array | null {
+    return this.#room.rows.bytesOfPolicy(digest);
+  }
+
   /** One at a time: what is taken rests on what was taken before. */
   put(message: PutPolicyMessage): Promise<PutPolicyAnswer> {
     const done = this.#putting.then(() => this.#put(message));

@@ -39,8 +39,8 @@ export class RecordFinder {
 
   async find(message: FindRecordsMessage): Promise<FindRecordsAnswer> {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
-    const first = this.#firstAt(message.from_ms);
-    const last = Math.min(this.#firstAt(message.to_ms + 1), message.before_sseq ?? Number.MAX_SAFE_INTEGER) - 1;
+    const first = this.firstAt(message.from_ms);
+    const last = Math.min(this.firstAt(message.to_ms + 1), message.before_sseq ?? Number.MAX_SAFE_INTEGER) - 1;
     const find: Find = { message, first, last, rows: [], bytes: 0, scanned: 0 };
     const next =
       message.subject !== null
@@ -58,7 +58,7 @@ export class RecordFinder {
   }
 
   /** The oldest record at or after `t_ms`; one more than the newest where there is none. */
-  #firstAt(t_ms: number): number {
+  firstAt(t_ms: number): number {
     let low = 1;
     let high = this.#store.head().sseq + 1;
     while (low < high) {

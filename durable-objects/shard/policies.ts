@@ -14,6 +14,8 @@ const compiled = new Map<string, LoadedPolicy>();
 const KEPT = 8;
 /** After this a fetch is given up, so that another may start. */
 const FETCH_MS = 3_000;
+/** That there is no policy of a digest is asked again after this. */
+const UNKNOWN_MS = 60_000;
 
 export type PoliciesPorts = {
   readonly region: string;
@@ -22,6 +24,8 @@ export type PoliciesPorts = {
   readonly schedule: () => PolicySchedule | null;
   /** Bytes of a bundle from the authority; `null`: it has none of that digest. */
   readonly fetch: (bundle: string) => Promise<Uint8Array | null>;
+  /** The bundle that gives a policy of this digest here, with the digest of its bytes; `null`: the authority has none. */
+  readonly fetchNamed: (digest: string) => Promise<Uint8Array | null>;
   readonly failed: (message: string) => void;
 };
 
@@ -35,6 +39,8 @@ export type PolicyNow = {
 export class Policies {
   readonly #ports: PoliciesPorts;
   readonly #fetching = new Map<string, Promise<void>>();
+  /** Of past decisions, for replays. */
+  readonly #past = new Map<string, { readonly policy: LoadedPolicy | null; readonly until_ms: number }>();
   #last: LoadedPolicy;
 
   constructor(ports: PoliciesPorts) {
@@ -79,12 +85,31 @@ export class Policies {
     return now === null || !now.ok || this.#loaded(now.policy) !== null;
   }
 
-  /** The policy of a past decision, where it is still at hand. */
+  /** The policy of a past decision, where it is at hand. */
   named(digest: string): LoadedPolicy | null {
     if (this.#ports.baseline.digest === digest) return this.#ports.baseline;
+    const past = this.#past.get(digest)?.policy;
+    if (past !== undefined && past !== null) return past;
     for (const [key, policy] of compiled)
       if (policy.digest === digest && key.startsWith(`${this.#ports.region} `)) return policy;
     return null;
+  }
+
+  /** Fetches it for `named`, where the authority has it. That it has none is believed for a while. */
+  async remember(digest: string): Promise<void> {
+    const known = this.#past.get(digest);
+    if (known !== undefined && (known.policy !== null || Date.now() < known.until_ms)) return;
+    let policy: LoadedPolicy | null = null;
+    try {
+      const bytes = await Promise.race([this.#ports.fetchNamed(digest), pause(FETCH_MS).then(() => null)]);
+      const loaded = bytes === null ? null : loadArtefact(bytes, this.#ports.region);
+      if (loaded?.ok === true && loaded.value.digest === digest) policy = loaded.value;
+    } catch (cause) {
+      this.#ports.failed(cause instanceof Error ? cause.message : String(cause));
+    }
+    const oldest = this.#past.size >= KEPT ? this.#past.keys().next().value : undefined;
+    if (oldest !== undefined) this.#past.delete(oldest);
+    this.#past.set(digest, { policy, until_ms: Date.now() + UNKNOWN_MS });
   }
 
   #loaded({ digest, signed }: PolicyRef): LoadedPolicy | null {

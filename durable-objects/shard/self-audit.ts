@@ -1,7 +1,5 @@
-import type { OpenedPayload } from "../../src/lineage/seal.ts";
 import type { ReplayStatus } from "../../src/objects/replay.ts";
-import { recordedOf } from "../../src/replay/recorded.ts";
-import { replay, type Replayed, type ReplayPorts } from "../../src/replay/replay.ts";
+import type { Replayed } from "../../src/replay/replay.ts";
 import type { RecordRow, ShardStore } from "./store.ts";
 import type { Stored } from "./waiting.ts";
 
@@ -11,8 +9,7 @@ const DIVERGED = "replay_diverged";
 
 export type SelfAuditPorts = {
   readonly store: ShardStore;
-  readonly open: (row: RecordRow) => Promise<OpenedPayload | "erased" | "unreadable">;
-  readonly replay: ReplayPorts;
+  readonly again: (row: RecordRow) => Promise<Replayed>;
   /** A whole number from 0 to `below`, exclusive. */
   readonly random: (below: number) => number;
   readonly now: () => number;
@@ -55,13 +52,13 @@ export class SelfAudit {
   }
 
   async #look(): Promise<void> {
-    const { store, open, random, wait, failed, now } = this.#ports;
+    const { store, again, random, wait, failed } = this.#ports;
     try {
       await wait(EVERY_MS);
       const sseq = this.#first + random(this.#last - this.#first + 1);
       this.#first = this.#last + 1;
       const row = store.record(sseq);
-      if (row !== null) this.#note(sseq, replay(recordedOf(row, await open(row)), this.#ports.replay), now());
+      if (row !== null) this.note(sseq, await again(row));
     } catch (cause) {
       failed(cause);
     } finally {
@@ -71,7 +68,9 @@ export class SelfAudit {
     }
   }
 
-  #note(sseq: number, found: Replayed, t_ms: number): void {
+  /** What became of a record that was decided again: of the sample, or when all were asked for. */
+  note(sseq: number, found: Replayed): void {
+    const t_ms = this.#ports.now();
     switch (found.verdict) {
       case "identical":
         this.#replayed++;

@@ -38,6 +38,8 @@ import type {
   SearchMessage,
   ShardStatus,
 } from "../../src/objects/shard.ts";
+import type { ReplayOrder, ShardReplay } from "../../src/objects/replay.ts";
+import type { Replayed } from "../../src/replay/replay.ts";
 import { ACCESS_REQUESTS, bindingKey, mintBinding, type Keyed } from "../../src/runs/binding.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { LoadedPolicy } from "../../src/policy/load.ts";
@@ -52,6 +54,7 @@ import { ApprovalDesk } from "./approvals/desk.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { Claims } from "./claims.ts";
 import { quarantineOf } from "./quarantine.ts";
+import { decideRowAgain } from "./decide-again.ts";
 import { DecideCall, withholdAnswer, type AcceptedFacts, type ParsedFacts } from "./decide-call.ts";
 import { ClockReset } from "./clock-reset.ts";
 import { Eraser } from "./eraser.ts";
@@ -69,7 +72,8 @@ import { PermitDesk } from "./permits/desk.ts";
 import type { Halts } from "./permits/halts.ts";
 import type { Sockets } from "./permits/listeners.ts";
 import { RunBook } from "./run/book.ts";
-import { ShardStore } from "./store.ts";
+import { ReplaySweep } from "./replay-sweep.ts";
+import { ShardStore, type RecordRow } from "./store.ts";
 import { SubjectTags } from "./subject-tags.ts";
 import { SelfAudit } from "./self-audit.ts";
 import { ShardKey } from "./shard-key.ts";
@@ -102,6 +106,7 @@ export class Shard implements Turn {
   readonly #leaves: LeafSender;
   readonly #anchoring: ShardAnchoring;
   readonly #audit: SelfAudit;
+  readonly #sweep: ReplaySweep;
   /** Why this source may not go on, as the log answers to its leaves; `null` while log and source agree. */
   #apart: string | null = "the region log has not yet said how far it has this source";
   #heard = false;
@@ -190,6 +195,7 @@ export class Shard implements Turn {
       baseline: this.policy,
       schedule: () => this.#trust.schedule,
       fetch: (bundle) => authority(env, region).policyBundle(bundle),
+      fetchNamed: (digest) => authority(env, region).policyNamed(digest),
       failed: (message) => {
         console.warn(JSON.stringify({ level: "warn", event: "policy_fetch_failed", shard, message }));
       },
@@ -232,16 +238,32 @@ export class Shard implements Turn {
     this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
     if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
     this.#anchoring = new ShardAnchoring(this.store, `shard/${shard}`);
+    const again = (row: RecordRow): Promise<Replayed> =>
+      decideRowAgain(row, {
+        sha: nodeSha256,
+        open: (one) => this.lineage.open(one),
+        named: (digest) => this.#policies.named(digest),
+        fetch: (digest) => this.#policies.remember(digest),
+      });
     this.#audit = new SelfAudit({
       store: this.store,
-      open: (row) => this.lineage.open(row),
-      replay: { sha: nodeSha256, policy: (digest) => this.#policies.named(digest) },
+      again,
       random: (below) => new DataView(randomBytes(4).buffer).getUint32(0) % below,
       now: () => Date.now(),
       wait: pause,
       diverged: (detail) =>
         void tellIncident(env, region, { what: "replay_diverged", source: `shard/${shard}`, detail, evidence: null }),
       failed: (cause) => this.bug("self-audit", cause),
+    });
+    this.#sweep = new ReplaySweep({
+      shard,
+      store: this.store,
+      firstAt: (t_ms) => this.#finder.firstAt(t_ms),
+      again,
+      note: (sseq, found) => this.#audit.note(sseq, found),
+      now: () => Date.now(),
+      wait: pause,
+      failed: (cause) => this.bug("replay", cause),
     });
     this.#leaves = new LeafSender(
       {
@@ -335,6 +357,7 @@ export class Shard implements Turn {
     if (!this.#past && (this.#ended === null || this.store.meta("sealed") !== null))
       this.#leaves.notify(this.writer.sseq);
     void this.#askJournal();
+    if (!this.#past) this.#sweep.resume();
     if (!this.#past) await this.desk.start();
   }
 
@@ -891,6 +914,12 @@ export class Shard implements Turn {
     } catch {
       // Asked again by the next read; until there is an answer no payload is read.
     }
+  }
+
+  /** What was decided before this was asked is in storage. */
+  async replayAll(order: ReplayOrder): Promise<ShardReplay> {
+    await this.#commit.settled();
+    return this.#sweep.order(order);
   }
 
   async status(): Promise<ShardStatus> {

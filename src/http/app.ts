@@ -144,6 +144,8 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   peerProof: watching("peerProof"),
   drift: watching("drift"),
   acknowledgeDrift: watching("acknowledgeDrift"),
+  startReplay: later(async () => (await import("./admin-replay.ts")).replayHandlers.startReplay),
+  readReplay: later(async () => (await import("./admin-replay.ts")).replayHandlers.readReplay),
   resetClock: watching("resetClock"),
   listReads: later(async () => (await import("./reads.ts")).listReads),
   erase: admin("erase"),

@@ -41,6 +41,7 @@ import {
   tasksAnswer,
 } from "./schemas/approvals.ts";
 import { keysAnswer, nextKeyBody, rotateShardKeysBody, switchKeyBody } from "./schemas/keys.ts";
+import { replayAnswer, startReplayBody } from "./schemas/replay.ts";
 import { driftAnswer } from "./schemas/drift.ts";
 import { peerProofAnswer, clockResetAnswer, peersAnswer } from "./schemas/peers.ts";
 import {
@@ -101,6 +102,7 @@ const BODIES: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   freeze: freezeBody,
   unfreeze: unfreezeBody,
   acknowledgeDrift: reasonBody,
+  startReplay: startReplayBody,
   resetClock: reasonBody,
   nextKey: nextKeyBody,
   switchKey: switchKeyBody,
@@ -148,6 +150,8 @@ const ANSWERS: Readonly<Partial<Record<Operation, z.ZodType>>> = {
   peerProof: peerProofAnswer,
   drift: driftAnswer,
   acknowledgeDrift: driftAnswer,
+  startReplay: replayAnswer,
+  readReplay: replayAnswer,
   resetClock: clockResetAnswer,
   ownKeys: keysAnswer,
   nextKey: keysAnswer,

@@ -3,6 +3,7 @@ import type { KeysRpc } from "./keys.ts";
 import type { PeersRpc } from "./peers.ts";
 import type { PolicyRpc, PolicyStanding } from "./policy.ts";
 import type { PolicySchedule } from "../policy/bundles/schedule.ts";
+import type { ReplayRpc } from "./replay.ts";
 import type { Forwarded, RequestsRpc } from "./requests.ts";
 import type { IdentityRpc } from "./identity.ts";
 import type { SignalsRpc } from "./signals.ts";
@@ -301,7 +302,7 @@ export type EpochStatus = {
 export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };
 
 export interface AuthorityRpc
-  extends SignalsRpc, IdentityRpc, PeersRpc, DriftRpc, FreezeRpc, KeysRpc, RequestsRpc, PolicyRpc {
+  extends SignalsRpc, IdentityRpc, PeersRpc, DriftRpc, FreezeRpc, KeysRpc, RequestsRpc, PolicyRpc, ReplayRpc {
   material(): Promise<Material>;
   /** Types of the obligations that the policy in force may issue, and that policy's digest. */
   obligations(): Promise<{ readonly policy: string; readonly types: readonly string[] }>;

@@ -66,4 +66,6 @@ export interface PolicyRpc {
   policyView(): Promise<PolicyView>;
   /** Bytes of a bundle that the region has taken, by the digest of its bytes; for shards, and for replays. */
   policyBundle(sha256: string): Promise<Uint8Array | null>;
+  /** Bytes of the bundle that gave this region a policy of this digest, as records name it; for replays. */
+  policyNamed(digest: string): Promise<Uint8Array | null>;
 }

@@ -20,7 +20,7 @@ import type { Counterfactual } from "../replay/explain/counterfactual.ts";
 import type { Explanation } from "../replay/explain/explanation.ts";
 import type { CommitmentSalts } from "../lineage/seal.ts";
 import type { ApprovalRpc } from "./approvals.ts";
-import type { ReplayStatus } from "./replay.ts";
+import type { ReplayOrder, ReplayStatus, ShardReplay } from "./replay.ts";
 import type { AnchoringStatus } from "./anchoring.ts";
 
 /**
@@ -471,5 +471,7 @@ export interface ShardRpc extends ApprovalRpc {
   runHeads(after: string, limit: number): Promise<readonly RunHeadView[]>;
   /** Empties the object for good; refused in the epoch that runs. */
   drop(message: { readonly v: 1 }): Promise<void>;
+  /** Decides its records again, all since a time; answers at once with how far it is. The same order goes on. */
+  replayAll(order: ReplayOrder): Promise<ShardReplay>;
   status(): Promise<ShardStatus>;
 }

@@ -51,13 +51,22 @@ export function replayCommand(): Command {
     .option("--since <time>", "all records since: ISO 8601 with a zone, or Unix milliseconds")
     .option("--until <time>", "and not younger")
     .addOption(new Option("--policy <bundle>", POLICY).argParser(many).default([]))
+    .option("--there", "have the region do it itself, between its decisions, and wait for what it says; with --since")
+    .option("--reason <text>", "why, with --there: it is on record", "asked by the command")
     .option("--each", "one line a record")
     .option("--json", "the report as JSON");
   return addTargetOptions(command).action(
     async (
       file: string | undefined,
-      flags: Source & { readonly policy: readonly string[]; readonly each?: true; readonly json?: true },
+      flags: Source & {
+        readonly policy: readonly string[];
+        readonly there?: true;
+        readonly reason: string;
+        readonly each?: true;
+        readonly json?: true;
+      },
     ) => {
+      if (flags.there) return there(file, flags);
       const { differenceText, replayAll, replayText } = await import("../replay/replay.ts");
       const report = await replayAll(
         await entriesOf(flags, file),
@@ -75,6 +84,28 @@ export function replayCommand(): Command {
       if (report.verdict !== "identical" || report.records === 0) process.exitCode = 1;
     },
   );
+}
+
+async function there(
+  file: string | undefined,
+  flags: Source & { readonly reason: string; readonly json?: true },
+): Promise<void> {
+  const { since, run, decision, until } = flags;
+  if (file !== undefined || since === undefined || run !== undefined || decision !== undefined || until !== undefined)
+    throw new Problem("A region replays all since a time", "With --there give --since TIME and nothing else.", 2);
+  const from = new Date(/^[0-9]+$/.test(since) ? Number(since) : since);
+  if (Number.isNaN(from.getTime())) throw new Problem(`--since ${since} is no time`, "Give ISO 8601 with a zone.", 2);
+  const { replayThere, thereText } = await import("../replay/there.ts");
+  const told = process.stderr.isTTY;
+  const view = await replayThere(
+    targetOf(flags).client,
+    { since: from.toISOString(), reason: flags.reason },
+    ({ looked, of }) => void (told && process.stderr.write(`\r${looked} of ${of} records`)),
+  );
+  if (told) process.stderr.write("\n");
+  if (flags.json) printJson(view);
+  else process.stdout.write(thereText(view) + "\n");
+  if (view.verdict !== "identical" || view.looked === 0) process.exitCode = 1;
 }
 
 const CHANGES = ["newly_allowed", "newly_denied", "changed_reason", "changed_obligations"] as const;

@@ -4,6 +4,7 @@ import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
 import type { KeysView } from "../../src/objects/keys.ts";
+import type { ReplayView } from "../../src/objects/replay.ts";
 import type { RequestView } from "../../src/objects/requests.ts";
 import type { SourceView } from "../../src/objects/identity.ts";
 import type { EquivocationProof, PeersView } from "../../src/objects/peers.ts";
@@ -54,6 +55,8 @@ export class AdminClient {
   policy = (): Promise<PolicyView> => this.#call("GET", "policy");
   putPolicy = (offer: PolicyOffer): Promise<PolicyView & { readonly outcome: "taken" | "unchanged" | "asked" }> =>
     this.#call("PUT", "policy", offer);
+  startReplay = (body: { since?: string; reason: string }): Promise<ReplayView> => this.#call("POST", "replay", body);
+  replay = (): Promise<ReplayView> => this.#call("GET", "replay");
   registerPep = (pep: {
     id: string;
     scopes: readonly PepScope[];

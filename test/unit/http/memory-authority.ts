@@ -1,3 +1,4 @@
+import type { ReplayView, StartReplayMessage } from "../../../src/objects/replay.ts";
 import type { AcknowledgeDriftMessage, DriftView } from "../../../src/objects/drift.ts";
 import type { EraseOrder, ErasureView } from "../../../src/objects/erasure.ts";
 import { CompactSign } from "jose";
@@ -204,6 +205,19 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
     return this.drifting.differences.some((one) => one.id === id)
       ? { ok: true, value: this.drifting }
       : { ok: false, code: "not_found", message: `no difference ${id} stands` };
+  }
+  replayed: ReplayView | null = null;
+  async startReplay({ from_ms, reason }: StartReplayMessage): Promise<AdminResult<ReplayView>> {
+    if (this.replayed?.state === "running") return { ok: false, code: "conflict", message: "it is still running" };
+    const found = { counts: { identical: 1 }, looked: 1, of: 1, shards: [], verdict: null } as const;
+    this.replayed = { region: "eu", id: "r", since_ms: from_ms, reason, asked_ms: 1, state: "running", ...found };
+    return { ok: true, value: this.replayed };
+  }
+  async replayView(): Promise<ReplayView | null> {
+    return this.replayed;
+  }
+  async policyNamed(): Promise<Uint8Array | null> {
+    return null;
   }
   async syncRequest(): Promise<SyncAnswer> {
     return { status: 400, body: "not a message" };

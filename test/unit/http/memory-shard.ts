@@ -27,6 +27,7 @@ import type {
   ShardStatus,
   StepReceiptAnswer,
 } from "../../../src/objects/shard.ts";
+import type { ReplayOrder, ShardReplay } from "../../../src/objects/replay.ts";
 import { encodeConsistency } from "../../../src/trust/consistency.ts";
 import type { MemoryAuthority } from "./memory-authority.ts";
 
@@ -329,6 +330,12 @@ export class MemoryShard implements ShardRpc {
   async drop(): Promise<void> {}
   async runHeads() {
     return [];
+  }
+  async replayAll({ id }: ReplayOrder): Promise<ShardReplay> {
+    const all = this.records.length;
+    const counts = { identical: all };
+    const times = { began_ms: this.#clock.now_ms, ended_ms: this.#clock.now_ms };
+    return { shard: this.#number, id, state: "done", looked: all, of: all, counts, first_different: null, ...times };
   }
   async status(): Promise<ShardStatus> {
     return {

@@ -214,6 +214,7 @@ export function bind(shard: ShardRpc): ShardRpc {
     seal: (message) => shard.seal(message),
     runHeads: (after, limit) => shard.runHeads(after, limit),
     drop: (message) => shard.drop(message),
+    replayAll: (order) => shard.replayAll(order),
     status: () => shard.status(),
   };
 }

@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ReplayView } from "../../src/objects/replay.ts";
+import type { AdminClient } from "../region/admin-client.ts";
+
+const LOOK_MS = 500;
+
+/** `interlock replay --there`: has the region decide its records again itself, and waits until it has. */
+export async function replayThere(
+  client: AdminClient,
+  order: { readonly since?: string; readonly reason: string },
+  progress: (view: ReplayView) => void,
+): Promise<ReplayView> {
+  let view = await client.startReplay(order);
+  while (view.state === "running") {
+    progress(view);
+    await sleep(LOOK_MS);
+    view = await client.replay();
+  }
+  return view;
+}
+
+export function thereText({ region, verdict, looked, counts, shards }: ReplayView): string {
+  const words = Object.entries(counts).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
+  return [
+    `${(verdict ?? "running").toUpperCase()}  ${looked} records, decided again by ${region} itself`,
+    ...words.map(([word, n]) => `  ${String(n).padStart(8)}  ${word.replace(" ", ": ")}`),
+    ...shards.flatMap((shard) =>
+      shard.state !== "silent" && shard.first_different !== null
+        ? [`  first in shard ${shard.shard}: record ${shard.first_different.sseq}, ${shard.first_different.reason}`]
+        : [],
+    ),
+  ].join("\n");
+}
