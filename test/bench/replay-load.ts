@@ -10,7 +10,7 @@ import { drive } from "../support/replay-drive.ts";
 /**
  * `node test/bench/replay-load.ts [--decisions 100000] [--seed 1] [--node /path/to/another/node]`: two regions under a
  * mixed load while law, keys and state change (`test/support/replay-load.ts`); then every record decided again by the
- * region itself, by a reader of it, by a fresh clone from a file, and by one script under another Node; then a backtest
+ * region itself, by a reader of it, by a fresh clone from a file, and by what is built of it under another Node; then a backtest
  * from the live region and from the file. Ends with 1 where a record came out otherwise.
  */
 const { values } = parseArgs({
@@ -44,16 +44,19 @@ function cloned(): Program {
   return { node: process.execPath, script: join(clone, "tools", "interlock.ts") };
 }
 
-/** One script of the program, for a Node that does not read TypeScript. */
+/** The program as JavaScript, for a Node that does not read TypeScript. */
 async function built(): Promise<Program | null> {
   if (!existsSync(values.node)) return null;
-  const outfile = join(work, "interlock.mjs");
+  const outdir = join(work, "built");
   symlinkSync(join(HERE.script, "..", "..", "node_modules"), join(work, "node_modules"));
   const banner = "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);";
   await build({
     entryPoints: [HERE.script],
-    outfile,
+    outdir,
     bundle: true,
+    // What a command does not need is not loaded: an older Node has no SQLite.
+    splitting: true,
+    outExtension: { ".js": ".mjs" },
     platform: "node",
     format: "esm",
     target: "node20",
@@ -61,7 +64,7 @@ async function built(): Promise<Program | null> {
     external: ["workerd", "esbuild", "@cedar-policy/cedar-wasm"],
     logLevel: "error",
   });
-  return { node: values.node, script: outfile };
+  return { node: values.node, script: join(outdir, "interlock.mjs") };
 }
 
 console.log(`${target} records, seed ${values.seed}; Node ${process.version}, ${load()}`);
@@ -96,7 +99,7 @@ try {
   if (other === null) console.log(`there is no ${values.node}`);
   else {
     const version = execFileSync(other.node, ["--version"]).toString().trim();
-    said(`one script under Node ${version}`, await elsewhere(other, ["replay", history, ...policies]));
+    said(`built, under Node ${version}`, await elsewhere(other, ["replay", history, ...policies]));
   }
 
   // One payload's word, and one bit of one leaf.
