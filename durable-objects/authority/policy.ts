@@ -188,7 +188,9 @@ export class ActivePolicy {
         message: "the log has not confirmed that this authority has all of its records: ask again",
       };
     const { takeOffer } = await updateRoom();
-    const now_ms = Date.now();
+    // A clock that was set back denies until it has passed its mark (docs/sync.md); nor does it make what has ended
+    // fresh again, or what was in force seem to have never been.
+    const now_ms = Math.max(Date.now(), this.#room.sync.state.clock.high_ms);
     const trusted = await this.#trusted();
     if (!trusted.ok) return refused(trusted.error);
     const before = trusted.value;

@@ -8,6 +8,7 @@ import { MAX_BUNDLE_BYTES } from "../../src/policy/bundles/documents.ts";
 import type { RegionPacks } from "../../src/policy/regions.ts";
 import { Problem } from "../problem.ts";
 import { POLICIES, reportPack } from "./build.ts";
+import { readSource } from "./source.ts";
 import { testPacks } from "./test.ts";
 
 /**
@@ -41,6 +42,6 @@ export async function buildArtefact(directory: string = POLICIES): Promise<Uint8
 async function sourcesOf(directory: string, pack: string): Promise<readonly (readonly [string, string])[]> {
   const leaves = (await readdir(join(directory, pack))).filter((leaf) => /\.(cedar|cedarschema)$/.test(leaf)).sort();
   return Promise.all(
-    leaves.map(async (leaf) => [`${pack}/${leaf}`, await readFile(join(directory, pack, leaf), "utf8")] as const),
+    leaves.map(async (leaf) => [`${pack}/${leaf}`, await readSource(join(directory, pack, leaf))] as const),
   );
 }

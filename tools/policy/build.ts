@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
 import type { z } from "zod";
@@ -19,7 +19,7 @@ import { offsetOf, wordAt } from "./json-place.ts";
 import { jsonTrouble } from "./json-trouble.ts";
 import { meant } from "./meant.ts";
 import { shapeProblems } from "./shape-problems.ts";
-import { locate, problemAt, problemOf, type LocatedProblem, type Source } from "./source.ts";
+import { locate, problemAt, problemOf, readSource, type LocatedProblem, type Source } from "./source.ts";
 
 /** Folder of packs that ships with the code. */
 export const POLICIES = join(import.meta.dirname, "../../policies");
@@ -74,7 +74,7 @@ export async function policyBuild(
   const lines = built.flatMap(reportPack);
   let ok = built.every(({ pack }) => pack.status === "valid");
   if (options.check === true) {
-    const current = await readFile(path, "utf8").catch(() => null);
+    const current = await readSource(path).catch(() => null);
     if (current !== text) {
       ok = false;
       lines.push(`${path} is not current: run interlock policy build`);
@@ -107,7 +107,7 @@ async function buildPack(directory: string, name: string): Promise<BuiltPack> {
   const file = (leaf: string): string => `${name}/${leaf}`;
   const read = async (leaf: string): Promise<Source | null> => {
     try {
-      return { file: file(leaf), text: await readFile(join(directory, name, leaf), "utf8") };
+      return { file: file(leaf), text: await readSource(join(directory, name, leaf)) };
     } catch {
       problems.push(problemOf(file(leaf), "it is missing"));
       return null;

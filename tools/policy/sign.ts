@@ -74,6 +74,9 @@ export function rootDocument(
   expires_ms: number,
 ): RootDocument {
   const all = [...keys.root, ...keys.policy, ...keys.timestamp];
+  for (const { kid, publicJwk } of all)
+    if (all.some((other) => other.kid === kid && other.publicJwk.x !== publicJwk.x))
+      throw new Problem(`Two different keys are called ${kid}`, "Give each key a kid of its own.", 2);
   const role = (name: Role) => ({ kids: keys[name].map(({ kid }) => kid), threshold: thresholds[name] });
   return {
     v: 1,

@@ -1,5 +1,10 @@
+import { readFile } from "node:fs/promises";
 import type { DetailedError } from "@cedar-policy/cedar-wasm/nodejs";
 import type { PackProblem } from "../../src/policy/bundle.ts";
+
+/** A text as it is built from: with line feeds alone, so that a checkout with CRLF gives the same bytes. */
+export const readSource = async (path: string): Promise<string> =>
+  (await readFile(path, "utf8")).replaceAll("\r\n", "\n");
 
 /** A problem with the lines it is about, for people. */
 export type LocatedProblem = PackProblem & { readonly excerpt: string | null };

@@ -67,7 +67,8 @@ export function openEnvelope<R extends Role>(role: R, offered: unknown, sha256: 
 
 /**
  * Why the envelope is not signed by the threshold of its role in `root`; `null` where it is. Keys are counted, not
- * signatures and not names: who signs twice counts once.
+ * signatures and not names: who signs twice under two names counts once. One name twice is refused whatever stands
+ * beside it ("The keyid MUST be unique", TUF 1.0.34, 4.2.1).
  */
 export async function unsignedBy(
   root: RootDocument,
@@ -76,9 +77,13 @@ export async function unsignedBy(
 ): Promise<Refusal | null> {
   const { kids, threshold } = root.roles[role];
   const signers = new Set<string>();
+  const names = new Set<string>();
   const spoilt = { wrong_role: 0, unknown_key: 0, bad_signature: 0, duplicate_signer: 0 };
   for (const { protected: protectedHeader, signature } of envelope.signatures) {
     const header = readHeader(protectedHeader);
+    if (header !== null && names.has(header.kid))
+      return refusal("duplicate_signer", role, `there are two signatures of ${header.kid.slice(0, 64)}`);
+    if (header !== null) names.add(header.kid);
     if (header === null) spoilt.bad_signature++;
     else if (header.typ !== TYPES[role]) spoilt.wrong_role++;
     else if (!kids.includes(header.kid)) {

@@ -9,7 +9,8 @@ export const REFUSALS = {
   unsigned: "no signature at all, whatever the document says",
   wrong_role: "signed for another role: the typ of the signature or the type of the payload is another one",
   unknown_key: "signatures by keys that the root does not name for the role, where they would be needed",
-  duplicate_signer: "one key signed more than once, also under several names, and counts once",
+  duplicate_signer:
+    "one name signed twice; or one key under several names, which counts once, where more would be needed",
   bad_signature: "signatures that do not verify, where they would be needed",
   under_threshold: "fewer keys of the role signed than its threshold",
   root_skipped: "a root that is not exactly the next version",

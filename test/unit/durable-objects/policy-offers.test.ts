@@ -141,6 +141,44 @@ test("a crash at any storage call leaves the old policy or the new one, each wit
   }
 });
 
+test("a clock that was set back makes nothing fresh again", async () => {
+  const now = Date.now();
+  vi.useFakeTimers({ toFake: ["Date"], now });
+  try {
+    const [early, past] = [await offer(ONE, 3), await offer(ONE, 9)];
+    vi.setSystemTime(now + 2 * DAY_MS);
+    await taken(await offer(TWO, 2));
+    vi.setSystemTime(now);
+    expect(await put(early)).toMatchObject({ refusal: { code: "expired", role: "timestamp" } });
+    await eu.restart(secrets);
+    expect(await put(past)).toMatchObject({ ok: false });
+    expect(eu.authority.policy.view().trust?.policy?.version).toBe(2);
+    // As soon as it is right again, and the region with it.
+    vi.setSystemTime(now + 2 * DAY_MS + 1);
+    await vi.waitUntil(async () => (await put(await offer(ONE, 4))).ok);
+    expect(eu.authority.policy.view().trust).toMatchObject({ policy: { version: 4 }, previous: { version: 2 } });
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("fifty who bring different versions at once: one after the other, each with its leaf, never back", async () => {
+  const offers = await Promise.all(
+    Array.from({ length: 50 }, (_, n) => offer(n % 2 === 0 ? ONE : TWO, 1 + ((n * 7) % 50))),
+  );
+  const answers = await Promise.all(offers.map((one) => put(one)));
+  const accepted = answers.flatMap((answer, n) => (answer.ok ? [1 + ((n * 7) % 50)] : []));
+  expect(accepted).toEqual(accepted.toSorted((a, b) => a - b));
+  expect(accepted.at(-1)).toBe(50);
+  expect(answers.filter(({ ok }) => !ok)).toEqual(
+    Array.from({ length: 50 - accepted.length }, () =>
+      expect.objectContaining({ refusal: expect.objectContaining({ code: "rollback" }) as unknown }),
+    ),
+  );
+  expect(leaves().map(({ policy }) => (policy as { version: number }).version)).toEqual(accepted);
+  expect(eu.trust.schedule?.policy?.signed?.version).toBe(50);
+});
+
 test("two approvals: another administrator under another key brings the same; a refresh needs one", async () => {
   await configure({ INTERLOCK_POLICY_ROOT: root, INTERLOCK_POLICY_APPROVALS: "2" });
   const first = await offer(TWO, 1);

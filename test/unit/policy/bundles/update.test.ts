@@ -34,7 +34,7 @@ import {
   type RoleKeys,
 } from "../../../support/policy-documents.ts";
 
-/** Cases of TUF's conformance suite (theupdateframework/tuf-conformance), for a repository without delegations. */
+/** How an offer is taken, role by role; the cases of TUF's conformance suite by their names: `tuf-cases.test.ts`. */
 
 const T = Date.UTC(2026, 5, 1);
 const YEAR = 365 * DAY_MS;
@@ -112,7 +112,8 @@ describe("what is right is taken", () => {
     const stranger = await newSigner("stranger");
     const { policy, ...rest } = await six();
     const more = await signature(policy.payload, stranger, "interlock-policy+jws");
-    const spoilt = { ...policy, signatures: [more, ...policy.signatures, { ...more, signature: "AAAA" }] };
+    const other = await signature(policy.payload, keys.policy[2]!, "interlock-policy+jws");
+    const spoilt = { ...policy, signatures: [more, ...policy.signatures, { ...other, signature: "AAAA" }] };
     expect((await taken(served, { ...rest, policy: spoilt })).trust.policy?.version).toBe(6);
   });
 });
