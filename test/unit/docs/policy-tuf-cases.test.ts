@@ -13,12 +13,8 @@ it("docs/policy-tuf-cases.md lists every case that a test is named after, and as
   );
   const listed = new Set(named(applies!));
   expect(tests.filter((name) => !listed.has(name))).toEqual([]);
-  const rows = applies!.split("\n").filter((line) => /^\|.*\| +[CRUH ]*[CR][CRUH ]* +\|/.test(line));
+  const rows = applies!.split("\n").filter((line) => /^\|.*\| +[CRUHP ]*[CR][CRUHP ]* +\|/.test(line));
   expect(rows.length).toBeGreaterThan(25);
   // Of a row of several names, which say the same here, one is the test's.
-  for (const row of rows)
-    expect(
-      named(row).some((name) => tests.includes(name)),
-      row,
-    ).toBe(true);
+  expect(rows.filter((row) => !named(row).some((name) => tests.includes(name)))).toEqual([]);
 });
