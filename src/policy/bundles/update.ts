@@ -127,15 +127,22 @@ async function underRoot(trust: PolicyTrust, verify: Verify): Promise<PolicyTrus
     one !== null && (await unsignedBy(trust.root.document, { role, envelope: one.envelope }, verify)) === null
       ? one
       : null;
-  const { timestamp, policy, previous } = trust;
-  const kept = await stands("policy", policy);
+  const { floors } = trust;
+  const [timestamp, policy] = [await stands("timestamp", trust.timestamp), await stands("policy", trust.policy)];
   // A region that had a signed policy does not fall back to the baseline.
-  const baseline = policy === kept ? ("baseline" as const) : null;
+  const baseline = policy === trust.policy ? ("baseline" as const) : null;
+  const previous = trust.previous === "baseline" ? baseline : await stands("policy", trust.previous);
+  const last = policy ?? (previous === "baseline" ? null : previous);
   return {
     ...trust,
-    timestamp: await stands("timestamp", timestamp),
-    policy: kept,
-    previous: previous === "baseline" ? baseline : await stands("policy", previous),
+    timestamp,
+    policy,
+    previous,
+    // Versions begin anew above what the keys that stayed have signed: to those nobody else could raise them.
+    floors: {
+      timestamp: floors.timestamp ?? (timestamp === null ? null : markOf(timestamp)),
+      policy: floors.policy ?? (last === null ? null : markOf(last)),
+    },
   };
 }
 

@@ -32,6 +32,7 @@ import {
   signature,
   timestampOf,
   type RoleKeys,
+  type Signer,
 } from "../../../support/policy-documents.ts";
 
 /** How an offer is taken, role by role; the cases of TUF's conformance suite by their names: `tuf-cases.test.ts`. */
@@ -350,6 +351,37 @@ describe("root rotation", () => {
     const clean = (await taken(half, { roots: [root] })).trust;
     const offer = await offerOf(recovered, OTHER, { version: 6, now_ms: T });
     expect((await taken(clean, offer)).trust.policy?.version).toBe(6);
+  });
+
+  test("what other keys still vouch for is no way back, however many of its role's keys went", async () => {
+    const [a, b] = keys.policy as [Signer, Signer];
+    const [t1, t2] = [keys.timestamp[0]!, await newSigner("timestamp-2")];
+    const two = { ...keys, policy: [a, b], timestamp: [t1, t2] };
+    const one = { root: 2, policy: 1, timestamp: 1 };
+    const start = await pinnedRoot(await sign("root", rootOf(two, 1, T + YEAR, one), keys.root), ports);
+    if (!start.ok) throw new Error(start.error.detail);
+    const signers = { ...keys, policy: [b], timestamp: [t2] };
+    const old = await offerOf(signers, BUNDLE, { version: 3, now_ms: T });
+    const before = (await taken(trustOf(start.value), old)).trust;
+    const now = (await taken(before, await offerOf(signers, BUNDLE, { version: 5, now_ms: T }))).trust;
+    // One key of each role was lost, and one is enough to sign: whoever has it may have signed anything.
+    const root = await sign("root", rootOf(signers, 2, T + YEAR, one), keys.root);
+    const rotated = (await taken(now, { roots: [root] })).trust;
+    expect(rotated).toMatchObject({ policy: { version: 5 }, timestamp: { version: 5 } });
+    expect(await refused(rotated, { timestamp: old.timestamp })).toBe("timestamp rollback");
+    // With the timestamp's key in wrong hands: a new timestamp that names the old policy, which its key did sign.
+    const back = await sign("timestamp", timestampOf(policyOf(BUNDLE, 3, T), 6, T), [t2]);
+    expect(await refused(rotated, { ...old, timestamp: back })).toBe("policy rollback");
+    // What was raised by the lost keys alone falls with them.
+    const thief = { ...keys, policy: [a], timestamp: [t1] };
+    const raised = (await taken(now, await offerOf(thief, OTHER, { version: 2 ** 48, now_ms: T }))).trust;
+    const clean = (await taken(raised, { roots: [root] })).trust;
+    expect(clean).toMatchObject({ policy: null, timestamp: null, previous: { version: 5 } });
+    // The one before was theirs to sign who stayed.
+    expect(await refused(clean, { ...old, timestamp: back })).toBe("policy rollback");
+    expect((await taken(clean, await offerOf(signers, OTHER, { version: 6, now_ms: T }))).trust.policy?.version).toBe(
+      6,
+    );
   });
 });
 
