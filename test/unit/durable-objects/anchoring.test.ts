@@ -1,45 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Shard } from "../../../durable-objects/shard/shard.ts";
 import { base64url, fromBase64url } from "../../../src/base/bytes.ts";
-import { mintRunId } from "../../../src/base/ids.ts";
-import { jcs } from "../../../src/base/jcs.ts";
 import { decodeRecord } from "../../../src/lineage/record.ts";
 import type { ReceiptPayload } from "../../../src/lineage/receipt.ts";
 import type { Env } from "../../../src/objects/address.ts";
-import type { LeaseRequest } from "../../../src/objects/authority.ts";
 import type { IntegrateAnswer, IntegrateMessage } from "../../../src/objects/log.ts";
 import type { DecideAnswer } from "../../../src/objects/shard.ts";
-import { activePolicy } from "../../../src/policy/baseline.ts";
-import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
-import type { Region } from "../../../src/region/config.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
+import { bindings, question, REGION } from "../../support/lone-shard.ts";
 
 /** A shard in Node with a log whose every answer the test chooses; only the clock is the test's own. */
-const REGION: Region = {
-  name: "eu",
-  pdp: "https://eu.pdp.example",
-  log_epoch: 1,
-  shards: 1,
-  jurisdiction: null,
-  packs: ["sovereign", "authzen-certification"],
-  open: true,
-  retention_days: null,
-  amnesia_ask: "one",
-  secrets: [OPEN_SECRET],
-};
-const FACTS = jcs({
-  v: 1,
-  material: "none",
-  keys: [],
-  thumbprints: [],
-  pep: { id: "open", credential: "", issuer: REGION.pdp, scopes: ["evaluate"], exp_ms: 4_102_444_800_000 },
-});
-const QUESTION = jcs({
-  v: 1,
-  subject: { type: "user", id: "alice" },
-  action: { name: "read" },
-  resource: { type: "record", id: "record-1" },
-});
 
 class World {
   readonly storage = new FakeStorage();
@@ -57,27 +27,7 @@ class World {
   }
 
   #env(): Env {
-    const namespace = (stub: object): DurableObjectNamespace =>
-      ({ idFromName: (name: string) => name, get: () => stub }) as unknown as DurableObjectNamespace;
-    const lease = async (request: LeaseRequest) => ({
-      ok: true,
-      nonce: request.nonce,
-      remaining_ms: 3_600_000,
-      from_revision: 0,
-      revision: 0,
-      mode: "active",
-      entries: [],
-      more: false,
-      federation: null,
-      own: { incarnation: 1, seq: 0 },
-      origins: [],
-      material: request.material === null ? { v: 1, digest: "none", keys: [] } : null,
-      policy: activePolicy(REGION).digest,
-    });
-    return {
-      TRUST_AUTHORITY: namespace({ lease, erasureHead: () => Promise.resolve(0) }),
-      REGION_LOG: namespace({ integrate: (message: IntegrateMessage) => this.#integrate(message) }),
-    } as unknown as Env;
+    return bindings({}, (message) => this.#integrate(message));
   }
 
   async #integrate({ from_sseq, hashes }: IntegrateMessage): Promise<IntegrateAnswer> {
@@ -90,21 +40,7 @@ class World {
   }
 
   async decide(): Promise<DecideAnswer> {
-    const run = mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
-    const answer = await this.shard.decide({
-      v: 1,
-      items: [{ request: QUESTION, run }],
-      semantic: "execute_all",
-      implicit_run: run,
-      facts: FACTS,
-      traceparent: null,
-      deadline_ms: 60_000,
-      idempotency_key: null,
-      dry_run: false,
-      explain: true,
-      at_least: null,
-      inline_evidence: true,
-    });
+    const answer = await this.shard.decide(question({ inline_evidence: true }));
     if (!answer.ok) throw new Error(answer.code);
     return answer;
   }

@@ -5,8 +5,6 @@ import { LogStore } from "../../../durable-objects/log/store.ts";
 import { Shard } from "../../../durable-objects/shard/shard.ts";
 import { ShardStore } from "../../../durable-objects/shard/store.ts";
 import { base64url, equalBytes } from "../../../src/base/bytes.ts";
-import { mintRunId } from "../../../src/base/ids.ts";
-import { jcs } from "../../../src/base/jcs.ts";
 import { parseCheckpoint } from "../../../src/lineage/checkpoint.ts";
 import { verifierOf } from "../../../src/lineage/cosignature.ts";
 import { formatVerifierKey, parseVerifierKey } from "../../../src/lineage/note-key.ts";
@@ -16,11 +14,9 @@ import { TreeState } from "../../../src/lineage/tree-state.ts";
 import { widthOf } from "../../../src/lineage/tiles.ts";
 import { witness, type WitnessState } from "../../../src/lineage/witness.ts";
 import type { Env } from "../../../src/objects/address.ts";
-import type { LeaseAnswer, LeaseRequest } from "../../../src/objects/authority.ts";
 import type { IntegrateAnswer, IntegrateMessage } from "../../../src/objects/log.ts";
-import { activePolicy } from "../../../src/policy/baseline.ts";
-import type { Region } from "../../../src/region/config.ts";
 import { FakeStorage, type Crash } from "../../support/durable-storage.ts";
+import { bindings, question, REGION } from "../../support/lone-shard.ts";
 import { sha } from "../lineage/build.ts";
 import { verifyEd25519, witnessKey } from "../lineage/log-build.ts";
 
@@ -28,33 +24,7 @@ import { verifyEd25519, witnessKey } from "../lineage/log-build.ts";
  * A shard and a log in Node, killed at every storage call that they make (issue 3; LINEAGE, invariant tests). After
  * each: start again from storage, decide on, and hold what callers and the witness were told against what is stored.
  */
-const REGION: Region = {
-  name: "eu",
-  pdp: "https://eu.pdp.example",
-  log_epoch: 1,
-  shards: 1,
-  jurisdiction: null,
-  packs: ["sovereign", "authzen-certification"],
-  open: true,
-  secrets: [{ id: "open", secret: new Uint8Array(32) }],
-  retention_days: null,
-  amnesia_ask: "one",
-};
-const POLICY = activePolicy(REGION).digest;
 const PEER = witnessKey("us.pdp.example/witness");
-const FACTS = jcs({
-  v: 1,
-  material: "none",
-  keys: [],
-  thumbprints: [],
-  pep: { id: "open", credential: "", issuer: REGION.pdp, scopes: ["evaluate"], exp_ms: 4_102_444_800_000 },
-});
-const QUESTION = jcs({
-  v: 1,
-  subject: { type: "user", id: "alice" },
-  action: { name: "read" },
-  resource: { type: "record", id: "record-1" },
-});
 
 type Told = { readonly id: string; readonly leaf: string; readonly items: number };
 
@@ -103,12 +73,7 @@ class World {
   }
 
   #env(): Env {
-    const namespace = (stub: object): DurableObjectNamespace =>
-      ({ idFromName: (name: string) => name, get: () => stub }) as unknown as DurableObjectNamespace;
-    return {
-      TRUST_AUTHORITY: namespace({ lease: grant, erasureHead: () => Promise.resolve(0) }),
-      REGION_LOG: namespace({ integrate: (message: IntegrateMessage) => this.#integrate(message) }),
-    } as unknown as Env;
+    return bindings({}, (message) => this.#integrate(message));
   }
 
   async #integrate(message: IntegrateMessage): Promise<IntegrateAnswer> {
@@ -143,21 +108,7 @@ class World {
   async decide(items: number): Promise<void> {
     const shard = this.#shard;
     if (shard === null) return;
-    const run = mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
-    const asked = shard.decide({
-      v: 1,
-      items: Array.from({ length: items }, () => ({ request: QUESTION, run })),
-      semantic: "execute_all",
-      implicit_run: run,
-      facts: FACTS,
-      traceparent: null,
-      deadline_ms: 20_000,
-      idempotency_key: null,
-      dry_run: false,
-      explain: false,
-      at_least: null,
-      inline_evidence: false,
-    });
+    const asked = shard.decide(question({ deadline_ms: 20_000, explain: false }, items));
     const answer = await Promise.race([asked.catch(() => null), sleep(1_500, null)]);
     if (answer?.ok !== true || answer.decision_id === null) return;
     const { header } = JSON.parse(answer.receipt!) as { header: { leaf: string } };
@@ -249,24 +200,6 @@ class World {
     return found;
   }
 }
-
-const grant = async (request: LeaseRequest): Promise<LeaseAnswer> => ({
-  ok: true,
-  nonce: request.nonce,
-  remaining_ms: 60_000,
-  from_revision: 0,
-  revision: 0,
-  mode: "active",
-  entries: [],
-  more: false,
-  federation: null,
-  own: { incarnation: 1, seq: 0 },
-  origins: [],
-  material:
-    request.material === null ? { v: 1, digest: "none", keys: [], identity: { nonce_key: "", sources: [] } } : null,
-  policy: POLICY,
-  certificate: null,
-});
 
 // Refused flushes and checkpoints are logged; hundreds of them say nothing here.
 beforeAll(() => {

@@ -2,37 +2,20 @@ import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { Shard } from "../../../durable-objects/shard/shard.ts";
 import { mintRunId } from "../../../src/base/ids.ts";
 import { digestText, sha256 } from "../../../src/base/digest.ts";
-import { jcs } from "../../../src/base/jcs.ts";
-import type { Env } from "../../../src/objects/address.ts";
 import type { LeaseRequest } from "../../../src/objects/authority.ts";
-import type { IntegrateMessage } from "../../../src/objects/log.ts";
 import type { DecideAnswer, DecideMessage, ItemAnswer } from "../../../src/objects/shard.ts";
 import { activePolicy } from "../../../src/policy/baseline.ts";
 import type { Bundle } from "../../../src/policy/bundle.ts";
 import { loadArtefact } from "../../../src/policy/bundles/artefact.ts";
 import type { PolicyRef, PolicySchedule } from "../../../src/policy/bundles/schedule.ts";
-import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
-import type { Region } from "../../../src/region/config.ts";
 import bundleJson from "../../../policies/bundle.json" with { type: "json" };
 import { FakeStorage } from "../../support/durable-storage.ts";
+import { bindings, grant, question, REGION } from "../../support/lone-shard.ts";
 import { bundleBytes } from "../../support/policy-documents.ts";
 
 /** A shard under signed policies: which one a decision is made by, and when there is none. */
 
 const PACKS = bundleJson as unknown as Bundle;
-const REGION: Region = {
-  // A name of its own: what is compiled is kept by region and digest for the whole process.
-  name: "eu",
-  pdp: "https://eu.pdp.example",
-  log_epoch: 1,
-  shards: 1,
-  jurisdiction: null,
-  packs: ["sovereign", "authzen-certification"],
-  open: true,
-  retention_days: null,
-  amnesia_ask: "one",
-  secrets: [OPEN_SECRET],
-};
 const HOUR = 3_600_000;
 
 /** Another bundle each time: what was compiled before is kept. */
@@ -73,22 +56,9 @@ beforeAll(() => void vi.spyOn(console, "warn").mockImplementation(() => undefine
 beforeEach(async () => {
   asked = [];
   fetched = async (digest) => bundles.get(digest) ?? null;
-  let mark = 0;
-  const namespace = (stub: object): DurableObjectNamespace =>
-    ({ idFromName: (name: string) => name, get: () => stub }) as unknown as DurableObjectNamespace;
-  const lease = async ({ nonce, material }: LeaseRequest) => ({
-    ok: true,
-    nonce,
+  const lease = async (request: LeaseRequest) => ({
+    ...grant(request),
     remaining_ms: 60_000,
-    from_revision: 0,
-    revision: 0,
-    mode: "active",
-    entries: [],
-    more: false,
-    federation: null,
-    own: { incarnation: 1, seq: 0 },
-    origins: [],
-    material: material === null ? { v: 1, digest: "none", keys: [], identity: { sources: [] } } : null,
     policy: "",
     schedule: told,
     certificate: null,
@@ -97,15 +67,7 @@ beforeEach(async () => {
     asked.push(digest);
     return fetched(digest);
   };
-  const integrate = async ({ from_sseq, hashes }: IntegrateMessage) => {
-    mark = Math.max(mark, from_sseq - 1 + hashes.length / 32);
-    return { ok: true, mark, size: mark + 1, anchored: mark };
-  };
-  const env = {
-    TRUST_AUTHORITY: namespace({ lease, policyBundle, erasureHead: async () => 0 }),
-    REGION_LOG: namespace({ integrate }),
-  } as unknown as Env;
-  shard = new Shard(new FakeStorage().attach(), env, REGION, 0);
+  shard = new Shard(new FakeStorage().attach(), bindings({ lease, policyBundle }), REGION, 0);
   await shard.start();
 });
 afterEach(() => vi.useRealTimers());
@@ -117,25 +79,7 @@ async function decide(changes: Partial<DecideMessage> = {}): Promise<ItemAnswer 
 async function answer(
   changes: Partial<DecideMessage> = {},
 ): Promise<{ readonly item: ItemAnswer & { readonly policy: string }; readonly whole: DecideAnswer }> {
-  const run = changes.implicit_run ?? mintRunId("eu", 1, crypto.getRandomValues(new Uint8Array(16)));
-  const pep = { id: "open", credential: "", issuer: REGION.pdp, scopes: ["evaluate"], exp_ms: 4_102_444_800_000 };
-  const subject = { type: "user", id: "alice" };
-  const question = { v: 1, subject, action: { name: "read" }, resource: { type: "record", id: "record-1" } };
-  const whole = await shard.decide({
-    v: 1,
-    items: [{ request: jcs(question), run }],
-    semantic: "execute_all",
-    implicit_run: run,
-    facts: jcs({ v: 1, material: "none", keys: [], thumbprints: [], pep }),
-    traceparent: null,
-    deadline_ms: 60_000,
-    idempotency_key: null,
-    dry_run: false,
-    explain: true,
-    at_least: null,
-    inline_evidence: false,
-    ...changes,
-  });
+  const whole = await shard.decide(question(changes));
   if (!whole.ok) throw new Error(whole.code);
   const read = await shard.lineage.readDecision(whole.decision_id ?? "");
   const policy = read.ok ? (read.value as unknown as { record: { policy: string } }).record.policy : "";
