@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { devCommand } from "./policy-dev.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { PolicyView } from "../../src/objects/policy.ts";
@@ -108,13 +108,7 @@ export function releaseCommands(command: Command): void {
     .option("--against <dir>", "release to compare with (default: the baseline of this checkout)")
     .option("--json", "findings as JSON")
     .action(check);
-  command
-    .command("dev")
-    .description("build all packs, sign them with the THROW-AWAY keys of a local fleet, and bring them to its regions")
-    .requiredOption("--regions <names...>", "regions of this machine")
-    .addOption(new Option("--data <dir>", "base directory of the fleet").default(".interlock"))
-    .option("--policies <dir>", "folder of packs (default: that of the checkout)")
-    .action(dev);
+  devCommand(command);
 }
 
 const signing = () => Promise.all([import("../policy/sign.ts"), import("../region/keys.ts")] as const);
@@ -280,24 +274,4 @@ async function check(
   if (json) return printJson(findings);
   for (const { kind, where, detail } of findings) say(`${kind}: ${where}: ${detail}`);
   say(`${findings.length} findings`);
-}
-
-async function dev(flags: { regions: readonly string[]; data: string; policies?: string }): Promise<void> {
-  const [{ devPolicy }, { devPublish, devSign }] = await Promise.all([
-    import("../region/policy-roots.ts"),
-    import("../policy/dev-release.ts"),
-  ]);
-  const targets = flags.regions.map((region) => targetOf({ region, data: flags.data }));
-  if (!existsSync(flags.data)) throw new Problem(`There is no ${flags.data}`, "Start the fleet first: npm start.", 2);
-  const keys = await devPolicy(flags.data);
-  const options = flags.policies === undefined ? {} : { directory: flags.policies };
-  const version = await devSign(keys, options, Date.now());
-  say(
-    `policy version ${version}, signed with THROW-AWAY DEVELOPMENT KEYS; it expires in 24 hours unless this is run again`,
-  );
-  for (const { region, problem, digest } of await devPublish(
-    keys,
-    targets.map(({ client }) => client),
-  ))
-    say(`${region}: ${problem ?? `in force, ${digest}`}`);
 }

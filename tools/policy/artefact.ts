@@ -7,9 +7,9 @@ import type { Artefact } from "../../src/policy/bundles/artefact.ts";
 import { MAX_BUNDLE_BYTES } from "../../src/policy/bundles/documents.ts";
 import type { RegionPacks } from "../../src/policy/regions.ts";
 import { Problem } from "../problem.ts";
-import { POLICIES, reportPack } from "./build.ts";
+import { POLICIES } from "./build.ts";
 import { readSource } from "./source.ts";
-import { testPacks } from "./test.ts";
+import { reportResult, testPacks } from "./test.ts";
 
 /**
  * The bundle of a folder of packs: canonical bytes, so that the same packs give the same digest on every machine. It is
@@ -17,10 +17,9 @@ import { testPacks } from "./test.ts";
  */
 export async function buildArtefact(directory: string = POLICIES): Promise<Uint8Array> {
   const { packs } = await testPacks(directory);
-  const wrong = packs.flatMap(({ name, built, results }) => [
-    ...(built.pack.status === "valid" ? [] : reportPack(built)),
-    ...results.filter(({ differences }) => differences.length > 0).map((one) => `${name}: ${one.name} fails`),
-  ]);
+  const wrong = packs
+    .filter(({ built, failures }) => built.pack.status !== "valid" || failures.length > 0)
+    .flatMap(reportResult);
   if (wrong.length > 0)
     throw new Problem(
       `The packs are not fit to be signed:\n${wrong.join("\n")}`,

@@ -14,6 +14,8 @@ export type DevReleaseOptions = {
   readonly bundle?: Uint8Array;
   readonly not_before_ms?: number;
   readonly timestamp_ms?: number;
+  /** Where the bundle is what was signed last, only the timestamp is made anew. */
+  readonly renew?: true;
 };
 
 /** Signs the next version with the throw-away keys of a local fleet. */
@@ -22,14 +24,17 @@ export async function devSign(dev: DevPolicy, options: DevReleaseOptions, now_ms
   const bundle = options.bundle ?? (await buildArtefact(options.directory));
   const before = release.document("policy");
   const stamped = release.document("timestamp");
-  const version = before === null ? 1 : documentIn("policy", before, "policy.json").version + 1;
+  const last = before === null ? null : documentIn("policy", before, "policy.json");
+  const signed = release.bundle();
+  const renewed = options.renew === true && signed !== null && Buffer.from(signed).equals(bundle) ? last : null;
+  const version = renewed?.version ?? (last?.version ?? 0) + 1;
   const stamp = stamped === null ? 1 : documentIn("timestamp", stamped, "timestamp.json").version + 1;
   const document = policyDocument(bundle, {
     version,
     expires_ms: now_ms + 90 * DAY_MS,
     not_before_ms: options.not_before_ms ?? now_ms,
   });
-  const policy = await signDocument("policy", document, keys.policy);
+  const policy = renewed === null ? await signDocument("policy", document, keys.policy) : before!;
   const named = documentIn("policy", policy, "policy.json");
   const lifetime = options.timestamp_ms ?? DAY_MS;
   const timestamp = await signDocument("timestamp", timestampDocument(named, stamp, now_ms, lifetime), keys.timestamp);

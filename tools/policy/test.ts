@@ -86,7 +86,7 @@ export async function policyTest(
   return { ok, report: options.json === true ? asJson(ok, packs) : packs.flatMap(reportResult).join("\n") };
 }
 
-function reportResult({ built, results, failures, policies, uncovered }: PackResult): string[] {
+export function reportResult({ built, results, failures, policies, uncovered }: PackResult): string[] {
   if (built.pack.status === "invalid") return reportPack(built);
   return [
     ...reportPack(built),

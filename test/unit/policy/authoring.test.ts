@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
@@ -331,6 +331,13 @@ test("watch mode reports at the beginning and after a change", async () => {
   };
   await says("watched/limits.cedar:1:7", () => writeFile(path, "permit"));
   await says("golden 15/15", () => writeFile(path, text));
+  // As editors save: beside it, then renamed over it.
+  const save = async (content: string): Promise<void> => {
+    await writeFile(`${path}~`, content);
+    await rename(`${path}~`, path);
+  };
+  await says("failed: 101 need an approval", () => save(text.replace("> 100", "> 1000")));
+  await says("golden 15/15", () => save(text));
   const more = join(directory, "watched/more.cedar");
   await says("failed: a reader reads", () =>
     writeFile(more, '@id("more") @reason("more") forbid (principal is Watched::User, action, resource);'),
