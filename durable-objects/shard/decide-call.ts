@@ -3,7 +3,7 @@ import { digestOf } from "../../src/base/digest.ts";
 import { decisionId } from "../../src/base/ids.ts";
 import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../src/decision/decide.ts";
 import { dependenciesOf, endsAt, freshUntil, homesOf, usedHomes } from "../../src/decision/basis.ts";
-import { homesHeard } from "../../src/decision/checks.ts";
+import { homesHeard, policyEnds } from "../../src/decision/checks.ts";
 import { toldKeys } from "../../src/decision/told.ts";
 import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
 import { Watch } from "../../src/decision/seen.ts";
@@ -487,7 +487,8 @@ export class DecideCall implements Call {
 
   /** As of the release: what the shard knows now, which is what a PEP may rely on. */
   #validUntil(basis: Pick<Outcome, "dependencies" | "homes" | "expires_ms">): number {
-    return Math.min(freshUntil(this.#turn.liveTrust(), this.#homes(basis)), basis.expires_ms);
+    const fresh_ms = freshUntil(this.#turn.liveTrust(), this.#homes(basis));
+    return Math.min(fresh_ms, basis.expires_ms, policyEnds(this.#turn.condition));
   }
 
   #homes({ dependencies, homes }: Pick<Outcome, "dependencies" | "homes">): readonly string[] {

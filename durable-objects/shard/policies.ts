@@ -32,7 +32,7 @@ export type PoliciesPorts = {
 export type PolicyNow = {
   /** What a turn decides by. Where none can be in force it is what was there before, and `condition` denies. */
   readonly policy: LoadedPolicy;
-  readonly condition: Pick<ShardCondition, "active_policy" | "policy_problem">;
+  readonly condition: Pick<ShardCondition, "active_policy" | "policy_problem" | "policy_until_ms">;
 };
 
 /** The policies of a shard: which one is in force at a time, and the bundles that the leases name. */
@@ -58,11 +58,11 @@ export class Policies {
     if (policy === null)
       return this.#without(digest, `the bundle of policy version ${signed?.version ?? 0} is not here yet`);
     this.#last = policy;
-    return { policy, condition: { active_policy: digest, policy_problem: null } };
+    return { policy, condition: { active_policy: digest, policy_problem: null, policy_until_ms: now.until_ms } };
   }
 
   #without(active_policy: string | null, policy_problem: string | null): PolicyNow {
-    return { policy: this.#last, condition: { active_policy, policy_problem } };
+    return { policy: this.#last, condition: { active_policy, policy_problem, policy_until_ms: null } };
   }
 
   /** Fetches what the schedule names and is not here, and waits a moment for what is in force at `t_ms`. */

@@ -20,6 +20,8 @@ export type ShardCondition = Anchoring & {
   readonly active_policy: string | null;
   /** Why no policy is in force here: expired, or its bundle is not here yet. */
   readonly policy_problem?: string | null;
+  /** When the active policy ends, or another follows; absent or `null`: not known. No allow may be kept for longer. */
+  readonly policy_until_ms?: number | null;
   /** What is known of policies that differ and should not, here or in another region; absent or `null`: nothing. */
   readonly policy_drift?: { readonly detail: string; readonly denies: boolean } | null;
 };
@@ -46,6 +48,10 @@ export function policyCurrent(loaded: string, problem: string | null, condition:
   }
   return null;
 }
+
+/** Unix milliseconds. */
+export const policyEnds = ({ policy_until_ms }: Pick<ShardCondition, "policy_until_ms">): number =>
+  policy_until_ms ?? Number.POSITIVE_INFINITY;
 
 export const policyUndrifted = ({ policy_drift }: ShardCondition): Check =>
   policy_drift?.denies === true ? { reason: "policy_drift", detail: policy_drift.detail } : null;

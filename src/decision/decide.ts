@@ -24,6 +24,7 @@ import {
   lineageSound,
   nothingRevoked,
   policyCurrent,
+  policyEnds,
   policyUndrifted,
   regionActs,
   runAdmits,
@@ -271,7 +272,7 @@ function outcome(
     homes,
     expires_ms,
     effect: allowed && countsInRun(input) ? effectIn(input, bearing) : null,
-    valid_until_ms: allowed ? Math.min(freshUntil(input.trust, homes), expires_ms) : 0,
+    valid_until_ms: allowed ? Math.min(freshUntil(input.trust, homes), expires_ms, policyEnds(input.condition)) : 0,
   };
 }
 

@@ -30,7 +30,12 @@ export type PolicySchedule = {
 };
 
 export type InForce =
-  | { readonly ok: true; readonly policy: PolicyRef; readonly until_ms: number | null }
+  | {
+      readonly ok: true;
+      readonly policy: PolicyRef;
+      /** When it ends, or another follows; `null`: nothing is known that ends it. */
+      readonly until_ms: number | null;
+    }
   | { readonly ok: false; readonly why: string };
 
 /** The policy in force at `t_ms`. At the millisecond of an expiry it has expired. */
@@ -42,7 +47,7 @@ export function inForce(schedule: PolicySchedule, t_ms: number): InForce {
   const at = t_ms >= from_ms ? policy : before;
   if (at === null) return { ok: false, why: "no policy that is trusted is in force" };
   if (at.expires_ms !== null && t_ms >= at.expires_ms) return { ok: false, why: "the policy has expired" };
-  const ends = [fresh_until_ms, at.expires_ms].filter((end) => end !== null);
+  const ends = [fresh_until_ms, at.expires_ms, t_ms < from_ms ? from_ms : null].filter((end) => end !== null);
   return { ok: true, policy: at, until_ms: ends.length === 0 ? null : Math.min(...ends) };
 }
 

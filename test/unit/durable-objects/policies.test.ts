@@ -194,6 +194,25 @@ test("an expiry denies at the decision and at the release", async () => {
   vi.mocked(Date.now).mockRestore();
 });
 
+test("nobody may keep an allow for longer than its policy is in force", async () => {
+  const [one, two] = [lenient(), strict()];
+  const ends = Date.now() + 20_000;
+  const kept = { idempotency_key: "v", implicit_run: mintRunId("eu", 1, new Uint8Array(16)) };
+  // The lease is a minute.
+  told = schedule(1, ref(one, 1));
+  expect((await decide(kept)).valid_until_ms).toBeGreaterThan(ends);
+  for (const next of [
+    schedule(2, ref(one, 1, ends)),
+    schedule(3, ref(one, 1), { fresh_until_ms: ends }),
+    schedule(4, ref(two, 2), { before: ref(one, 1), from_ms: ends }),
+  ]) {
+    await push(next);
+    expect((await decide()).valid_until_ms).toBe(ends);
+    const again = await decide(kept);
+    expect([again.decision, again.valid_until_ms]).toEqual([true, ends]);
+  }
+});
+
 test("before any signed policy the baseline decides; another deployment's baseline does not", async () => {
   const digest = activePolicy(REGION).digest;
   told = schedule(0, { digest, signed: null, expires_ms: null }, { fresh_until_ms: null });
