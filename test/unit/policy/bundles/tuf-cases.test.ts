@@ -318,7 +318,7 @@ const suite: readonly Case[] = [
   ],
 ];
 
-/** What python-tuf's own client tests add (tests/test_updater_top_level_update.py). */
+/** What python-tuf's own tests add (tests/test_updater_top_level_update.py, tests/test_trusted_metadata_set.py). */
 const client: readonly Case[] = [
   [
     "test_max_root_rotations",
@@ -358,6 +358,33 @@ const client: readonly Case[] = [
       const late = T + 18 * DAY_MS;
       expect(await said(served, { timestamp: await stamped(4, {}, late) }, late)).toBe("timestamp rollback");
       return said(served, await offerOf(keys, BUNDLE, { version: 4, stamp: 6, now_ms: late }), late);
+    },
+  ],
+  [
+    "test_update_timestamp_snapshot_ver_below_current",
+    "policy rollback",
+    async () => {
+      const { document } = served.policy!;
+      const naming = (policy: object) => stamped(6, { policy });
+      const other = `sha256:${"A".repeat(43)}`;
+      expect(await said(served, { timestamp: await naming({ version: 5, sha256: other }) })).toBe(
+        "policy equivocation",
+      );
+      return said(served, { timestamp: await naming({ version: document.version - 1, sha256: other }) });
+    },
+  ],
+  [
+    "test_update_snapshot_version_diverge_timestamp_snapshot_version",
+    "policy mix_and_match",
+    async () => {
+      const document = policyOf(OTHER, 6, T);
+      const { policy } = timestampOf(document, 6, T);
+      const timestamp = await sign(
+        "timestamp",
+        timestampOf(document, 6, T, { policy: { ...policy, version: 7 } }),
+        keys.timestamp,
+      );
+      return said(served, { ...(await six()), timestamp });
     },
   ],
   [

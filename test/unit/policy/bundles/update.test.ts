@@ -346,6 +346,10 @@ describe("root rotation", () => {
     const lost = { ...keys, policy: [...keys.policy.slice(1), await newSigner("policy-4")] };
     const one = await sign("root", rootOf(lost, 2, T + YEAR), keys.root);
     expect((await taken(raised, { roots: [one] })).trust.floors.policy).not.toBeNull();
+    // Nor are two of them, that went one root after the other.
+    const lostTwo = { ...lost, policy: [...lost.policy.slice(1), await newSigner("policy-5")] };
+    const two = await sign("root", rootOf(lostTwo, 3, T + YEAR), keys.root);
+    expect((await taken(raised, { roots: [one, two] })).trust.floors.policy).not.toBeNull();
     const recovered = { ...thieves, policy: (await newRoleKeys("e")).policy };
     const root = await sign("root", rootOf(recovered, 3, T + YEAR), keys.root);
     const clean = (await taken(half, { roots: [root] })).trust;
