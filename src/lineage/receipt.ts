@@ -161,6 +161,6 @@ export function widestReceiptBytes(kid: string, iss: string, calls: number): num
     ...parts,
   });
   const jws = compactReceipt(receiptSigningInput(receiptProtected(kid), payload), new Uint8Array(64));
-  const path = Array<string>(Math.log2(calls)).fill(hash);
+  const path = Array<string>(31 - Math.clz32(calls)).fill(hash);
   return receiptText(jws, { call: calls - 1, items: MAX_ITEMS_PER_CALL, leaf: hash, path }).length;
 }

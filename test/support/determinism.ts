@@ -1,15 +1,14 @@
 import { digestOf, sha256 } from "../../src/base/digest.ts";
-import { isObject, parseJson } from "../../src/base/json.ts";
+import { utf8 } from "../../src/base/bytes.ts";
 import { coreText, decide } from "../../src/decision/decide.ts";
 import { trustDigestOf } from "../../src/decision/trust-digest.ts";
-import { actionPart, contextPart, entityPart, isInvalid, requestText } from "../../src/http/canonical-request.ts";
-import { NO_STEP } from "../../src/http/step-options.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { CanonicalRequest, Facts } from "../../src/vocabulary/types.ts";
+import { asked } from "./engines/door.ts";
 
 /**
- * One corpus of requests, as text, and what becomes of each: read at the door, made canonical, decided. It runs as it is
- * on Node, in workerd and as a script without a platform, and has to come to the same bytes.
+ * One corpus of requests, as text or bytes, and what becomes of each: read at the door, made canonical, decided. It runs
+ * as it is on every engine (test/conformance/engines.test.ts), and has to come to the same bytes.
  */
 
 const SUBJECT = '"subject":{"type":"user","id":"alice"}';
@@ -19,8 +18,16 @@ const with_ = (properties: string): string =>
   `{${SUBJECT},"action":{"name":"read","properties":${properties}},${RESOURCE}}`;
 const named = (id: string): string => `{"subject":{"type":"user","id":"${id}"},${READ},${RESOURCE}}`;
 
+/** The question `plain` with these bytes in the subject's id. */
+const bytesIn = (...bytes: readonly number[]): Uint8Array => {
+  const [before, after] = named("@").split("@") as [string, string];
+  return Uint8Array.from([...utf8(before), ...bytes, ...utf8(after)]);
+};
+/** Arrays within one another, so that the document has this many levels. */
+const levels = (n: number): string => with_(`{"a":${"[".repeat(n - 3)}${"]".repeat(n - 3)}}`);
+
 /** Spellings of a group mean the same; groups mean different things. */
-export const CORPUS: Readonly<Record<string, readonly string[]>> = {
+export const CORPUS: Readonly<Record<string, readonly (string | Uint8Array)[]>> = {
   plain: [
     `{${SUBJECT},${READ},${RESOURCE}}`,
     `{${RESOURCE},${READ},${SUBJECT}}`,
@@ -66,6 +73,31 @@ export const CORPUS: Readonly<Record<string, readonly string[]>> = {
   empty: ["", "  "],
   trailing: [`{${SUBJECT},${READ},${RESOURCE}} x`],
   comment: [`{${SUBJECT},/* */${READ},${RESOURCE}}`],
+  byte_order_mark: [`\ufeff{${SUBJECT},${READ},${RESOURCE}}`],
+  byte_order_mark_in_text: [named("\ufeffalice"), named("\\ufeffalice")],
+  nul: [named("a\\u0000b"), named("\\u0061\\u0000b")],
+  nul_unescaped: [named("a\u0000b")],
+  overlong: [bytesIn(0xc1, 0xa1), bytesIn(0xe0, 0x81, 0xa1), bytesIn(0xc0, 0x80)],
+  not_utf8: [bytesIn(0xff), bytesIn(0xc3), bytesIn(0xed, 0xa0, 0x80), bytesIn(0xf4, 0x90, 0x80, 0x80)],
+  deepest: [levels(32)],
+  too_deep: [levels(33), levels(1_000), levels(100_000)],
+  hundred: [with_('{"n":100}'), with_('{"n":1E+2}'), with_('{"n":1e2}'), with_('{"n":1000E-1}')],
+  cedar_long: [with_('{"n":9223372036854775807}'), with_('{"n":-9223372036854775808}')],
+  duplicate_deep: [
+    with_('{"a":[{"b":{"c":1,"d":[],"c":1}}]}'),
+    with_('{"a":[{"b":{"\\u0063":1,"c":1}}]}'),
+    with_('{"__proto__":1,"\\u005f_proto__":1}'),
+  ],
+  lone_surrogate_deep: [with_('{"a":[{"\\udbff":1}]}'), with_('{"a":["\\udc00\\ud800"]}')],
+  constructor_name: [with_('{"constructor":{"name":"x"}}'), with_('{"constructo\\u0072":{"name":"x"}}')],
+  numeric_names: [with_('{"10":1,"9":2,"b":3,"-1":4}'), with_('{"b":3,"-1":4,"9":2,"10":1}')],
+  dotted_i: [named("\u0130"), named("\\u0130")],
+  dotless_i: [named("\u0131")],
+  sharp_s: [named("\u00df")],
+  kelvin: [named("\u212a")],
+  capital_k: [named("K")],
+  long_text: [named("x".repeat(1_024))],
+  longer_text: [named("x".repeat(1_025))],
 };
 
 const FAR = 4_102_444_800_000;
@@ -80,19 +112,10 @@ const FACTS: Facts = {
 };
 
 /** `decision input core`, or what the door says: never an exception. */
-function become(body: string): string {
-  const parsed = parseJson(body);
-  if (!parsed.ok) return `refused ${parsed.error.code}`;
-  if (!isObject(parsed.value)) return "refused not_an_object";
-  const { subject, action, resource, context } = parsed.value;
-  const parts = {
-    subject: entityPart(subject, "subject"),
-    action: actionPart(action),
-    resource: entityPart(resource, "resource"),
-    context: contextPart(context),
-  };
-  const text = requestText(parts, NO_STEP);
-  if (isInvalid(text)) return `invalid ${text.where}`;
+function become(body: string | Uint8Array): string {
+  const question = asked(typeof body === "string" ? utf8(body) : body);
+  if ("refused" in question) return question.refused;
+  const { text } = question;
   const policy = activePolicy({ name: "eu", packs: ["authzen-certification"] });
   const run = { id: "", kind: "implicit", status: "open", members: [], version: 0 } as const;
   const { core } = decide({
