@@ -1,11 +1,12 @@
 import { inEpoch, regionLog, shardAt, type Env } from "../../src/objects/address.ts";
 import type { AdminResult, DropEpochMessage, EpochStatus, EpochView } from "../../src/objects/authority.ts";
+import { withDeadline } from "../../src/objects/deadline.ts";
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import type { Epochs } from "./epochs.ts";
 import { restateErasures } from "./erasure-leaves.ts";
 import { ErasureRows } from "./erasure-rows.ts";
-import { pause, within } from "./pause.ts";
+import { pause } from "./pause.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
 
@@ -144,7 +145,7 @@ export class EpochDrops {
   async #empty(epoch: EpochView): Promise<void> {
     const at = inEpoch(this.#region, epoch);
     for (let k = 0; k < epoch.shards; k++) {
-      const emptied = within(EMPTY_MS, shardAt(this.#env, at, k).drop({ v: 1 }));
+      const emptied = withDeadline(shardAt(this.#env, at, k).drop({ v: 1 }), EMPTY_MS);
       if (!epoch.left.includes(k)) await emptied;
       // It did not answer when the epoch ended: nothing waits for it, and nothing asks it again.
       else

@@ -3,11 +3,12 @@ import { decodeStateRecord } from "../../src/lineage/state-record.ts";
 import { inEpoch, regionLog, shardAt, type Env } from "../../src/objects/address.ts";
 import type { AdminResult, EpochStatus, EpochView } from "../../src/objects/authority.ts";
 import type { LogState, LogStatus, RegionLogRpc } from "../../src/objects/log.ts";
+import { withDeadline } from "../../src/objects/deadline.ts";
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";
 import { ofEpoch } from "./erasure-leaves.ts";
 import { ErasureRows } from "./erasure-rows.ts";
-import { pause, within } from "./pause.ts";
+import { pause } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { RegionSync } from "./sync.ts";
@@ -241,7 +242,7 @@ export class Epochs {
       Array.from({ length: epoch.shards }, async (_, k) => {
         try {
           const stub = shardAt(this.#env, inEpoch(this.#region, epoch), k);
-          marks[`shard/${k}`] = (await within(ANSWER_MS, stub.seal({ v: 1, reason }))).last;
+          marks[`shard/${k}`] = (await withDeadline(stub.seal({ v: 1, reason }), ANSWER_MS)).last;
         } catch (cause) {
           const message = cause instanceof Error ? cause.message : "unknown";
           console.warn(JSON.stringify({ level: "warn", event: "shard_not_sealed", shard: k, message }));

@@ -3,9 +3,9 @@ import { inEpoch, shardAt, shardOfRun, type Env } from "../../src/objects/addres
 import type { EpochView } from "../../src/objects/authority.ts";
 import type { ErasureTarget, PrepareErasureAnswer } from "../../src/objects/erasure.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
+import { withDeadline } from "../../src/objects/deadline.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { ShardPart, ShardPlace } from "./erasure-rows.ts";
-import { within } from "./pause.ts";
 import type { AuthorityStore } from "./store.ts";
 
 /** All shards together have this long to say what is asked for; the administrator waits 12 s. */
@@ -73,9 +73,9 @@ export class ErasureTargets {
     const asked = this.#asked(target);
     const one = target.kind === "run" || target.kind === "decision";
     if (one && asked.length === 0) return null;
-    const answers = await within(
-      PREPARE_MS,
+    const answers = await withDeadline(
       Promise.all(asked.map(async (place) => ({ place, answer: await this.#ask(place, target, one) }))),
+      PREPARE_MS,
     );
     const parts: ShardPart[] = [];
     const unasked: ShardPlace[] = [];
@@ -94,6 +94,6 @@ export class ErasureTargets {
   async #ask(place: ShardPlace, target: ErasureTarget, alone: boolean): Promise<PrepareErasureAnswer | null> {
     const asked = this.stub(place).prepareErasure(target);
     const isLeft = this.held.some(({ log_epoch, left }) => log_epoch === place.log_epoch && left.includes(place.shard));
-    return isLeft && !alone ? within(LEFT_MS, asked).catch(() => null) : asked;
+    return isLeft && !alone ? withDeadline(asked, LEFT_MS).catch(() => null) : asked;
   }
 }

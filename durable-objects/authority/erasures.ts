@@ -4,6 +4,7 @@ import { COMMITMENT_SALT_BYTES, commitment } from "../../src/lineage/record.ts";
 import type { Env } from "../../src/objects/address.ts";
 import type { AdminResult, AuthorityRpc } from "../../src/objects/authority.ts";
 import type { EraseOrder, ErasureGround, ErasureView, JournalEntry } from "../../src/objects/erasure.ts";
+import { withDeadline } from "../../src/objects/deadline.ts";
 import type { Region } from "../../src/region/config.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import {
@@ -15,7 +16,7 @@ import {
   type ShardPlace,
 } from "./erasure-rows.ts";
 import { ErasureTargets, type Prepared } from "./erasure-targets.ts";
-import { pause, within } from "./pause.ts";
+import { pause } from "./pause.ts";
 import type { Rewind } from "./rewind.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
@@ -269,7 +270,7 @@ export class Erasures {
     for (let acked = 0; ;) {
       // Dropped meanwhile: who asks an object makes it again.
       if (this.#rows.next(place)?.seq !== seq) return;
-      const answer = await within(SLICE_MS, this.#targets.stub(place).erase({ v: 1, seq, selector, acked }));
+      const answer = await withDeadline(this.#targets.stub(place).erase({ v: 1, seq, selector, acked }), SLICE_MS);
       if (!answer.ok) throw new Error(answer.code);
       if (answer.slice !== null) {
         this.#addLeaves(place, seq, ground, answer.slice.sseqs);

@@ -1,5 +1,5 @@
 import type { Action, Entity, Question } from "./index.ts";
-import type { Reply, RunOptions } from "./runs.ts";
+import { createCaller, type CallOptions } from "./call.ts";
 
 /**
  * Approvals over HTTP (`/access/v1/requests`, docs/approvals.md). As `createRuns`: nothing throws, and nothing here
@@ -30,29 +30,8 @@ type Ref = Pick<Entity, "type" | "id">;
 /** `requested_until`: RFC 3339. `requester`: who asks in person, and cannot approve it. */
 export type Asking = { justification?: string; requested_until?: string; requester?: Ref; idempotency_key?: string };
 
-export function createApprovals({ url, credential, timeout_ms = 6_000, fetch: send = fetch }: RunOptions) {
-  const base = `${url.replace(/\/$/, "")}/access/v1/requests`;
-  async function call<T>(
-    method: "GET" | "POST",
-    path: string,
-    body?: object,
-    more: Record<string, string> = {},
-  ): Promise<Reply<T>> {
-    const headers = { Authorization: `Bearer ${credential}`, "Content-Type": "application/json", ...more };
-    const signal = AbortSignal.timeout(timeout_ms);
-    const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) };
-    const response = await send(`${base}${path}`, { ...sent, headers, redirect: "error", signal }).catch(() => null);
-    if (response === null) return { ok: false, code: "unreachable", detail: url };
-    const named = response.headers.get("interlock-decision-id");
-    const id = named === null ? {} : { id: named };
-    try {
-      const answer = JSON.parse(await response.text()) as T & { code?: string; detail?: string };
-      if (response.ok) return { ok: true, value: answer, ...id };
-      return { ok: false, code: answer.code ?? `http_${response.status}`, detail: answer.detail ?? "", ...id };
-    } catch {
-      return { ok: false, code: "unreadable", detail: `status ${response.status}`, ...id };
-    }
-  }
+export function createApprovals(options: CallOptions) {
+  const call = createCaller("/access/v1/requests", options);
   const at = (task: string): string => `/${encodeURIComponent(task)}`;
   return {
     /** What was denied, with the `context.access_request` of the denial. */

@@ -1,3 +1,4 @@
+import { createCaller, type CallOptions } from "./call.ts";
 import type { Entity } from "./index.ts";
 
 /**
@@ -78,28 +79,8 @@ export type PassRequest = {
 /** `pass` goes into `context.interlock.pass` of the question there; `expires_at` in Unix milliseconds. */
 export type Pass = { id: string; pass: string; expires_at: number };
 export type StepReceipt = { step_receipt: string; decision: "allow" | "deny"; decision_id: string };
-/** `id` names the record of what was decided, a denial too. */
-export type Reply<T> = { ok: true; value: T; id?: string } | { ok: false; code: string; detail: string; id?: string };
-export type RunOptions = { url: string; credential: string; timeout_ms?: number; fetch?: typeof fetch };
-
-export function createRuns({ url, credential, timeout_ms = 6_000, fetch: send = fetch }: RunOptions) {
-  const base = `${url.replace(/\/$/, "")}/runs/v1`;
-  async function call<T>(method: "GET" | "POST", path: string, body?: object): Promise<Reply<T>> {
-    const headers = { Authorization: `Bearer ${credential}`, "Content-Type": "application/json" };
-    const signal = AbortSignal.timeout(timeout_ms);
-    const sent = body === undefined ? { method } : { method, body: JSON.stringify(body) };
-    const response = await send(`${base}${path}`, { ...sent, headers, redirect: "error", signal }).catch(() => null);
-    if (response === null) return { ok: false, code: "unreachable", detail: url };
-    const named = response.headers.get("interlock-decision-id");
-    const id = named === null ? {} : { id: named };
-    try {
-      const answer = JSON.parse(await response.text()) as T & { code?: string; detail?: string };
-      if (response.ok) return { ok: true, value: answer, ...id };
-      return { ok: false, code: answer.code ?? `http_${response.status}`, detail: answer.detail ?? "", ...id };
-    } catch {
-      return { ok: false, code: "unreadable", detail: `status ${response.status}`, ...id };
-    }
-  }
+export function createRuns(options: CallOptions) {
+  const call = createCaller("/runs/v1", options);
   const at = (run: string): string => `/runs/${encodeURIComponent(run)}`;
   return {
     open: (opening: Opening) => call<OpenedRun>("POST", "/runs", opening),

@@ -5,7 +5,7 @@ import { credentialKey, issuerKey, keyKey } from "../trust/keys.ts";
 import type { Room } from "./deps.ts";
 import { insufficientScope, unauthenticated } from "./pep-guard.ts";
 import { unavailable, type Problem } from "./reply.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 2_000;
 

@@ -5,7 +5,7 @@ import { body, done, door, type Call } from "./admin.ts";
 import { roomOfRun } from "./runs.ts";
 import { bad } from "./reply.ts";
 import { stopRunBody } from "./schemas/admin.ts";
-import { withDeadline } from "./with-deadline.ts";
+import { withDeadline } from "../objects/deadline.ts";
 
 const CLOSE_MS = 2_000;
 

@@ -27,7 +27,7 @@ import {
   unfreezeBody,
 } from "./schemas/admin.ts";
 import { readBody, readQuery } from "./schema-input.ts";
-import { withDeadline } from "./with-deadline.ts";
+import { withDeadline } from "../objects/deadline.ts";
 
 /** Longer than the authority waits for regions that do not confirm (`wait: all`): it then says how far it is. */
 const ADMIN_MS = 12_000;

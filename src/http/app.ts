@@ -24,7 +24,7 @@ import { metricsPage } from "./metrics-page.ts";
 import { refuse, type Problem, type ProblemStyle } from "./reply.ts";
 import { readRequestId } from "./request-id.ts";
 import { ROUTES, type Operation, type Route } from "./routes.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const MATERIAL_MS = 2_000;
 

@@ -2,7 +2,7 @@ import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { readerDoor } from "./lineage.ts";
 import { refuse, unavailable } from "./reply.ts";
-import { twice, withDeadline } from "./with-deadline.ts";
+import { twice, withDeadline } from "../objects/deadline.ts";
 
 const READ_MS = 3_000;
 const SILENT = unavailable("the region log does not answer; retry");

@@ -2,7 +2,7 @@ import type { Handler } from "./access.ts";
 import type { Room } from "./deps.ts";
 import { json, refuse, unavailable } from "./reply.ts";
 import { ROUTES, type Operation } from "./routes.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 2_000;
 const CACHEABLE = { "Cache-Control": "public, max-age=60" } as const;

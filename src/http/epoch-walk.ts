@@ -2,7 +2,7 @@ import { err, ok, type Result } from "../base/result.ts";
 import type { DroppedEpoch } from "../objects/authority.ts";
 import type { Room } from "./deps.ts";
 import { SILENT } from "./epochs.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 /**
  * The way of a search through the log epochs of a region: the running one first, then the one before it, and so on. A

@@ -3,7 +3,7 @@ import type { Handler } from "./access.ts";
 import type { DroppedEpoch } from "../objects/authority.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 2_000;
 export const SILENT: Problem = unavailable("the trust authority does not say which log epochs there were; retry");

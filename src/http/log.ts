@@ -12,7 +12,7 @@ import { inTurn, recordRead, requireReader, unread } from "./reading.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { proofQuery } from "./schemas/find.ts";
 import { readQuery } from "./schema-input.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 3_000;
 const SILENT: Problem = unavailable("the region log does not answer; retry");

@@ -2,7 +2,7 @@ import type { Handler } from "./access.ts";
 import { json, refuse, unavailable } from "./reply.ts";
 import { membershipsQuery } from "./schemas/admin.ts";
 import { readQuery } from "./schema-input.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 2_000;
 /** A membership has at most half a megabyte. */

@@ -3,7 +3,7 @@ import type { Caller, PepAuthentication, PepRefusal } from "../credentials/pep.t
 import { err, ok, type Result } from "../base/result.ts";
 import type { Room } from "./deps.ts";
 import { unavailable, type Problem } from "./reply.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 /** The authenticated PEP with `scope`, or the problem to answer with; a promise only where a credential is new. */
 export function requirePep(

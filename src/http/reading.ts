@@ -9,7 +9,7 @@ import type { Arrival, Room } from "./deps.ts";
 import { sourceOf } from "./epochs.ts";
 import { requireRegisteredPep } from "./pep-guard.ts";
 import { unavailable, type Problem } from "./reply.ts";
-import { withDeadline } from "./with-deadline.ts";
+import { withDeadline } from "../objects/deadline.ts";
 
 /** Who may read records, and that it is written down before they see them (docs/operations/audit.md). */
 

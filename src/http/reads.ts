@@ -5,7 +5,7 @@ import { inTurn, recordRead } from "./reading.ts";
 import { bad, json, refuse, unavailable } from "./reply.ts";
 import { listReadsQuery } from "./schemas/admin.ts";
 import { readQuery } from "./schema-input.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 3_000;
 const DEFAULT_READS = 100;

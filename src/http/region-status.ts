@@ -2,7 +2,7 @@ import type { AuthorityStatus } from "../objects/authority.ts";
 import type { LogStatus } from "../objects/log.ts";
 import type { ShardStatus } from "../objects/shard.ts";
 import type { Room } from "./deps.ts";
-import { withDeadline } from "./with-deadline.ts";
+import { withDeadline } from "../objects/deadline.ts";
 
 /** What the objects say about themselves; `null` for one that did not answer. */
 export type RegionStatus = {

@@ -1,6 +1,6 @@
 import { readPublicKey, type PublicKey } from "../credentials/jws/public-key.ts";
 import type { Room } from "./deps.ts";
-import { twice } from "./with-deadline.ts";
+import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 2_000;
 /** The caller chooses the `kid`, so those that nobody lists cost at most ten looks a second, however many ask. */

@@ -6,7 +6,7 @@ import type { Handler } from "./access.ts";
 import { readBounded } from "./body.ts";
 import type { Room } from "./deps.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
-import { twice, withDeadline } from "./with-deadline.ts";
+import { twice, withDeadline } from "../objects/deadline.ts";
 
 /**
  * Push delivery of Security Event Tokens (RFC 8935): verified here, taken by the authority, and answered with 202 only

@@ -3,7 +3,7 @@ import type { SyncAnswer } from "../objects/authority.ts";
 import type { Handler } from "./access.ts";
 import { readBounded } from "./body.ts";
 import { bad, refuse, unavailable } from "./reply.ts";
-import { withDeadline } from "./with-deadline.ts";
+import { withDeadline } from "../objects/deadline.ts";
 
 /** A thousand events and what stands around them (`authority/sync-messages`). */
 const MAX_BYTES = 4_194_304;

@@ -45,7 +45,7 @@ export const grant = ({ nonce, material }: LeaseRequest): LeaseAnswer & { readon
 type Integrate = (message: IntegrateMessage) => Promise<IntegrateAnswer>;
 
 /** A log that takes everything, and has it witnessed at once. */
-export function willingLog(): Integrate {
+function willingLog(): Integrate {
   let mark = 0;
   return async ({ from_sseq, hashes }) => {
     mark = Math.max(mark, from_sseq - 1 + hashes.length / 32);
@@ -65,7 +65,7 @@ export function bindings(authority: object = {}, integrate: Integrate = willingL
 }
 
 /** An allow under the pack `authzen-certification`. */
-export const QUESTION = jcs({
+const QUESTION = jcs({
   v: 1,
   subject: { type: "user", id: "alice" },
   action: { name: "read" },

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { err, ok, type Result } from "../../base/result.ts";
-import { isRegionName, parseRunId } from "../../base/ids.ts";
+import { parseRunId } from "../../base/ids.ts";
 import type { PassFacts } from "../../vocabulary/run.ts";
 import { FUTURE_SKEW_MS } from "../claims.ts";
 import type { RegionKeys } from "./certificate.ts";
+import { hash, homes, labels, pseudonym, region } from "./claim-forms.ts";
 import { verifyStatement, type Statement } from "./statement.ts";
 
 /**
@@ -22,10 +23,6 @@ const MAX_PARENTS = 64;
 
 export const PASS_EXPIRED = "the pass has expired";
 
-const region = z.string().refine(isRegionName);
-const hash = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
-const pseudonym = z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}\.[A-Za-z0-9_-]{43}$/);
-
 const Claims = z.strictObject({
   v: z.literal(1),
   iss: region,
@@ -37,12 +34,12 @@ const Claims = z.strictObject({
   subject: pseudonym,
   action: z.string().min(1).max(256),
   resource: z.strictObject({ type: z.string().min(1).max(1_024), key: pseudonym.nullable() }).nullable(),
-  labels: z.array(z.string().min(1).max(128)).max(256),
+  labels,
   parents: z.array(hash).max(MAX_PARENTS),
   /** What the pass rests on, and what the parents rest on: `PassFacts`. */
   dependencies: z.array(pseudonym).max(MAX_DEPENDENCY_KEYS),
   ancestors: z.array(pseudonym).max(MAX_ANCESTOR_KEYS),
-  homes: z.array(region).max(256),
+  homes,
   iat_ms: z.int().min(0),
   exp_ms: z.int().min(0),
 });

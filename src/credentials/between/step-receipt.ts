@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { err, ok, type Result } from "../../base/result.ts";
-import { isRegionName, parseDecisionId, parseRunId } from "../../base/ids.ts";
+import { parseDecisionId, parseRunId } from "../../base/ids.ts";
 import { MAX_RECEIPT_KEYS } from "../../runs/guest.ts";
 import type { StepReceiptFacts } from "../../vocabulary/run.ts";
 import { FUTURE_SKEW_MS } from "../claims.ts";
 import type { RegionKeys } from "./certificate.ts";
+import { hash, homes, labels, pseudonym, region } from "./claim-forms.ts";
 import { verifyStatement, type Statement } from "./statement.ts";
 
 /**
@@ -12,10 +13,6 @@ import { verifyStatement, type Statement } from "./statement.ts";
  * step only when it sees this; it does not expire, since a step that was taken stays taken.
  */
 export const STEP_RECEIPT_TYPE = "interlock-step-receipt+jwt";
-
-const region = z.string().refine(isRegionName);
-const hash = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
-const pseudonym = z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}\.[A-Za-z0-9_-]{43}$/);
 
 const Claims = z.strictObject({
   v: z.literal(1),
@@ -30,9 +27,9 @@ const Claims = z.strictObject({
   leaf: hash,
   t_ms: z.int().min(0),
   /** Labels that the step touched. */
-  labels: z.array(z.string().min(1).max(128)).max(256),
+  labels,
   dependencies: z.array(pseudonym).max(MAX_RECEIPT_KEYS),
-  homes: z.array(region).max(256),
+  homes,
 });
 export type StepReceiptClaims = z.infer<typeof Claims>;
 

@@ -1,4 +1,4 @@
-/** Rejects after `ms`: for reads that a caller can ask again (status, keys, admin). */
+/** Rejects where there is no answer within `ms`; what was asked may still be carried out. */
 export async function withDeadline<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
