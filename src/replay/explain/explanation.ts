@@ -44,10 +44,17 @@ export function explanationOf(policy: LoadedPolicy, request: CanonicalRequest, d
 const packNamed = ({ sovereign, application }: LoadedPolicy, name: string): LoadedPack | undefined =>
   [...sovereign, ...application].find((pack) => pack.name === name);
 
+/** By id, once for each pack: a batch asks a thousand times, of thousands of policies. */
+const byId = new WeakMap<LoadedPack, ReadonlyMap<string, BundledPolicy>>();
+
 /** A policy of the law by `pack/id`. */
 function policyNamed(policy: LoadedPolicy, name: string): BundledPolicy | undefined {
   const at = name.indexOf("/");
-  return packNamed(policy, name.slice(0, at))?.written.find(({ id }) => id === name.slice(at + 1));
+  const pack = packNamed(policy, name.slice(0, at));
+  if (pack === undefined) return undefined;
+  let ids = byId.get(pack);
+  if (ids === undefined) byId.set(pack, (ids = new Map(pack.written.map((one) => [one.id, one]))));
+  return ids.get(name.slice(at + 1));
 }
 
 function placeOf(policy: LoadedPolicy, name: string): Place & { readonly effect: "permit" | "forbid" | null } {
@@ -57,15 +64,29 @@ function placeOf(policy: LoadedPolicy, name: string): Place & { readonly effect:
     : { effect: found.json.effect, file: found.file, line: found.line };
 }
 
+/** By action and types, of which a pack has few: nothing else of a request bears on it. */
+const fitting = new WeakMap<ApplicationPack, Map<string, Explanation["unmatched"]>>();
+
 const unmatched = (policy: LoadedPolicy, request: CanonicalRequest): Explanation["unmatched"] =>
   policy.application
     .filter(({ types }) => covers(types, request))
-    .flatMap((pack) =>
-      pack.written
-        .filter((one) => one.json.effect === "permit" && fits(pack, one, request))
-        .map(({ id, file, line }) => ({ policy: `${pack.name}/${id}`, file, line })),
-    )
+    .flatMap((pack) => fittingOf(pack, request))
     .slice(0, MAX_UNMATCHED);
+
+function fittingOf(pack: ApplicationPack, request: CanonicalRequest): Explanation["unmatched"] {
+  let known = fitting.get(pack);
+  if (known === undefined) fitting.set(pack, (known = new Map()));
+  const kind = JSON.stringify([request.action.name, request.subject.type, request.resource.type]);
+  let found = known.get(kind);
+  if (found === undefined) {
+    found = pack.written
+      .filter((one) => one.json.effect === "permit" && fits(pack, one, request))
+      .slice(0, MAX_UNMATCHED)
+      .map(({ id, file, line }) => ({ policy: `${pack.name}/${id}`, file, line }));
+    known.set(kind, found);
+  }
+  return found;
+}
 
 type Head = { readonly [name: string]: unknown };
 

@@ -162,3 +162,34 @@ test("an isolate searches only so much in a second", () => {
   expect(effort.left(1_999)).toBe(false);
   expect(effort.left(2_000)).toBe(true);
 });
+
+test("the policies are read through once for a kind of question, not for every item of a batch", () => {
+  const [pack, ...others] = policy.application;
+  let reads = 0;
+  const counted = {
+    ...policy,
+    application: [
+      {
+        ...pack!,
+        get written() {
+          reads++;
+          return pack!.written;
+        },
+      },
+      ...others,
+    ],
+  };
+  const request = { ...PAY, action: { name: "payment.prepare", properties: PAY.action.properties } };
+  const none = { reason: "policy_denied", policy_reason: null, failed: [], determining: [] } as const;
+  const by = { reason: "large", policy: "treasury/large-payment" };
+  const first = explanationOf(counted, request, none);
+  expect(first.unmatched).toEqual(explanationOf(policy, request, none).unmatched);
+  expect(first.unmatched).not.toEqual([]);
+  for (let item = 0; item < 1_000; item++) {
+    const amount = { ...request, action: { name: "payment.prepare", properties: { amount: item, currency: "EUR" } } };
+    expect(explanationOf(counted, amount, none).unmatched).toEqual(first.unmatched);
+    const { determining } = explanationOf(counted, amount, { ...none, determining: [by] });
+    expect(determining[0]).toMatchObject({ effect: "forbid", file: "treasury/limits.cedar" });
+  }
+  expect(reads).toBeLessThanOrEqual(2);
+});
