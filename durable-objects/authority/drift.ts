@@ -87,6 +87,8 @@ export class Drift {
     { readonly digest: string; readonly until_ms: number; readonly pause_ms: number }
   >();
   readonly #told = new Map<string, number>();
+  /** The last that was found too soon after another: said when the minute is over, also where it is over by then. */
+  readonly #untold = new Map<string, Omit<Incident, "t_ms" | "what">>();
   #own: Own | null = null;
   #standing: readonly Drifting[];
 
@@ -106,6 +108,7 @@ export class Drift {
     if (deviating.size > 0 || before.size > 0) this.#noteShards(before, deviating);
     this.look();
     this.#prune();
+    for (const [about, incident] of this.#untold) this.#tell(incident, about);
     const detail = this.problem(Date.now());
     const denies = this.#region.on_drift === "deny" && this.#standing.some(unanswered);
     return { probe: expected, drift: detail === null ? null : { detail, denies } };
@@ -116,7 +119,8 @@ export class Drift {
       if (before.get(shard)?.join() === packs.join()) continue;
       const what = packs.map((name) => (name === "" ? "the packs together" : `pack ${name}`)).join(", ");
       this.#say({ shard, packs, why: "outcome" });
-      this.#tell(`shard/${shard}`, `decides otherwise than the region's policy does: ${what}`, null);
+      const detail = `decides otherwise than the region's policy does: ${what}`;
+      this.#tell({ source: `shard/${shard}`, detail, evidence: null }, `shard/${shard}`);
     }
     for (const shard of before.keys()) if (!now.has(shard)) this.#say({ shard, why: null });
   }
@@ -231,8 +235,9 @@ export class Drift {
     const fresh = standing.filter((one) => !known.has(idOf(one)));
     for (const one of fresh) this.#say(named(one));
     const unexplained = fresh.filter(isUnexplained);
-    if (peer !== null && unexplained.length > 0)
-      this.#tell("trust", describeDrift(unexplained, Date.now()) ?? peer, this.#heard.get(peer)?.jws ?? null, peer);
+    if (peer === null || unexplained.length === 0) return;
+    const detail = describeDrift(unexplained, Date.now()) ?? peer;
+    this.#tell({ source: "trust", detail, evidence: this.#heard.get(peer)?.jws ?? null }, peer);
   }
 
   // ── for people ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -290,11 +295,12 @@ export class Drift {
     console.error(JSON.stringify(line));
   }
 
-  #tell(source: string, detail: string, evidence: string | null, about = source): void {
-    const now = Date.now();
-    if (now - (this.#told.get(about) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) return;
-    this.#told.set(about, now);
-    this.#room.incident({ source, detail, evidence });
+  #tell(found: Omit<Incident, "t_ms" | "what">, about: string): void {
+    const since = Date.now() - (this.#told.get(about) ?? Number.NEGATIVE_INFINITY);
+    if (since >= 0 && since < TELL_EVERY_MS) return void this.#untold.set(about, found);
+    this.#untold.delete(about);
+    this.#told.set(about, Date.now());
+    this.#room.incident(found);
   }
 }
 

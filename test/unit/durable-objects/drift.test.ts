@@ -146,6 +146,25 @@ test("a region of a version that says nothing is fresh all the same, and not ask
   expect(found(eu)).toEqual([]);
 });
 
+test("what is found soon after something else has its leaf a minute later, and not more than one", async () => {
+  await eventually(allHeard);
+  us.probe = probed(tampered());
+  await eventually(() => eu.incidents.length > 0);
+  // Meanwhile the first is over, and then another is found: nobody may hide it behind the first.
+  for (const mark of ["x", "y"]) {
+    us.probe = { ...us.probe, packs: us.probe.packs.map((pack) => ({ ...pack, probe: `sha256:${mark.repeat(43)}` })) };
+    await eventually(() => JSON.stringify(eu.authority.drift.view().differences).includes(`sha256:${mark}`));
+  }
+  await everybodyAsks();
+  expect(eu.incidents).toHaveLength(1);
+  const real = Date.now.bind(Date);
+  vi.spyOn(Date, "now").mockImplementation(() => real() + 61_000);
+  eu.authority.drift.heard(0, eu.probe);
+  eu.authority.drift.heard(0, eu.probe);
+  expect(eu.incidents).toHaveLength(2);
+  expect(eu.incidents[1]).toMatchObject({ what: "policy_drift", detail: expect.stringContaining("sha256:yyy") });
+});
+
 test("who leaves the federation takes what was found of it along", async () => {
   await eventually(allHeard);
   us.probe = probed(tampered());
