@@ -319,7 +319,12 @@ export class ActivePolicy {
   }
 
   #tell({ role, detail }: Refusal, { roots, timestamp, policy }: PutPolicyMessage): void {
-    this.#room.incident(`${role}: ${detail}`, JSON.stringify({ roots, timestamp, policy }));
+    // Each root once: as often as an offer may hold one it would be more than a row of storage takes.
+    const distinct = new Map(
+      roots.map((root) => [JSON.stringify((root as { readonly payload?: unknown }).payload), root]),
+    );
+    const proof = role === "root" ? { roots: [...distinct.values()] } : { timestamp, policy };
+    this.#room.incident(`${role}: ${detail}`, JSON.stringify(proof));
   }
 }
 

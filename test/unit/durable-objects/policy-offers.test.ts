@@ -2,6 +2,7 @@ import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
 import type { Bundle } from "../../../src/policy/bundle.ts";
+import type { Envelope } from "../../../src/policy/bundles/envelope.ts";
 import { inForce } from "../../../src/policy/bundles/schedule.ts";
 import type { Offer } from "../../../src/policy/bundles/update.ts";
 import bundleJson from "../../../policies/bundle.json" with { type: "json" };
@@ -104,6 +105,22 @@ test("what is refused changes nothing: no row, no leaf, no revision", async () =
   expect(await put(await offer(ONE, 5))).toMatchObject({ refusal: { code: "equivocation" } });
   const after = [eu.authority.policy.view(), eu.authority.store.revision(), leaves(), eu.count("policy_bundle")];
   expect(after).toEqual(before);
+});
+
+test("what proves an equivocation is kept, however much else comes with it", async () => {
+  await taken(await offer(TWO, 5));
+  const pinned = JSON.parse(root) as Envelope;
+  const junk = { protected: "A".repeat(1_000), signature: "A".repeat(100) };
+  // The root that the region has, as often as an offer may hold it, with signatures that say nothing.
+  const padded = { ...pinned, signatures: [...pinned.signatures, ...Array.from({ length: 29 }, () => junk)] };
+  const again = await offer(ONE, 5);
+  const answer = await put({ ...again, roots: Array.from({ length: 32 }, () => padded) });
+  expect(answer).toMatchObject({ refusal: { code: "equivocation" } });
+  const [incident] = eu.incidents;
+  expect(incident).toMatchObject({ what: "policy_equivocation", source: "trust" });
+  expect(JSON.parse(incident!.evidence!)).toMatchObject({ timestamp: again.timestamp, policy: again.policy });
+  // A row of storage is two megabytes, beside which nothing was kept at all.
+  expect(incident!.evidence!.length).toBeLessThan(200_000);
 });
 
 test("what was taken is there after a kill, and the baseline does not come back", async () => {
