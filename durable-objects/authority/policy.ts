@@ -14,13 +14,16 @@ import { refusal, type Refusal } from "../../src/policy/bundles/refusals.ts";
 import { loadArtefact, readArtefact, type Artefact } from "../../src/policy/bundles/artefact.ts";
 import { inForce, scheduleOf, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
 import { packsOf } from "../../src/policy/regions.ts";
-import type { PolicyTrust } from "../../src/policy/bundles/state.ts";
+import type { Held, PolicyTrust } from "../../src/policy/bundles/state.ts";
+import type { PolicyDocument } from "../../src/policy/bundles/documents.ts";
+import type { GateReport } from "../../src/replay/gate.ts";
 import type { Taken } from "../../src/policy/bundles/update.ts";
 import type { LoadedPolicy, PackStatus } from "../../src/policy/load.ts";
 import type { Region } from "../../src/region/config.ts";
 import { ed25519Verify, nodeSha256, randomBytes } from "../platform.ts";
 import { recordAct } from "./admin-acts.ts";
 import type { AdminRows } from "./admin-rows.ts";
+import { PolicyGate, type Gated } from "./policy-gate.ts";
 import type { PolicyRows } from "./policy-rows.ts";
 import type { Shards } from "./shards.ts";
 import type { AuthorityStore } from "./store.ts";
@@ -35,6 +38,7 @@ const ASKED_MS = 3_600_000;
 const TRUST = "policy_trust";
 const SERIAL = "policy_serial";
 const ASKED = "policy_asked";
+const GATE = "policy_gate";
 
 type Asked = PolicyRequest & { readonly key: string };
 
@@ -57,6 +61,7 @@ export class ActivePolicy {
   readonly #region: Region;
   readonly #baseline: LoadedPolicy;
   readonly #room: ActivePolicyRoom;
+  readonly #gate: PolicyGate;
   #schedule: PolicySchedule | null = null;
   /** The last bundle that was taken, as it was compiled to be checked. */
   #checked: LoadedPolicy | null = null;
@@ -67,6 +72,11 @@ export class ActivePolicy {
     this.#region = region;
     this.#baseline = baseline;
     this.#room = room;
+    this.#gate = new PolicyGate(env, region, {
+      baseline,
+      load: (bundle) => this.#load(bundle),
+      bytes: (bundle) => room.rows.bytes(bundle),
+    });
   }
 
   /** What every lease carries. By its serial, not from memory: storage is the truth also after a failed transaction. */
@@ -93,8 +103,14 @@ export class ActivePolicy {
   compiled(): LoadedPolicy | null {
     const { bundle, problem } = this.standing();
     if (bundle === null) return problem === null ? this.#baseline : null;
-    if (this.#checked?.digest === this.digest) return this.#checked;
-    const bytes = this.#room.rows.bytes(bundle);
+    return this.#load(bundle);
+  }
+
+  #load(bundle: string): LoadedPolicy | null {
+    const { rows } = this.#room;
+    const checked = this.#checked;
+    if (checked !== null && checked.digest === rows.bundle(bundle)?.digest) return checked;
+    const bytes = rows.bytes(bundle);
     const loaded = bytes === null ? null : loadArtefact(bytes, this.#region.name);
     return loaded?.ok === true ? loaded.value : null;
   }
@@ -151,6 +167,7 @@ export class ActivePolicy {
 
   view(): PolicyView {
     const asked = this.#asked();
+    const gate = this.#room.store.meta(GATE);
     return {
       region: this.#region.name,
       digest: this.digest || null,
@@ -158,6 +175,7 @@ export class ActivePolicy {
       packs: this.packs(),
       approvals: this.#approvals,
       asked: asked === null ? null : withoutKey(asked),
+      gate: gate === null ? null : (JSON.parse(gate) as GateReport),
       trust: this.#trust(),
     };
   }
@@ -191,6 +209,7 @@ export class ActivePolicy {
     // A clock that was set back denies until it has passed its mark (docs/sync.md); nor does it make what has ended
     // fresh again, or what was in force seem to have never been.
     const now_ms = Math.max(Date.now(), this.#room.sync.state.clock.high_ms);
+    const stored = store.meta(TRUST);
     const trusted = await this.#trusted();
     if (!trusted.ok) return refused(trusted.error);
     const before = trusted.value;
@@ -202,21 +221,37 @@ export class ActivePolicy {
       engine: ENGINE.slice(ENGINE.indexOf("/") + 1),
     });
     if (!taken.ok) {
-      if (taken.error.code === "equivocation") this.#tell(taken.error, message);
+      if (taken.error.code === "equivocation" && !message.dry_run) this.#tell(taken.error, message);
       return refused(taken.error);
     }
     const { trust } = taken.value;
     if (!taken.value.changed && store.meta(TRUST) !== null)
-      return { ok: true, outcome: "unchanged", view: this.view() };
+      return { ok: true, outcome: "unchanged", gate: null, view: this.view() };
+    const gated = await this.#look(before, taken.value, message);
+    const { report: gate, refusal: why } = gated;
+    if (message.dry_run)
+      return { ok: true, outcome: why === null ? "would_take" : "would_refuse", gate, why, view: this.view() };
+    if (why !== null) return refused(why);
     // What a publisher does every few hours needs one hand; what changes the law, or who may, as many as are asked for.
     const isRefresh = trust.root === before.root && trust.policy === before.policy;
-    const by = isRefresh ? { actor: message.actor, confirms: null } : this.#approved(message);
+    const by = isRefresh ? { actor: message.actor, confirms: null } : this.#approved(message, gate);
     if ("ok" in by) return by;
-    this.#store(taken.value, by, now_ms);
+    // Offers go one by one, so it still is; an offer that was compared with another policy must not take effect.
+    if (store.meta(TRUST) !== stored)
+      return { ok: false, code: "conflict", message: "another policy was taken meanwhile: bring it again" };
+    this.#store(taken.value, gate, by, now_ms);
     this.#checked = taken.value.bundle?.policy ?? this.#checked;
     this.#room.sync.appended(this.#room.sync.state.own.mark, store.revision());
     await shards().effective(store.revision());
-    return { ok: true, outcome: "taken", view: this.view() };
+    return { ok: true, outcome: "taken", gate, view: this.view() };
+  }
+
+  /** A timestamp or a root alone changes nothing of what is decided. */
+  async #look(before: PolicyTrust, { trust, bundle }: Taken, message: PutPolicyMessage): Promise<Gated> {
+    const { policy } = trust;
+    if (policy === null || policy === before.policy) return { report: null, refusal: null };
+    const after: PolicyTrust & { readonly policy: Held<PolicyDocument> } = { ...trust, policy };
+    return this.#gate.look(before, after, bundle, message.acknowledge);
   }
 
   /**
@@ -241,7 +276,7 @@ export class ActivePolicy {
   }
 
   /** Everything in one transaction: the bundle, the documents, what is trusted, the leaf, and the revision. */
-  #store({ trust, bundle }: Taken, by: Approval, now_ms: number): void {
+  #store({ trust, bundle }: Taken, gate: GateReport | null, by: Approval, now_ms: number): void {
     const { store, rows, acts, writer } = this.#room;
     const { root, timestamp, policy } = trust;
     const act = jcs({ actor: by.actor, confirms: by.confirms, t_ms: now_ms, what: "policy" });
@@ -258,11 +293,13 @@ export class ActivePolicy {
       store.setMeta(TRUST, JSON.stringify(trust));
       store.setMeta(SERIAL, String(store.nextRevision()));
       store.setMeta(ASKED, "");
+      if (gate !== null) store.setMeta(GATE, JSON.stringify(gate));
       const ref = policy?.document.bundle.sha256 ?? null;
       const sseq = leaf(
         "policy",
         {
           commit: commitment("input", salt, act, nodeSha256),
+          gate: gate === null ? null : digestOf(jcs(gate), nodeSha256),
           policy:
             policy === null
               ? null
@@ -296,7 +333,7 @@ export class ActivePolicy {
   }
 
   /** Who brings it, or an answer where a second administrator has to bring the same. */
-  #approved(message: PutPolicyMessage): Approval | PutPolicyAnswer {
+  #approved(message: PutPolicyMessage, gate: GateReport | null): Approval | PutPolicyAnswer {
     const { actor, key, another_key } = message;
     if (this.#approvals === 1) return { actor, confirms: null };
     const offer = offerDigest(message);
@@ -315,7 +352,7 @@ export class ActivePolicy {
     recordAct(acts, writer, { what: "policy_asked", actor, reason: offer, t_ms }, () =>
       store.setMeta(ASKED, JSON.stringify(asks)),
     );
-    return { ok: true, outcome: "asked", view: this.view() };
+    return { ok: true, outcome: "asked", gate, view: this.view() };
   }
 
   #tell({ role, detail }: Refusal, { roots, timestamp, policy }: PutPolicyMessage): void {

@@ -19,16 +19,19 @@ export const policyHandlers = {
   putPolicy: door("putPolicy", async ({ room, request, admin, ask }) => {
     const input = await readBody(request, MAX_BODY_BYTES, putPolicyBody);
     if (!input.ok) return input;
-    const { roots = [], timestamp = null, policy = null, bundle } = input.value;
+    const { roots = [], timestamp = null, policy = null, bundle, acknowledge = null, dry_run = false } = input.value;
     const bytes = bytesOf(bundle);
     if (!bytes.ok) return err(bad(bytes.error));
     const offer = { roots, timestamp, policy, bundle: bytes.value };
     const by = { actor: admin.id, key: admin.thumbprint, another_key: room.admin_keys.length > 1 };
-    const asked = await ask((stub) => stub.putPolicy({ ...offer, ...by }));
+    const asked = await ask((stub) => stub.putPolicy({ ...offer, ...by, acknowledge, dry_run }));
     if (!asked.ok) return asked;
     const answer = asked.value;
-    if (answer.ok)
-      return ok({ status: answer.outcome === "asked" ? 202 : 200, body: { outcome: answer.outcome, ...answer.view } });
+    if (answer.ok) {
+      const { outcome, view, gate, why = null } = answer;
+      const refusal = why === null ? null : { ...why, code: `policy_${why.code}` };
+      return ok({ status: outcome === "asked" ? 202 : 200, body: { ...view, outcome, gate, refusal } });
+    }
     if (answer.code === "refused") {
       const { code, role, detail } = answer.refusal;
       return err({ status: 422, code: `policy_${code}`, detail: `${role}: ${detail}` });

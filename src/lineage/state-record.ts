@@ -42,8 +42,9 @@ export const STATE_KINDS = [
   /** `{what, commit}`: an administrator's act that is no trust event (a clock reset, an unfreeze asked for, a request refused). */
   "admin",
   /**
-   * `{commit, policy{bundle, digest, from_ms, sha256, version}, root, timestamp}`: what the region decides by was changed
-   * or made fresh: versions and digests of the signed documents, and a salted commitment to who did it.
+   * `{commit, gate, policy{bundle, digest, from_ms, sha256, version}, root, timestamp}`: what the region decides by was
+   * changed or made fresh: versions and digests of the signed documents, digest of what the gate reported (null where
+   * the policy is as before), and a salted commitment to who did it.
    */
   "policy",
   /** Records were read by somebody entitled, who is committed to with a salt (`read-record`). */

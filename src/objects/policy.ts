@@ -1,5 +1,6 @@
 import type { Refusal } from "../policy/bundles/refusals.ts";
 import type { PolicyTrust } from "../policy/bundles/state.ts";
+import type { GateReport } from "../replay/gate.ts";
 import type { PackStatus } from "../policy/load.ts";
 
 /** How signed policy gets into the region (docs/policy.md). */
@@ -15,6 +16,10 @@ export type PutPolicyMessage = {
   readonly key: string;
   /** Two approvals must come under two keys too: where the region has more than one. */
   readonly another_key: boolean;
+  /** Digest of the report that the administrator has seen (`INTERLOCK_POLICY_GATE`). */
+  readonly acknowledge: string | null;
+  /** Only says what would come of it. */
+  readonly dry_run: boolean;
 };
 
 /** Somebody brought an offer that a second administrator has to bring too. */
@@ -52,12 +57,25 @@ export type PolicyView = PolicyStanding & {
   readonly packs: readonly PackStatus[];
   readonly approvals: 1 | 2;
   readonly asked: PolicyRequest | null;
+  /** What the region found when it took its newest policy. */
+  readonly gate: GateReport | null;
   /** The documents as they were signed, and the floors: whoever prepares an offer can try it beforehand. */
   readonly trust: PolicyTrust | null;
 };
 
+/** `would_…`: of a dry run. */
+export type PolicyOutcome = "taken" | "unchanged" | "asked" | "would_take" | "would_refuse";
+
 export type PutPolicyAnswer =
-  | { readonly ok: true; readonly outcome: "taken" | "unchanged" | "asked"; readonly view: PolicyView }
+  | {
+      readonly ok: true;
+      readonly outcome: PolicyOutcome;
+      /** Of this offer; `null`: it changes nothing of what is decided. */
+      readonly gate: GateReport | null;
+      /** Why the gate would refuse it (`would_refuse`). */
+      readonly why?: Refusal | null;
+      readonly view: PolicyView;
+    }
   | { readonly ok: false; readonly code: "refused"; readonly refusal: Refusal }
   | { readonly ok: false; readonly code: "unchecked" | "conflict"; readonly message: string };
 

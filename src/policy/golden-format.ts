@@ -6,7 +6,7 @@ const properties = z.record(z.string(), z.json());
 const Entity = z.strictObject({ type: z.string(), id: z.string(), properties: properties.optional() });
 const Action = z.strictObject({ name: z.string(), properties: properties.optional() });
 
-/** What surrounds a golden request; the defaults are in `tools/policy/golden.ts`. */
+/** What surrounds a golden request; the defaults are in `replay/golden.ts`. */
 const circumstances = {
   run: z.enum(["implicit", "opened"]).optional(),
   region: z.string().optional(),

@@ -48,6 +48,11 @@ export type RegionVars = {
   /** How many administrators must bring a policy or root: 1 (also where it is empty) or 2. */
   readonly INTERLOCK_POLICY_APPROVALS?: string;
   /**
+   * What follows where a policy is offered that may newly allow something: `report` (also where it is empty), or `deny`
+   * unless the request acknowledges the report by its digest.
+   */
+  readonly INTERLOCK_POLICY_GATE?: string;
+  /**
    * What follows where another region's policy differs from this one's and no version explains it: `alarm` (also where
    * it is empty), or `deny` until that is over or an administrator acknowledges it.
    */
@@ -105,6 +110,8 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
   if (amnesia_ask !== "one" && amnesia_ask !== "all") return err("INTERLOCK_AMNESIA_ASK: one or all is required");
   if (!/^[12]?$/.test(vars.INTERLOCK_POLICY_APPROVALS ?? ""))
     return err("INTERLOCK_POLICY_APPROVALS: 1 or 2 is required");
+  if (!/^(?:report|deny)?$/.test(vars.INTERLOCK_POLICY_GATE ?? ""))
+    return err("INTERLOCK_POLICY_GATE: report or deny is required");
   const on_drift = vars.INTERLOCK_ON_DRIFT || "alarm";
   if (on_drift !== "alarm" && on_drift !== "deny") return err("INTERLOCK_ON_DRIFT: alarm or deny is required");
   return ok({

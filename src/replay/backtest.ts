@@ -84,23 +84,8 @@ export class Backtest {
       return;
     }
     this.#decided++;
-    const { request, facts, seen, core } = past;
-    const rules = rulesFor(this.#policy, request);
-    const { run, assumed } = underRules(past.run, rules, request);
+    const { outcome, assumed } = decidePast(past, this.#policy, this.#sha);
     if (assumed) this.#assumed++;
-    const rerun = {
-      request,
-      input_digest: core.input,
-      facts,
-      facts_digest: core.facts,
-      run,
-      run_digest: core.run,
-      seen,
-      region: core.region,
-      t_ms: core.t_ms,
-      recorded_policy: core.policy,
-    };
-    const outcome = decideAgain(inputOf(rerun, this.#policy, this.#sha, true), seen.asked.bug === true);
     const change = changeOf(past, outcome);
     if (change === null) this.#same++;
     else this.#note(change, past, outcome);
@@ -143,6 +128,28 @@ export class Backtest {
       newly_allowed_actions: [...this.#actions].sort(),
     };
   }
+}
+
+/** A past decision under another policy, and whether that counts or sums what the record did not keep. */
+export function decidePast(
+  { request, facts, seen, core, run: before }: Past,
+  policy: LoadedPolicy,
+  sha: Sha256,
+): { readonly outcome: Outcome; readonly assumed: boolean } {
+  const { run, assumed } = underRules(before, rulesFor(policy, request), request);
+  const rerun = {
+    request,
+    input_digest: core.input,
+    facts,
+    facts_digest: core.facts,
+    run,
+    run_digest: core.run,
+    seen,
+    region: core.region,
+    t_ms: core.t_ms,
+    recorded_policy: core.policy,
+  };
+  return { outcome: decideAgain(inputOf(rerun, policy, sha, true), seen.asked.bug === true), assumed };
 }
 
 type Core = Pick<Outcome["core"], "decision" | "failed" | "reason">;

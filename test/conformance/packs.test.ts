@@ -13,7 +13,7 @@ import { interlockContext, type PolicyEnv } from "../../src/policy/interlock-con
 import { withDescribed } from "../../src/policy/described.ts";
 import { evaluatePolicy, loadPolicy, type LoadedPolicy } from "../../src/policy/evaluate.ts";
 import { buildPacks, policyBuild, POLICIES } from "../../tools/policy/build.ts";
-import { goldenEnv, goldenRequest, runCase } from "../../tools/policy/golden.ts";
+import { goldenEnv, goldenRequest, runCase } from "../../src/replay/golden.ts";
 import { policyTest, testPacks } from "../../tools/policy/test.ts";
 import { requestJson, storedJson } from "../support/cedar-json.ts";
 import type { EntityJson, EntityStore, Request } from "../../src/cedar/index.ts";

@@ -5,7 +5,7 @@ import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { GoldenCase } from "../../src/policy/golden-format.ts";
 import { rulesFor } from "../../src/policy/step-rules.ts";
 import type { Rerun } from "../../src/replay/rerun.ts";
-import { goldenEnv } from "../../tools/policy/golden.ts";
+import { goldenEnv } from "../../src/replay/golden.ts";
 import type { Delegation } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, RunState } from "../../src/vocabulary/types.ts";
 

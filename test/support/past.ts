@@ -4,13 +4,15 @@ import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import { Golden, type GoldenCase } from "../../src/policy/golden-format.ts";
 import type { Past } from "../../src/replay/past.ts";
 import { decideAgain, inputOf } from "../../src/replay/rerun.ts";
-import { goldenEnv, goldenRequest } from "../../tools/policy/golden.ts";
+import { goldenEnv, goldenRequest } from "../../src/replay/golden.ts";
 import { rerunOfGolden } from "./golden-rerun.ts";
 
 /** History made of a pack's golden decisions, as a region would have recorded them. */
 
 export function goldenCases(pack: string): readonly GoldenCase[] {
-  return Golden.parse(JSON.parse(readFileSync(`policies/${pack}/golden.json`, "utf8"))).cases;
+  const text = readFileSync(`policies/${pack}/golden.json`, "utf8");
+  const { $schema: _for_editors, ...golden } = JSON.parse(text) as Record<string, unknown>;
+  return Golden.parse(golden).cases;
 }
 
 export function pastOfGolden(policy: LoadedPolicy, pack: string, golden: GoldenCase, at: number): Past {

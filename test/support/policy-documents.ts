@@ -103,7 +103,15 @@ export const timestampOf = (
 });
 
 export const bundleBytes = (bundle: Bundle, regions: RegionPacks): Uint8Array<ArrayBuffer> =>
-  utf8(jcs({ v: 1, packs: bundle.packs, regions, sources: {}, tests: {} }));
+  utf8(
+    jcs({
+      v: 1,
+      packs: bundle.packs,
+      regions,
+      sources: {},
+      tests: Object.fromEntries(bundle.packs.map(({ name }) => [name, { v: 1, cases: [] }])),
+    }),
+  );
 
 export const NOTHING: Offer = { roots: [], timestamp: null, policy: null, bundle: null };
 

@@ -74,6 +74,10 @@ export const startOptions = (): Option[] => [
     "pin this policy root (roots/1.json of a release): who may sign what is decided by",
   ),
   new Option("--policy-approvals <n>", "administrators who must bring a policy (default: 1)").choices(["1", "2"]),
+  new Option(
+    "--policy-gate <what>",
+    "where a policy may newly allow something: report it (default), or deny it until it is acknowledged",
+  ).choices(["report", "deny"]),
   new Option("--witnesses <file>", "witnesses outside that must cosign, JSON (docs/operations/add-witness.md)"),
   new Option(
     "--reach <addresses...>",
@@ -110,6 +114,7 @@ export type StartFlags = {
   readonly roots?: string;
   readonly policyRoot?: string;
   readonly policyApprovals?: "1" | "2";
+  readonly policyGate?: "report" | "deny";
   readonly witnesses?: string;
   readonly reach?: readonly ("public" | "private")[];
   readonly retentionDays?: string;

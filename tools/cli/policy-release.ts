@@ -2,6 +2,8 @@ import { devCommand } from "./policy-dev.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { PolicyView } from "../../src/objects/policy.ts";
+import type { Offer } from "../../src/policy/bundles/update.ts";
+import type { AdminClient } from "../region/admin-client.ts";
 import type { Role } from "../../src/policy/bundles/refusals.ts";
 import { Problem } from "../problem.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
@@ -87,7 +89,9 @@ export function releaseCommands(command: Command): void {
       .command("publish")
       .description("bring a release to a region: golden decisions, what the region would say, then the offer")
       .argument("<dir>", "release directory")
-      .option("--second", "as the second administrator of a region of this machine"),
+      .option("--second", "as the second administrator of a region of this machine")
+      .option("--acknowledge <digest>", "of the report: what it newly allows is meant")
+      .option("--dry-run", "only what the region would say; changes nothing"),
   ).action(publish);
   addTargetOptions(
     command.command("status").description("what a region decides by, until when, and the signed documents behind it"),
@@ -95,15 +99,21 @@ export function releaseCommands(command: Command): void {
   addTargetOptions(
     command
       .command("rollback-check")
-      .description("what a region would say to a release, by the same code; changes nothing")
-      .argument("<dir>", "release directory"),
-  ).action(async (dir: string, flags: TargetFlags) => {
-    await checkAgainst(dir, await targetOf(flags).client.policy());
+      .description("what a region would say to a release: its documents, and the report of its gate; changes nothing")
+      .argument("<dir>", "release directory")
+      .option("--acknowledge <digest>", "of the report: what it newly allows is meant"),
+  ).action(async (dir: string, flags: TargetFlags & { readonly acknowledge?: string }) => {
+    const { client } = targetOf(flags);
+    const view = await client.policy();
+    await checkAgainst(dir, view);
+    await dryRun(client, (await releaseAt(dir)).offerFor(view), flags.acknowledge);
     say("the region would take it");
   });
   command
     .command("check")
-    .description("policies that cannot take effect, and golden questions that a release answers otherwise than before")
+    .description(
+      "policies that cannot take effect, golden questions answered otherwise, and what a release may newly allow",
+    )
     .argument("<dir>", "release directory")
     .option("--against <dir>", "release to compare with (default: the baseline of this checkout)")
     .option("--json", "findings as JSON")
@@ -243,7 +253,27 @@ async function checkAgainst(dir: string, view: PolicyView): Promise<void> {
     );
 }
 
-async function publish(dir: string, flags: TargetFlags): Promise<void> {
+/** Says what the region found; a Problem where it would refuse. */
+async function dryRun(client: AdminClient, offer: Offer, acknowledge: string | undefined): Promise<void> {
+  const [{ offerBody }, { describeGate }] = await Promise.all([
+    import("../policy/release.ts"),
+    import("../policy/newly-allowed.ts"),
+  ]);
+  const body = { ...offerBody(offer), dry_run: true as const };
+  const { gate, refusal, outcome, region } = await client.putPolicy(
+    acknowledge === undefined ? body : { ...body, acknowledge },
+  );
+  if (outcome !== "unchanged") for (const line of gate === null ? [] : describeGate(gate)) say(`${region}: ${line}`);
+  if (refusal !== null)
+    throw new Problem(
+      `region ${region} would refuse it: ${refusal.code} (${refusal.role}: ${refusal.detail})`,
+      "See docs/policy.md, The gate.",
+    );
+}
+
+type PublishFlags = TargetFlags & { readonly acknowledge?: string; readonly dryRun?: true };
+
+async function publish(dir: string, flags: PublishFlags): Promise<void> {
   const { offerBody } = await import("../policy/release.ts");
   const { assureGolden } = await import("../policy/golden-of.ts");
   const { client, name } = targetOf(flags);
@@ -252,7 +282,13 @@ async function publish(dir: string, flags: TargetFlags): Promise<void> {
   if (bytes !== null) say(assureGolden(bytes));
   const view = await client.policy();
   await checkAgainst(dir, view);
-  const { outcome, version, next, asked } = await client.putPolicy(offerBody(at.offerFor(view)));
+  const { acknowledge } = flags;
+  await dryRun(client, at.offerFor(view), acknowledge);
+  if (flags.dryRun) return say(`${name}: it would take it`);
+  const { outcome, version, next, asked } = await client.putPolicy({
+    ...offerBody(at.offerFor(view)),
+    ...(acknowledge === undefined ? {} : { acknowledge }),
+  });
   if (outcome === "asked")
     say(`${name}: asked by ${asked?.asked_by}; another administrator has to bring the same (--second)`);
   else say(`${name}: ${outcome}; in force: ${version === null ? "the baseline" : `version ${version}`}`);
@@ -263,15 +299,25 @@ async function check(
   dir: string,
   { against, json }: { readonly against?: string; readonly json?: true },
 ): Promise<void> {
-  const [{ conflicts }, { artefactIn }, { buildBundle }] = await Promise.all([
-    import("../policy/conflicts.ts"),
-    import("../policy/golden-of.ts"),
-    import("../policy/build.ts"),
-  ]);
+  const [{ conflicts }, { artefactIn }, { describeNewlyAllowed, newlyAllowed }, { baselineBundle }] = await Promise.all(
+    [
+      import("../policy/conflicts.ts"),
+      import("../policy/golden-of.ts"),
+      import("../policy/newly-allowed.ts"),
+      import("../policy/artefact.ts"),
+    ],
+  );
   const candidate = artefactIn(await releaseAt(dir), dir);
-  const before = against === undefined ? await buildBundle() : artefactIn(await releaseAt(against), against);
+  const before = against === undefined ? await baselineBundle() : artefactIn(await releaseAt(against), against);
   const findings = conflicts(candidate, before);
-  if (json) return printJson(findings);
+  const allowed = newlyAllowed(candidate, before);
+  if (json)
+    return printJson({
+      findings,
+      newly_allowed: allowed,
+      signatures: allowed.some(({ irreversible }) => irreversible) ? 2 : 1,
+    });
   for (const { kind, where, detail } of findings) say(`${kind}: ${where}: ${detail}`);
   say(`${findings.length} findings`);
+  for (const line of describeNewlyAllowed(allowed)) say(line);
 }

@@ -65,6 +65,7 @@ async function run(
       ...(flags.log === "off" ? { INTERLOCK_LOG: "off" } : {}),
       ...(flags.retentionDays === undefined ? {} : { INTERLOCK_RETENTION_DAYS: flags.retentionDays }),
       ...(flags.policyApprovals === undefined ? {} : { INTERLOCK_POLICY_APPROVALS: flags.policyApprovals }),
+      ...(flags.policyGate === undefined ? {} : { INTERLOCK_POLICY_GATE: flags.policyGate }),
       ...(flags.amnesiaAsk === undefined ? {} : { INTERLOCK_AMNESIA_ASK: flags.amnesiaAsk }),
       ...(flags.onDrift === undefined ? {} : { INTERLOCK_ON_DRIFT: flags.onDrift }),
     },

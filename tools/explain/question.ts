@@ -5,7 +5,7 @@ import type { GoldenCase } from "../../src/policy/golden-format.ts";
 import { trustDigestOf } from "../../src/decision/trust-digest.ts";
 import type { StepState } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, RunState } from "../../src/vocabulary/types.ts";
-import { goldenEnv, goldenRequest } from "../policy/golden.ts";
+import { goldenEnv, goldenRequest } from "../../src/replay/golden.ts";
 
 /** Whole questions for `decide`, about a region in which nothing is wrong. */
 

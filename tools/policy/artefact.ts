@@ -7,7 +7,8 @@ import type { Artefact } from "../../src/policy/bundles/artefact.ts";
 import { MAX_BUNDLE_BYTES } from "../../src/policy/bundles/documents.ts";
 import type { RegionPacks } from "../../src/policy/regions.ts";
 import { Problem } from "../problem.ts";
-import { POLICIES } from "./build.ts";
+import { buildBundle, POLICIES } from "./build.ts";
+import type { BundleOfRegions } from "./newly-allowed.ts";
 import { readSource } from "./source.ts";
 import { reportResult, testPacks } from "./test.ts";
 
@@ -36,6 +37,12 @@ export async function buildArtefact(directory: string = POLICIES): Promise<Uint8
   if (bytes.length > MAX_BUNDLE_BYTES)
     throw new Problem(`The bundle has ${bytes.length} bytes, and ${MAX_BUNDLE_BYTES} are the most`, "Leave packs out.");
   return bytes;
+}
+
+/** What ships with this checkout: what a region decides by that never took a signed bundle. */
+export async function baselineBundle(): Promise<BundleOfRegions> {
+  const regions = JSON.parse(await readFile(join(POLICIES, "regions.json"), "utf8")) as RegionPacks;
+  return { ...(await buildBundle()), regions };
 }
 
 async function sourcesOf(directory: string, pack: string): Promise<readonly (readonly [string, string])[]> {

@@ -4,7 +4,7 @@ import type { Artefact } from "../../src/policy/bundles/artefact.ts";
 import type { Bundle, BundledPolicy, ValidPack } from "../../src/policy/bundle.ts";
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import type { Golden, GoldenCase } from "../../src/policy/golden-format.ts";
-import { runCase } from "./golden.ts";
+import { runCase } from "../../src/replay/golden.ts";
 
 /** What is worth a look before a bundle is signed. Findings are structural: what they say is so, and there may be more. */
 export type Finding = {

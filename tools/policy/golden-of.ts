@@ -2,7 +2,7 @@ import { readArtefact, type Artefact } from "../../src/policy/bundles/artefact.t
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import { Golden } from "../../src/policy/golden-format.ts";
 import { Problem } from "../problem.ts";
-import { runCase, runSearch } from "./golden.ts";
+import { runCase, runSearch } from "../../src/replay/golden.ts";
 import type { Release } from "./release.ts";
 
 export function artefactIn(release: Release, where: string): Artefact {

@@ -2,7 +2,7 @@ import { jcs } from "../../src/base/jcs.ts";
 import { packDigest, type ValidPack } from "../../src/policy/bundle.ts";
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import type { Golden } from "../../src/policy/golden-format.ts";
-import { runCase, runSearch } from "./golden.ts";
+import { runCase, runSearch } from "../../src/replay/golden.ts";
 
 /**
  * Policies that could be taken out, one at a time, and every golden decision would still hold: their effect is tested by

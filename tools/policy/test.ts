@@ -1,6 +1,6 @@
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import { buildPacks, POLICIES, reportPack, type BuiltPack, type PolicyReport } from "./build.ts";
-import { explainCase, runCase, runSearch, type GoldenResult } from "./golden.ts";
+import { explainCase, runCase, runSearch, type GoldenResult } from "../../src/replay/golden.ts";
 import { offsetOf } from "./json-place.ts";
 import { meant } from "./meant.ts";
 import { problemAt } from "./source.ts";

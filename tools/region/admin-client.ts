@@ -1,4 +1,4 @@
-import type { PolicyView } from "../../src/objects/policy.ts";
+import type { PolicyOutcome, PolicyView } from "../../src/objects/policy.ts";
 import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/objects/authority.ts";
 import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
@@ -30,6 +30,15 @@ export type PolicyOffer = {
   readonly timestamp?: unknown;
   readonly policy?: unknown;
   readonly bundle?: string;
+  /** Digest of the region's report. */
+  readonly acknowledge?: string;
+  readonly dry_run?: true;
+};
+
+/** `gate`: of this offer. */
+export type PolicyAnswer = PolicyView & {
+  readonly outcome: PolicyOutcome;
+  readonly refusal: { readonly code: string; readonly role: string; readonly detail: string } | null;
 };
 
 export type StoppedRun = RevocationView & {
@@ -53,8 +62,7 @@ export class AdminClient {
   enrolment = (): Promise<Enrolment> => this.#call("GET", "enrolment");
   putMembership = (jws: unknown): Promise<Enrolment> => this.#call("PUT", "membership", jws);
   policy = (): Promise<PolicyView> => this.#call("GET", "policy");
-  putPolicy = (offer: PolicyOffer): Promise<PolicyView & { readonly outcome: "taken" | "unchanged" | "asked" }> =>
-    this.#call("PUT", "policy", offer);
+  putPolicy = (offer: PolicyOffer): Promise<PolicyAnswer> => this.#call("PUT", "policy", offer);
   startReplay = (body: { since?: string; reason: string }): Promise<ReplayView> => this.#call("POST", "replay", body);
   replay = (): Promise<ReplayView> => this.#call("GET", "replay");
   registerPep = (pep: {

@@ -21,16 +21,49 @@ export const putPolicyBody = z
       .max(Math.ceil((MAX_BUNDLE_BYTES * 4) / 3) + 4)
       .optional()
       .describe("The bytes that the policy names, as base64url; not needed where the region has them"),
+    acknowledge: z
+      .string()
+      .regex(/^sha256:[A-Za-z0-9_-]{43}$/)
+      .optional()
+      .describe("Digest of the report of the gate, where the region asks for it (INTERLOCK_POLICY_GATE)"),
+    dry_run: z.boolean().optional().describe("Changes nothing: only says what would come of it"),
   })
-  .refine((body) => Object.keys(body).length > 0, "something to take is required")
+  .refine(
+    ({ roots, timestamp, policy, bundle }) => [roots, timestamp, policy, bundle].some((one) => one !== undefined),
+    "something to take is required",
+  )
   .meta({ id: "PutPolicy" });
 
 const time = z.int().nullable();
 
+const gateReport = z
+  .looseObject({
+    before: z.string().nullable().describe("Digest of the policy that it is compared with"),
+    after: z.string(),
+    golden: z.int().describe("Golden decisions that hold"),
+    questions: z.looseObject({ asked: z.int(), newly_allowed: z.int(), newly_denied: z.int() }),
+    backtest: z.looseObject({ decided: z.int(), same: z.int() }).describe("The newest records, decided again"),
+    newly_allowed: z.array(
+      z.object({ pack: z.string(), action: z.string(), irreversible: z.boolean(), why: z.array(z.string()) }),
+    ),
+    signatures: z.literal([1, 2]).describe("Keys that have to have signed the policy"),
+    digest: z.string().describe("What a request acknowledges"),
+  })
+  .meta({ id: "PolicyGateReport" });
+
 export const policyAnswer = z
   .object({
     region: z.string(),
-    outcome: z.enum(["taken", "unchanged", "asked"]).optional().describe("Of an offer"),
+    outcome: z
+      .enum(["taken", "unchanged", "asked", "would_take", "would_refuse"])
+      .optional()
+      .describe("Of an offer; would_… of a dry run"),
+    gate: gateReport.nullable().describe("What the region found of this offer, or of the newest policy it took"),
+    refusal: z
+      .object({ code: z.string(), role: z.string(), detail: z.string() })
+      .nullable()
+      .optional()
+      .describe("Why the gate would refuse it (would_refuse)"),
     source: z.enum(["baseline", "signed"]),
     version: z.int().nullable().describe("Of the signed policy in force"),
     bundle: z.string().nullable(),

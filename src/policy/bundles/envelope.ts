@@ -68,14 +68,17 @@ export function openEnvelope<R extends Role>(role: R, offered: unknown, sha256: 
 /**
  * Why the envelope is not signed by the threshold of its role in `root`; `null` where it is. Keys are counted, not
  * signatures and not names: who signs twice under two names counts once. One name twice is refused whatever stands
- * beside it ("The keyid MUST be unique", TUF 1.0.34, 4.2.1).
+ * beside it ("The keyid MUST be unique", TUF 1.0.34, 4.2.1). `at_least`: where more keys are needed
+ * than the threshold.
  */
 export async function unsignedBy(
   root: RootDocument,
   { role, envelope }: Pick<Opened<Role>, "role" | "envelope">,
   verify: Verify,
+  at_least = 1,
 ): Promise<Refusal | null> {
-  const { kids, threshold } = root.roles[role];
+  const { kids } = root.roles[role];
+  const threshold = Math.max(root.roles[role].threshold, at_least);
   const signers = new Set<string>();
   const names = new Set<string>();
   const spoilt = { wrong_role: 0, unknown_key: 0, bad_signature: 0, duplicate_signer: 0 };

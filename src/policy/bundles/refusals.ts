@@ -25,6 +25,10 @@ export const REFUSALS = {
   other_region: "no packs in it for this region",
   engine_too_old: "it asks for a newer engine than this region runs",
   bundle_invalid: "a pack of this region is missing in the bundle, invalid, or does not compile",
+  golden_failed:
+    "a pack of this region has no golden decisions in the bundle, or one of them does not come out as written",
+  needs_two_signatures: "it may newly allow what cannot be undone, and fewer than two keys of the role signed it",
+  needs_acknowledgement: "it may newly allow something, and the request does not acknowledge the report by its digest",
 } as const;
 
 export type RefusalCode = keyof typeof REFUSALS;

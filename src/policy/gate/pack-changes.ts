@@ -3,7 +3,7 @@ import { isObject, type JsonObject, type JsonValue } from "../../base/json.ts";
 import { anyCovers } from "../../runs/scope.ts";
 import type { ValidPack } from "../bundle.ts";
 import type { ApplicationManifest } from "../manifest.ts";
-import { readSchema } from "../schema.ts";
+import { readSchema, type SchemaShapes } from "../schema.ts";
 import { absentIn, bindings, mayApply, reachedBy, type Reached } from "./reach.ts";
 
 /**
@@ -14,6 +14,15 @@ import { absentIn, bindings, mayApply, reachedBy, type Reached } from "./reach.t
 export type AppPack = ValidPack & { readonly manifest: ApplicationManifest };
 
 export const isAppPack = (pack: ValidPack): pack is AppPack => pack.manifest.layer === "application";
+
+/** By pack, which is immutable: one is asked about each of its actions. */
+const schemas = new WeakMap<AppPack, SchemaShapes>();
+
+function schemaOf(pack: AppPack): SchemaShapes {
+  let schema = schemas.get(pack);
+  if (schema === undefined) schemas.set(pack, (schema = readSchema(pack.schema.json)));
+  return schema;
+}
 
 const cedarName = ({ manifest }: AppPack, action: string): string => manifest.actions[action]?.cedar ?? action;
 
@@ -40,7 +49,7 @@ export function changesFor(before: AppPack | null, after: AppPack, action: strin
 
 /** `null`: no permit of the pack applies to the action, so that nothing is allowed, whatever else it says. */
 export function permittedAs(pack: AppPack, action: string): Reached | null {
-  const reached = reachedBy(readSchema(pack.schema.json), cedarName(pack, action));
+  const reached = reachedBy(schemaOf(pack), cedarName(pack, action));
   const permits = pack.policies.some(
     (policy) => policy.json.effect === "permit" && reached !== null && mayApply(policy, reached),
   );
@@ -73,10 +82,10 @@ function schemaChanges(before: AppPack, after: AppPack, action: string): readonl
 }
 
 /** The action as the schema has it, its groups and theirs. */
-function actionText({ schema }: AppPack, cedar: string): string {
-  const { json } = schema;
+function actionText(pack: AppPack, cedar: string): string {
+  const { json } = pack.schema;
   const found = Object.values(json).flatMap((definition) => member(member(definition, "actions"), cedar) ?? []);
-  const reached = reachedBy(readSchema(json), cedar);
+  const reached = reachedBy(schemaOf(pack), cedar);
   return jcs({ found, groups: [...(reached?.uids ?? [])].sort() });
 }
 

@@ -17,7 +17,7 @@ import { loadPolicy, type LoadedPolicy } from "../../../src/policy/load.ts";
 import { probePolicy } from "../../../src/policy/probe.ts";
 import { inputOf } from "../../../src/replay/rerun.ts";
 import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
-import { goldenEnv, runCase, runSearch } from "../../../tools/policy/golden.ts";
+import { goldenEnv, runCase, runSearch } from "../../../src/replay/golden.ts";
 import { outcomes } from "../determinism.ts";
 import { rerunOfGolden } from "../golden-rerun.ts";
 import { seeded, type Random } from "../random.ts";

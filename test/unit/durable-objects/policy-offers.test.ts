@@ -50,7 +50,8 @@ async function configure(vars: TestAuthority["vars"]): Promise<void> {
 }
 
 const put = (offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> =>
-  eu.authority.policy.put({ ...NOTHING, ...offer, actor: "ana", key: "k1", another_key: true, ...by });
+  eu.authority.policy.put({ ...NOTHING, ...offer, ...ANA, ...by });
+const ANA = { actor: "ana", key: "k1", another_key: true, acknowledge: null, dry_run: false };
 
 async function taken(offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> {
   const answer = await put(offer, by);

@@ -133,11 +133,20 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
     };
   }
   async policyView(): Promise<PolicyView> {
-    return { region: "eu", digest: "sha256:policy", packs: [], approvals: 1, asked: null, trust: null, ...STANDING };
+    return {
+      region: "eu",
+      digest: "sha256:policy",
+      packs: [],
+      approvals: 1,
+      asked: null,
+      gate: null,
+      trust: null,
+      ...STANDING,
+    };
   }
   async putPolicy(message: PutPolicyMessage): Promise<PutPolicyAnswer> {
     this.offers.push(message);
-    return this.taken ?? { ok: true, outcome: "unchanged", view: await this.policyView() };
+    return this.taken ?? { ok: true, outcome: "unchanged", gate: null, view: await this.policyView() };
   }
   async policyBundle(): Promise<null> {
     return null;

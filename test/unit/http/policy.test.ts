@@ -20,7 +20,14 @@ describe("signed policy over HTTP", () => {
     const answer = await call(region, PATH, { method: "PUT", body: { roots: [envelope], policy: envelope, bundle } });
     expect([answer.status, (await jsonOf(answer))["outcome"]]).toEqual([200, "unchanged"]);
     expect(region.authority.offers).toMatchObject([
-      { roots: [envelope], timestamp: null, policy: envelope, bundle: new Uint8Array([1, 2, 3]), actor: "admin:alice" },
+      {
+        roots: [envelope],
+        timestamp: null,
+        policy: envelope,
+        bundle: new Uint8Array([1, 2, 3]),
+        actor: "admin:alice",
+        dry_run: false,
+      },
     ]);
   });
 
@@ -35,7 +42,15 @@ describe("signed policy over HTTP", () => {
 
   test("what is no offer is turned away here", async () => {
     const region = await newRegion();
-    for (const body of [{}, { polcy: envelope }, { roots: envelope }, { policy: "text" }, { bundle: "!" }])
+    for (const body of [
+      {},
+      { polcy: envelope },
+      { roots: envelope },
+      { policy: "text" },
+      { bundle: "!" },
+      { dry_run: true },
+      { bundle: "AA", acknowledge: "yes" },
+    ])
       expect((await call(region, PATH, { method: "PUT", body })).status).toBe(400);
     expect(region.authority.offers).toEqual([]);
   });
@@ -47,10 +62,14 @@ describe("signed policy over HTTP", () => {
       return [answer.status, (await jsonOf(answer))["code"]];
     };
     const view = await region.authority.policyView();
-    region.authority.taken = { ok: true, outcome: "asked", view };
+    region.authority.taken = { ok: true, outcome: "asked", gate: null, view };
     expect(await put()).toEqual([202, undefined]);
     region.authority.taken = { ok: false, code: "refused", refusal: refusal("rollback", "timestamp", "version 1") };
     expect(await put()).toEqual([422, "policy_rollback"]);
+    // What a dry run says is no refusal: nothing was asked for.
+    const why = refusal("needs_two_signatures", "policy", "treasury/payment.execute");
+    region.authority.taken = { ok: true, outcome: "would_refuse", gate: null, why, view };
+    expect(await put()).toEqual([200, undefined]);
     region.authority.taken = { ok: false, code: "unchecked", message: "not yet" };
     expect(await put()).toEqual([503, "unchecked"]);
     region.authority.taken = { ok: false, code: "conflict", message: "same key" };

@@ -1,26 +1,26 @@
-import type { JsonObject, JsonValue } from "../../src/base/json.ts";
-import { isObject } from "../../src/base/json.ts";
-import { anchoredWithin, type Anchoring } from "../../src/decision/anchoring.ts";
-import type { CanonicalRequest, FailedCheck } from "../../src/vocabulary/types.ts";
+import type { JsonObject, JsonValue } from "../base/json.ts";
+import { isObject } from "../base/json.ts";
+import { anchoredWithin, type Anchoring } from "../decision/anchoring.ts";
+import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
 import {
   evaluatePolicy,
   runRequirement,
   type LoadedPolicy,
   type PolicyEnv,
   type PolicyOutcome,
-} from "../../src/policy/evaluate.ts";
-import { approvalScope } from "../../src/runs/rows.ts";
-import { attestationHolds, identityHolds } from "../../src/decision/identity.ts";
-import { admitsDegraded } from "../../src/policy/degraded.ts";
-import { anchoringLimit } from "../../src/policy/anchoring.ts";
-import type { GoldenCase, GoldenSearch } from "../../src/policy/golden-format.ts";
-import { consentsOf } from "../../src/policy/consents.ts";
-import { pinsHold } from "../../src/policy/pinned.ts";
-import { placesOf } from "../../src/policy/places.ts";
-import { rulesFor } from "../../src/policy/step-rules.ts";
-import { candidateRequest, evaluateCandidate, searchCandidates } from "../../src/policy/search.ts";
-import { jcs } from "../../src/base/jcs.ts";
-import { explanationOf } from "../../src/replay/explain/explanation.ts";
+} from "../policy/evaluate.ts";
+import { approvalScope } from "../runs/rows.ts";
+import { attestationHolds, identityHolds } from "../decision/identity.ts";
+import { admitsDegraded } from "../policy/degraded.ts";
+import { anchoringLimit } from "../policy/anchoring.ts";
+import type { GoldenCase, GoldenSearch } from "../policy/golden-format.ts";
+import { consentsOf } from "../policy/consents.ts";
+import { pinsHold } from "../policy/pinned.ts";
+import { placesOf } from "../policy/places.ts";
+import { rulesFor } from "../policy/step-rules.ts";
+import { candidateRequest, evaluateCandidate, searchCandidates } from "../policy/search.ts";
+import { jcs } from "../base/jcs.ts";
+import { explanationOf } from "./explain/explanation.ts";
 
 /** Circumstances of a golden case that does not say otherwise. */
 const GOLDEN_DEFAULTS = { region: "eu", pep: "golden", t_ms: Date.UTC(2026, 0, 15, 12) } as const;
@@ -109,6 +109,20 @@ function withoutNulls(json: JsonValue): JsonValue {
 }
 
 type Decided = PolicyOutcome & { readonly gained: readonly string[] };
+
+/** As `decideGolden`, for any question; without a proven workload, what has to be proven of it is not looked at. */
+export function allowsAs(policy: LoadedPolicy, request: CanonicalRequest, known: PolicyEnv): boolean {
+  if (known.trust === "degraded" && !admitsDegraded(policy, request)) return false;
+  const { failed, carried } = placesOf(policy, request, known.labels, known.region);
+  const env = { ...known, labels: carried };
+  return (
+    failed.length === 0 &&
+    !needsRun(policy, request.action.name, env) &&
+    consentsOf(policy, request).failed.length === 0 &&
+    pinsHold(rulesFor(policy, request).pinned, request).length === 0 &&
+    evaluatePolicy(policy, request, env).reason === null
+  );
+}
 
 /**
  * What the kernel would say as far as packs go, in its order: the level of trust, who acts, places, the run, what has to
