@@ -69,7 +69,7 @@ export const bindings = ({ json }: BundledPolicy): readonly (readonly [string, s
   });
 
 /** What a policy says, without its name and its place: two that give the same do the same. */
-export const contentOf = (policy: BundledPolicy): string => {
+const contentOf = (policy: BundledPolicy): string => {
   const { annotations: _, ...said } = policy.json;
   return jcs({ said, bindings: bindings(policy) });
 };
