@@ -1,4 +1,5 @@
 import { shardAt, type Env } from "../../src/objects/address.ts";
+import { withDeadline } from "../../src/objects/deadline.ts";
 import type { FoundRecord } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/load.ts";
 import { readArtefact } from "../../src/policy/bundles/artefact.ts";
@@ -9,7 +10,7 @@ import type { PolicyDocument } from "../../src/policy/bundles/documents.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { Compared, Gate, GateReport, Tests } from "../../src/replay/gate.ts";
 import { ed25519Verify, nodeSha256 } from "../platform.ts";
-import { pause, within } from "./pause.ts";
+import { pause } from "./pause.ts";
 
 /** Loaded when an offer arrives, like the rules of documents. */
 const gateRoom = () => import("../../src/replay/gate.ts");
@@ -104,7 +105,7 @@ export class PolicyGate {
     const { pastOfItem } = await pastRoom();
     const found = await Promise.all(
       Array.from({ length: shards }, async (_, shard): Promise<readonly FoundRecord[] | null> =>
-        within(SHARD_MS, this.#newest(shard, each)).catch(() => null),
+        withDeadline(this.#newest(shard, each), SHARD_MS).catch(() => null),
       ),
     );
     for (const [shard, records] of found.entries()) {
