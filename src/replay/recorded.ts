@@ -21,7 +21,8 @@ export type RecordedPayload = {
   readonly explained: { readonly determining: string; readonly errors: string } | null;
 };
 
-export type PayloadAbsence = "erased" | "undisclosed" | "unreadable";
+/** `damaged`: it is shown, and has not what every payload has. */
+export type PayloadAbsence = "erased" | "undisclosed" | "unreadable" | "damaged";
 
 export type Recorded = {
   readonly leaf: Uint8Array;
@@ -30,7 +31,7 @@ export type Recorded = {
   readonly payload: RecordedPayload | PayloadAbsence;
 };
 
-const LIMITS = { max_depth: 64, max_values: 1_000_000 };
+const LIMITS = { max_depth: 64, max_values: 10_000_000 };
 
 /** From what a shard sealed. */
 export function recordedOf(
@@ -44,17 +45,25 @@ export function recordedOf(
 }
 
 /**
- * From an item that the lineage reads give (`GET /lineage/v1/decisions`, with payloads); `null`: it is none. Payloads of
- * a region that does not show their salts are `undisclosed`: nothing ties them to the leaf.
+ * From an item that the lineage reads give (`GET /lineage/v1/decisions`, with payloads); `null`: it is none. An opened
+ * payload comes whole, with the salts that tie it to the leaf: one that does not was changed on its way.
  */
 export function recordedOfItem(item: JsonObject): Recorded | null {
   const { payload, payload_status, salts } = item;
   const stored = storedLeaf(item["leaf"], item["leaf_hash"]);
   if (stored === null) return null;
   if (payload_status === "erased" || payload_status === "unreadable") return { ...stored, payload: payload_status };
+  const shown = isObject(payload) || isObject(salts) || payload_status === "opened";
+  if (!shown) return { ...stored, payload: "undisclosed" };
   const read = isObject(salts) ? saltsOf(salts) : null;
-  if (!isObject(payload) || read === null) return { ...stored, payload: "undisclosed" };
-  return { ...stored, payload: payloadOf(payload, read) ?? "unreadable" };
+  if (!isObject(payload) || read === null) return { ...stored, payload: "damaged" };
+  return { ...stored, payload: payloadOf(payload, read) ?? "damaged" };
+}
+
+/** `null`: the line is no record as the lineage reads give it. */
+export function itemOfLine(line: string): JsonObject | null {
+  const parsed = parseJson(line, LIMITS);
+  return parsed.ok && isObject(parsed.value) && typeof parsed.value["leaf"] === "string" ? parsed.value : null;
 }
 
 function storedLeaf(leafText?: JsonValue, hashText?: JsonValue): Pick<Recorded, "leaf" | "leaf_hash"> | null {
@@ -73,19 +82,25 @@ function saltOf(value: JsonValue | undefined, length = 32): Uint8Array | null {
   return bytes?.length === length ? bytes : null;
 }
 
+const NO_RUN = { id: "", salt: new Uint8Array(16) };
+
 function payloadOf(payload: JsonObject, salts: CommitmentSalts): RecordedPayload | null {
   const { core, facts, input, run_state, seen, run, run_salt, determining, errors } = payload;
   if (core === undefined || facts === undefined || input === undefined || run_state === undefined) return null;
   const runSalt = saltOf(run_salt, 16);
+  const text = (value: JsonValue | undefined): string => (value === undefined ? "absent" : jcs(value));
   return {
     core: jcs(core),
     facts: { salt: salts.facts, text: jcs(facts) },
     input: { salt: salts.input, text: jcs(input) },
     run_state: { salt: salts.run, text: jcs(run_state) },
     seen: seen === undefined ? null : jcs(seen),
-    run: typeof run === "string" && runSalt !== null ? { id: run, salt: runSalt } : null,
+    // Every payload names its run: what is not there is not what the leaf has the hash of.
+    run: typeof run === "string" && runSalt !== null ? { id: run, salt: runSalt } : NO_RUN,
     explained:
-      determining === undefined || errors === undefined ? null : { determining: jcs(determining), errors: jcs(errors) },
+      determining === undefined && errors === undefined
+        ? null
+        : { determining: text(determining), errors: text(errors) },
   };
 }
 

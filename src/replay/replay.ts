@@ -17,13 +17,15 @@ import {
 import type { LoadedPolicy } from "../policy/evaluate.ts";
 import type { CanonicalRequest, Facts } from "../vocabulary/types.ts";
 import { readSeen } from "./read-seen.ts";
-import type { Recorded, RecordedPayload } from "./recorded.ts";
+import { itemOfLine, recordedOfItem, type Recorded, type RecordedPayload } from "./recorded.ts";
 import { admitAgain, decideAgain, inputOf, readRun, type Rerun } from "./rerun.ts";
 
 export type ReplayPorts = {
   readonly sha: Sha256;
   /** The policy of this digest; `null`: it is not at hand. */
   readonly policy: (digest: string) => LoadedPolicy | null;
+  /** Whether what came as this policy is another by its content. */
+  readonly damaged?: (digest: string) => boolean;
 };
 
 /** Why a record is not what was decided. */
@@ -38,6 +40,8 @@ export type DifferentReason =
   | "record_disagrees"
   /** What it should have been decided with cannot be read. */
   | "inputs_malformed"
+  /** The policy that came under this digest is not what the digest is over. */
+  | "policy_damaged"
   /** The same inputs give another decision. */
   | "core_differs"
   /** The decision is the same; the policies that are said to have made it are not. */
@@ -61,6 +65,13 @@ export type Replayed =
 /** Records of what happened; each core is a text of its own, and a function of the record. */
 const STATEMENTS: ReadonlySet<RecordKind> = new Set(["approval.cancel", "run.close", "run.outcome", "withheld"]);
 
+/** From a line of a file of records. One that is no record any more is one that was damaged. */
+export function replayLine(line: string, ports: ReplayPorts): Replayed {
+  const item = itemOfLine(line);
+  const recorded = item === null ? null : recordedOfItem(item);
+  return recorded === null ? NO_RECORD : replay(recorded, ports);
+}
+
 /**
  * Decides a recorded decision again, from its own inputs, and compares the bytes (G6, docs/replay.md). First the
  * payload is held against what the leaf commits to: with other inputs another decision would be no surprise.
@@ -75,6 +86,8 @@ export function replay({ leaf, leaf_hash, payload }: Recorded, ports: ReplayPort
   if (!decoded.ok) return different("leaf_damaged", [{ member: "leaf", recorded: decoded.error, recomputed: "" }]);
   const record = decoded.value;
   if (payload === "erased") return { verdict: "redacted" };
+  if (payload === "damaged")
+    return different("commitment_mismatch", [{ member: "payload", recorded: "opened", recomputed: "not whole" }]);
   if (typeof payload === "string") return { verdict: "unreplayable", reason: payload };
   const uncommitted = uncommittedParts(record, payload, ports.sha);
   if (uncommitted.length > 0) return different("commitment_mismatch", uncommitted);
@@ -94,6 +107,9 @@ const different = (reason: DifferentReason, differs: readonly Difference[]): Rep
   reason,
   differs,
 });
+
+/** What stands in the place of a record, and is none. */
+export const NO_RECORD = different("leaf_damaged", [{ member: "leaf", recorded: "absent", recomputed: "" }]);
 
 function uncommittedParts(record: LineageRecord, payload: RecordedPayload, sha: Sha256): readonly Difference[] {
   const { facts, input, run_state, seen, run } = payload;
@@ -155,6 +171,7 @@ function decision(record: LineageRecord, payload: RecordedPayload, core: JsonObj
       },
     ]);
   const policy = ports.policy(record.policy);
+  if (policy === null && ports.damaged?.(record.policy) === true) return different("policy_damaged", []);
   if (policy === null) return { verdict: "unreplayable", reason: "policy_unknown" };
   let again: Again;
   try {

@@ -2,12 +2,21 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { FoundRecord } from "../../src/objects/shard.ts";
 import { wordOf } from "../../src/replay/tally.ts";
-import { flips, judge, recordedItem } from "../support/replayed.ts";
+import bundleJson from "../../policies/bundle.json" with { type: "json" };
+import { sha256 } from "../../src/base/digest.ts";
+import { jcs } from "../../src/base/jcs.ts";
+import type { Bundle } from "../../src/policy/bundle.ts";
+import { claimedIn, policiesOf } from "../../src/replay/policies.ts";
+import { replay, replayLine } from "../../src/replay/replay.ts";
+import { bitsOf, flippedLine, lineOf } from "../support/flipped.ts";
+import { seeded } from "../support/random.ts";
+import { flips, judge, portsOf, recordedItem } from "../support/replayed.ts";
 import { activate, ask, decide, factsOf, read1, region, shard, trust } from "./region.ts";
 import { budget, change, delegationTo, newId, open, planOf, revoke, step, steps, tryOpen } from "./run-steps.ts";
 
 /** A region's records, decided again by the machine that did not decide them: this test, from what a reader gets. */
 const policy = activePolicy(region);
+const SEED = 20_261_123;
 const bob = { type: "user", id: "bob" };
 
 async function all(k = 0): Promise<FoundRecord[]> {
@@ -129,6 +138,83 @@ describe("replay", () => {
     }
     expect(missed).toEqual([]);
     expect(tried).toBeGreaterThan(5_000);
+  });
+
+  it(
+    "finds one changed bit of a line as it is exported: all of one record of each kind, and anywhere",
+    { timeout: 120_000 },
+    () => {
+      const random = seeded(SEED);
+      const missed: string[] = [];
+      const words = new Map<string, number>();
+      const look = (record: FoundRecord, line: string, bit: number): void => {
+        const flipped = flippedLine(line, bit);
+        if (flipped.same) return;
+        const word = wordOf(replayLine(flipped.line, portsOf(policy)));
+        words.set(word, (words.get(word) ?? 0) + 1);
+        if (!word.startsWith("different")) missed.push(`${kindOf(record)}: ${word}: ${flipped.where}`);
+      };
+      const each = new Map(records.map((record) => [record.record["kind"], record]));
+      for (const record of each.values()) {
+        const line = lineOf(record);
+        expect(wordOf(replayLine(line, portsOf(policy)))).toMatch(/^(identical|not_a_decision)$/);
+        // Every byte, in one of its bits.
+        for (let at = 0; at * 8 < bitsOf(line); at++) look(record, line, at * 8 + random.int(0, 7));
+      }
+      for (let n = 0; n < 3_000; n++) {
+        const record = random.pick(records);
+        const line = lineOf(record);
+        look(record, line, random.int(0, bitsOf(line) - 1));
+      }
+      expect(missed).toEqual([]);
+      expect([...words.keys()].sort()).toEqual([
+        "different commitment_mismatch",
+        "different core_mismatch",
+        "different explanation_differs",
+        "different leaf_damaged",
+      ]);
+    },
+  );
+
+  it("takes no policy for another that has one other bit", () => {
+    const random = seeded(SEED);
+    const used = activePolicy(region).packs.map(({ name }) => name);
+    const bundle = bundleJson as unknown as Bundle;
+    const text = JSON.stringify({ v: 1, packs: bundle.packs.filter(({ name }) => used.includes(name)) });
+    const allow = recordedItem(records.find((record) => kindOf(record) === "decision allow")!);
+    // No policy is asked for it: with another one it comes out the same.
+    const frozen = recordedItem(records.find((record) => kindOf(record) === "decision region_frozen")!);
+    const lawOf = (from: string): string =>
+      jcs(
+        (JSON.parse(from) as Bundle).packs.map((pack) => {
+          const { name, status, digest } = pack;
+          if (pack.status === "invalid") return { name, status, digest };
+          const { manifest, policies, schema, entities } = pack;
+          return { name, status, digest, manifest, policies, schema, entities };
+        }),
+      );
+    const law = lawOf(text);
+    const words = new Map<string, number>();
+    for (let n = 0; n < 600; n++) {
+      const flipped = flippedLine(text, random.int(0, bitsOf(text) - 1));
+      let candidate: Bundle;
+      try {
+        candidate = JSON.parse(flipped.line) as Bundle;
+        if (lawOf(flipped.line) === law) continue;
+      } catch {
+        // It is no bundle any more, and is refused as a whole.
+        words.set("refused", (words.get("refused") ?? 0) + 1);
+        continue;
+      }
+      const ports = { sha: sha256, policy: policiesOf([candidate]), damaged: claimedIn([candidate]) };
+      for (const one of [allow, frozen]) {
+        const word = wordOf(replay(one, ports));
+        if (word !== "different policy_damaged" && word !== "unreplayable policy_unknown")
+          throw new Error(`${word}: ${flipped.where}`);
+        words.set(word, (words.get(word) ?? 0) + 1);
+      }
+    }
+    expect(words.get("different policy_damaged") ?? 0).toBeGreaterThan(300);
   });
 
   it("says why it cannot decide again", async () => {

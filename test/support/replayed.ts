@@ -7,7 +7,7 @@ import { recordedOfItem, type Recorded, type RecordedPayload } from "../../src/r
 
 /** Records as the tests of replay take them apart. */
 
-const portsOf = (...policies: readonly LoadedPolicy[]): ReplayPorts => ({
+export const portsOf = (...policies: readonly LoadedPolicy[]): ReplayPorts => ({
   sha: sha256,
   policy: (digest) => policies.find((policy) => policy.digest === digest) ?? null,
 });

@@ -3,7 +3,7 @@ import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
 import { MAX_EVIDENCE_BYTES, type EvidenceRecord } from "../../src/lineage/evidence.ts";
 import { readEvidence } from "../../src/lineage/read-evidence.ts";
 import { pastOfEvidence, pastOfItem, type Past, type Skipped } from "../../src/replay/past.ts";
-import { recordedOfEvidence, recordedOfItem, type Recorded } from "../../src/replay/recorded.ts";
+import { itemOfLine, recordedOfEvidence, recordedOfItem, type Recorded } from "../../src/replay/recorded.ts";
 import { codeOf, messageOf, Problem } from "../problem.ts";
 import { readAs } from "../region/reader-client.ts";
 import { linesOf } from "./lines.ts";
@@ -73,19 +73,21 @@ function entryOfItem(item: JsonObject): Entry {
 export async function* recordsOfFile(path: string): AsyncGenerator<Entry> {
   try {
     let at = 0;
+    // What is no record stands alone in a file that is a bundle; among records it is one that was damaged.
+    let odd = 0;
     for await (const line of linesOf(path)) {
       at++;
       if (line.trim() === "") continue;
-      const parsed = parseJson(line, LIMITS);
-      const item = parsed.ok && isObject(parsed.value) ? parsed.value : null;
-      if (item !== null && typeof item["leaf"] === "string") {
-        yield entryOfItem(item);
+      const item = itemOfLine(line);
+      if (item === null && at === 1) {
+        odd = 1;
         continue;
       }
-      if (at > 1) throw new Problem(`${path}, line ${at}: is no record`, SOURCES, 2);
-      yield* recordsOfEvidence(path);
-      return;
+      if (odd > 0) yield damaged(odd);
+      odd = 0;
+      yield item === null ? damaged(at) : entryOfItem(item);
     }
+    if (odd > 0) yield* recordsOfEvidence(path);
   } catch (cause) {
     if (cause instanceof Problem) throw cause;
     const why = codeOf(cause) === "ENOENT" ? "There is no file" : `${messageOf(cause)}: cannot read`;
@@ -94,6 +96,12 @@ export async function* recordsOfFile(path: string): AsyncGenerator<Entry> {
 }
 
 const SOURCES = "Give an evidence bundle, or what `interlock lineage search --payload --json` writes.";
+
+const damaged = (line: number): Entry => ({
+  decision_id: `line ${line}`,
+  recorded: () => null,
+  past: () => "unreadable",
+});
 
 async function* recordsOfEvidence(path: string): AsyncGenerator<Entry> {
   const read = readEvidence(await readFile(path), MAX_EVIDENCE_BYTES);

@@ -1,12 +1,11 @@
 import { hash } from "node:crypto";
 import type { Sha256 } from "../../src/base/digest.ts";
 import { decodeRecord } from "../../src/lineage/record.ts";
-import { policiesOf } from "../../src/replay/policies.ts";
-import { replay, type Replayed } from "../../src/replay/replay.ts";
+import { claimedIn, policiesOf } from "../../src/replay/policies.ts";
+import { NO_RECORD, replay, type Replayed } from "../../src/replay/replay.ts";
 import { ReplayTally } from "../../src/replay/tally.ts";
 import { BASELINE, readBundle } from "./policy-files.ts";
 import type { Entry } from "./records.ts";
-import { Problem } from "../problem.ts";
 
 /** `interlock replay`: decides records again, wherever they come from, and says what came out. */
 
@@ -31,13 +30,13 @@ export async function replayAll(
   bundles: readonly string[],
   each: EachReplayed = () => {},
 ): Promise<ReplayReport> {
-  const ports = { sha, policy: policiesOf([BASELINE, ...bundles.map((path) => readBundle(path).bundle)]) };
+  const all = [BASELINE, ...bundles.map((path) => readBundle(path).bundle)];
+  const ports = { sha, policy: policiesOf(all), damaged: claimedIn(all) };
   const tally = new ReplayTally();
   for await (const { decision_id, recorded: read } of entries) {
     const recorded = read();
-    if (recorded === null) throw new Problem(`${decision_id}: no record comes with it`, "Was the file cut short?");
-    const replayed = replay(recorded, ports);
-    const record = decodeRecord(recorded.leaf);
+    const replayed = recorded === null ? NO_RECORD : replay(recorded, ports);
+    const record = recorded === null ? ({ ok: false } as const) : decodeRecord(recorded.leaf);
     const id = record.ok ? record.value.decision_id : decision_id;
     tally.add(id, replayed);
     const said = record.ok ? (record.value.reason ?? record.value.decision ?? "") : "";

@@ -9,7 +9,7 @@ import { cosign } from "../../../src/lineage/cosignature.ts";
 import type { Evidence } from "../../../src/lineage/evidence.ts";
 import { treeHash } from "../../../src/lineage/merkle.ts";
 import { formatNote, signNote, type Verify } from "../../../src/lineage/note.ts";
-import { commitment, encodeRecord, leafHash, type LineageRecord } from "../../../src/lineage/record.ts";
+import { commitment, committedState, encodeRecord, leafHash, type LineageRecord } from "../../../src/lineage/record.ts";
 import type { OpenedPayload } from "../../../src/lineage/seal.ts";
 import { encodeStateRecord, type StateKind } from "../../../src/lineage/state-record.ts";
 import { TileTree } from "../../../src/lineage/tile-reader.ts";
@@ -65,6 +65,8 @@ export class TestLog {
   readonly leaves: LogLeaf[] = [];
   /** By number of the run. */
   readonly runs = new Map<number, Placed[]>();
+  /** Whether every other record keeps what its decision saw, as regions do. */
+  saw = false;
   readonly heads: { readonly run: number; readonly seq: number; readonly index: number }[] = [];
   readonly erasures: { readonly index: number; readonly records: readonly string[] }[] = [];
   readonly #name: string;
@@ -120,6 +122,7 @@ export class TestLog {
       input: jcs({ action: "pay", resource: `invoice/${sseq}`, world: this.#name }),
       run_state: jcs({ id: run.id, version: records.length }),
     };
+    const seen = this.saw && sseq % 2 === 0 ? jcs({ asked: {}, turn: { revision: 7 }, v: 1 }) : null;
     const salts = {
       facts: bytesOf(this.#name, "salt", "facts", sseq),
       input: bytesOf(this.#name, "salt", "input", sseq),
@@ -129,7 +132,7 @@ export class TestLog {
       commit: {
         facts: commitment("facts", salts.facts, said.facts, sha),
         input: commitment("input", salts.input, said.input, sha),
-        run: commitment("run", salts.run, said.run_state, sha),
+        run: commitment("run", salts.run, committedState(said.run_state, seen), sha),
       },
       core: digestOf(said.core, sha),
       decision,
@@ -153,7 +156,7 @@ export class TestLog {
       v: 1,
     });
     const leaf = encodeRecord(record);
-    const text = `{"core":${said.core},"facts":${said.facts},"input":${said.input},"run":"${run.id}","run_salt":"${base64url(run.salt)}","run_state":${said.run_state},"determining":[],"errors":[]}`;
+    const text = `{"core":${said.core},"facts":${said.facts},"input":${said.input},"run":"${run.id}","run_salt":"${base64url(run.salt)}","run_state":${said.run_state}${seen === null ? "" : `,"seen":${seen}`},"determining":[],"errors":[]}`;
     const hash = base64url(leafHash(leaf, sha));
     const placed = { index: this.#add(leaf), record, leaf, hash, payload: { salts, text } };
     records.push(placed);
@@ -241,6 +244,7 @@ export async function bundleOf(log: TestLog, n: number, choice: BundleChoice = {
 export function randomLog(seed: number): TestLog {
   const random = seeded(seed);
   const log = new TestLog(`world ${seed}`);
+  log.saw = true;
   for (const n of [1, 2]) if (random.chance(0.5)) log.step(n, { kind: "run.open", decision: null });
   for (let steps = random.int(4, 14); steps > 0; steps--) randomStep(log, random.int(1, 2), random);
   for (const n of [1, 2]) while ((log.runs.get(n)?.length ?? 0) < 3) randomStep(log, n, random);

@@ -645,6 +645,20 @@ export const MUTATIONS: readonly Mutation[] = [
     },
   },
   {
+    name: "what a decision saw edited, taken away or put there",
+    codes: ["commitment_mismatch"],
+    names: true,
+    mutate(world) {
+      const chosen = disclosed(world);
+      if (chosen === null) return null;
+      const [at, , { seen, ...payload }] = chosen;
+      if (seen === undefined) return setRecord(world.bundle, at, { payload: { ...payload, seen: `{"v":1}` } });
+      const cut = world.random.int(0, seen.length - 1);
+      const other = world.random.pick([{}, { seen: `${seen.slice(0, cut)}_${seen.slice(cut)}` }]);
+      return setRecord(world.bundle, at, { payload: { ...payload, ...other } });
+    },
+  },
+  {
     name: "a salt edited",
     codes: ["commitment_mismatch"],
     names: true,
