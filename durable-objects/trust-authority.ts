@@ -163,6 +163,14 @@ export class TrustAuthority extends DurableObject<Env> implements AuthorityRpc {
       (from, digest) => drift.named(from, digest),
     );
   }
+  syncState(text: string): Promise<SyncAnswer> {
+    const { links, states } = this.#authority;
+    return links.answerState(
+      text,
+      () => states.states(),
+      (from, said, jws) => states.took(from, said, jws),
+    );
+  }
   async drift(): Promise<DriftView> {
     return this.#authority.drift.view();
   }

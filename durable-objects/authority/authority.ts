@@ -41,6 +41,7 @@ import { Rewind } from "./rewind.ts";
 import { ShardKeys } from "./shard-keys.ts";
 import { Shards } from "./shards.ts";
 import { Signals } from "./signals.ts";
+import { StateDrift } from "./state-drift.ts";
 import { Standing } from "./standing.ts";
 import { AuthorityStore } from "./store.ts";
 import { Watch } from "./watch.ts";
@@ -83,6 +84,7 @@ export class Authority {
   readonly policy: ActivePolicy;
   readonly drift: Drift;
   readonly replays: Replays;
+  readonly states: StateDrift;
 
   private constructor(
     env: Env,
@@ -134,6 +136,16 @@ export class Authority {
       policy: this.policy,
       sync: this.sync,
       drift: () => this.drift,
+      states: () => this.states,
+    });
+    this.states = new StateDrift({
+      self: region.name,
+      store,
+      core: () => this.sync.core,
+      state: () => this.sync.state,
+      peers: () => this.sync.others,
+      ask: (peer, states) => this.links.state(peer, states),
+      keep: (peer, origins, found, jws) => this.drift.keepState(peer, origins, found, jws),
     });
     this.drift = new Drift(region, {
       store,
@@ -145,7 +157,8 @@ export class Authority {
       named: (digest) => this.sync.feed({ type: "policy", digest }),
       ask: (peer, digest, timeout_ms) => this.links.policy(peer, digest, timeout_ms),
       selection: (bundle, of) => this.policy.selection(bundle, of),
-      incident: (found) => void tellIncident(env, region, { what: "policy_drift", ...found }),
+      incident: (found) => void tellIncident(env, region, found),
+      states: () => this.states,
     });
     this.replays = new Replays(env, region, { store, rows, writer: this.#writer });
     const requests = new RequestRows(storage);
@@ -304,6 +317,8 @@ export class Authority {
         ),
       number: () => this.#writer.numberAll(),
       policy: (from, digest) => this.drift.named(from, digest),
+      moved: (origin) => void this.states.moved(origin),
+      whole: (origin) => this.states.whole(origin),
       alarm: (changes) => this.watch.alarm(changes),
       snapshot: this.#snapshot,
       install: (effect) => this.#installs.start(effect),

@@ -7,8 +7,10 @@ import type { AcknowledgeDriftMessage, DriftEntry, DriftStatus, DriftView } from
 import {
   describeDrift,
   follow,
+  followState,
   isAlarming,
   isUnexplained,
+  type Difference,
   type Drifting,
   type PolicyStatement,
 } from "../../src/policy/drift.ts";
@@ -20,6 +22,7 @@ import { recordAct } from "./admin-acts.ts";
 import type { AdminRows } from "./admin-rows.ts";
 import { pause } from "./pause.ts";
 import type { Expectation } from "./expectation.ts";
+import type { StateDrift } from "./state-drift.ts";
 import type { AuthorityStore } from "./store.ts";
 import type { EventWriter } from "./writer.ts";
 
@@ -57,7 +60,8 @@ export type DriftRoom = {
   ) => Promise<{ statement: PolicyStatement; jws: string } | null>;
   /** Which packs a signed policy gives to a region, where this region holds that version; `null`: nobody knows. */
   readonly selection: (bundle: number, region: string) => readonly string[] | null;
-  readonly incident: (found: Omit<Incident, "t_ms" | "what">) => void;
+  readonly incident: (found: Omit<Incident, "t_ms">) => void;
+  readonly states: () => Pick<StateDrift, "states" | "saidBy">;
 };
 
 type Own = {
@@ -88,7 +92,7 @@ export class Drift {
   >();
   readonly #told = new Map<string, number>();
   /** The last that was found too soon after another: said when the minute is over, also where it is over by then. */
-  readonly #untold = new Map<string, Omit<Incident, "t_ms" | "what">>();
+  readonly #untold = new Map<string, Omit<Incident, "t_ms">>();
   #own: Own | null = null;
   #standing: readonly Drifting[];
 
@@ -120,7 +124,7 @@ export class Drift {
       const what = packs.map((name) => (name === "" ? "the packs together" : `pack ${name}`)).join(", ");
       this.#say({ shard, packs, why: "outcome" });
       const detail = `decides otherwise than the region's policy does: ${what}`;
-      this.#tell({ source: `shard/${shard}`, detail, evidence: null }, `shard/${shard}`);
+      this.#tell({ what: "policy_drift", source: `shard/${shard}`, detail, evidence: null }, `shard/${shard}`);
     }
     for (const shard of before.keys()) if (!now.has(shard)) this.#say({ shard, why: null });
   }
@@ -215,15 +219,20 @@ export class Drift {
   /** Regions that left take what was found of them along. */
   #prune(): void {
     const peers = this.#room.peers();
-    if (this.#standing.every(({ peer }) => peers.includes(peer))) return;
+    const isHere = ({ peer }: Drifting): boolean =>
+      peers.includes(peer) || peer === this.#region.name || peer.startsWith("shard/");
+    if (this.#standing.every(isHere)) return;
     for (const peer of this.#heard.keys()) if (!peers.includes(peer)) this.#heard.delete(peer);
-    this.#keep(
-      this.#standing.filter(({ peer }) => peers.includes(peer)),
-      null,
-    );
+    this.#keep(this.#standing.filter(isHere), null);
   }
 
-  #keep(standing: readonly Drifting[], peer: string | null): void {
+  /** What was found of trust entries with a peer, a shard, or in this region's own storage. */
+  keepState(peer: string, origins: readonly string[] | null, found: readonly Difference[], jws: string | null): void {
+    const standing = followState(this.#standing, peer, origins, found, Date.now());
+    if (standing !== this.#standing) this.#keep(standing, peer, jws);
+  }
+
+  #keep(standing: readonly Drifting[], peer: string | null, jws: string | null = null): void {
     const before = this.#standing;
     const text = JSON.stringify(standing);
     if (text === JSON.stringify(before)) return;
@@ -234,10 +243,15 @@ export class Drift {
     for (const one of before) if (!now.has(idOf(one))) this.#say({ ...named(one), over: true });
     const fresh = standing.filter((one) => !known.has(idOf(one)));
     for (const one of fresh) this.#say(named(one));
+    if (peer === null) return;
     const unexplained = fresh.filter(isUnexplained);
-    if (peer === null || unexplained.length === 0) return;
-    const detail = describeDrift(unexplained, Date.now()) ?? peer;
-    this.#tell({ source: "trust", detail, evidence: this.#heard.get(peer)?.jws ?? null }, peer);
+    const [states, policies] = [true, false].map((is) => unexplained.filter(({ kind }) => (kind === "state") === is));
+    const tell = (what: "policy_drift" | "state_drift", of: readonly Drifting[], evidence: string | null): void => {
+      const detail = describeDrift(of, Date.now());
+      if (detail !== null) this.#tell({ what, source: "trust", detail, evidence }, `${what} ${peer}`);
+    };
+    tell("state_drift", states!, jws);
+    tell("policy_drift", policies!, this.#heard.get(peer)?.jws ?? null);
   }
 
   // ── for people ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -264,9 +278,11 @@ export class Drift {
   view(): DriftView {
     const peers = this.#room.peers().map((region) => {
       const heard = this.#heard.get(region);
-      return { region, statement: heard?.statement ?? null, heard_ms: heard === undefined ? null : heard.at_ms };
+      const [statement, heard_ms] = heard === undefined ? [null, null] : [heard.statement, heard.at_ms];
+      return { region, statement, heard_ms, states: this.#room.states().saidBy(region) };
     });
-    return { region: this.#region.name, own: this.statement(), peers, ...this.status() };
+    const states = this.#room.states().states();
+    return { region: this.#region.name, own: this.statement(), states, peers, ...this.status() };
   }
 
   #entries(now_ms: number): readonly DriftEntry[] {
@@ -291,11 +307,12 @@ export class Drift {
   }
 
   #say(what: object): void {
-    const line = { level: "alarm", event: "policy_drift", region: this.#region.name, ...what, t_ms: Date.now() };
+    const event = "why" in what && what.why === "state" ? "state_drift" : "policy_drift";
+    const line = { level: "alarm", event, region: this.#region.name, ...what, t_ms: Date.now() };
     console.error(JSON.stringify(line));
   }
 
-  #tell(found: Omit<Incident, "t_ms" | "what">, about: string): void {
+  #tell(found: Omit<Incident, "t_ms">, about: string): void {
     const since = Date.now() - (this.#told.get(about) ?? Number.NEGATIVE_INFINITY);
     if (since >= 0 && since < TELL_EVERY_MS) return void this.#untold.set(about, found);
     this.#untold.delete(about);

@@ -9,6 +9,7 @@ import { secretOf } from "../../src/trust/pseudonym.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import { mergeEntry } from "./apply-events.ts";
 import type { PeerStore } from "./peer-store.ts";
+import { partialOf } from "./state-drift.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 import { ENTRIES_PER_REVISION, type AuthorityStore } from "./store.ts";
 
@@ -142,6 +143,8 @@ export class Installs {
         marked++;
       }
       peers.savePeer(from, record);
+      // What came with it and is newer than its number is nobody's state until the events have come.
+      store.setMeta(partialOf(from), "1");
       return revision;
     });
   }

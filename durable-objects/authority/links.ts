@@ -6,6 +6,7 @@ import type { RequestBody, VerdictBody } from "../../src/sync/messages.ts";
 import type { PolicyStatement } from "../../src/policy/drift.ts";
 import { serves, speaksFor } from "../../src/sync/view.ts";
 import type { OriginEntry } from "../../src/trust/merge.ts";
+import type { StatedState } from "../../src/trust/state-statement.ts";
 import { randomBytes } from "../platform.ts";
 import type { Standing } from "./standing.ts";
 import { MAX_MESSAGE_CHARS, type SyncMessages } from "./sync-messages.ts";
@@ -136,6 +137,23 @@ export class Links {
     }
   }
 
+  /** Tells a peer what is held here of each origin, and what it says; `null` where it does not. */
+  async state(
+    to: string,
+    states: readonly StatedState[],
+  ): Promise<{ readonly states: readonly StatedState[]; readonly jws: string } | null> {
+    try {
+      const nonce = base64url(randomBytes(16));
+      const text = await this.#messages.seal("state_ask", to, { nonce, states: [...states] });
+      const answer = await this.#post(to, "state", text);
+      const message = answer === null ? null : await this.#messages.open("state", answer);
+      if (message === null || message.from !== to || !this.#speaks(message)) return null;
+      return message.body.nonce === nonce ? { states: message.body.states, jws: message.jws } : null;
+    } catch {
+      return null;
+    }
+  }
+
   /** Who is a member, serves, and was not distrusted since. */
   #speaks({ from, kid }: { readonly from: string; readonly kid: string }): boolean {
     const region = this.#sync.state.view.regions[from];
@@ -144,7 +162,7 @@ export class Links {
 
   async #post(
     to: string,
-    kind: "pull" | "push" | "request" | "policy",
+    kind: "pull" | "push" | "request" | "policy" | "state",
     text: string,
     timeout_ms = this.#timeout_ms(),
   ): Promise<string | null> {
@@ -253,6 +271,20 @@ export class Links {
         statement: { ...statement, packs: [...statement.packs] },
       }),
     };
+  }
+
+  /** `hears` what a peer holds; `own`: what is held here. */
+  async answerState(
+    text: string,
+    own: () => readonly StatedState[],
+    hears: (from: string, states: readonly StatedState[], jws: string) => void,
+  ): Promise<SyncAnswer> {
+    const ask = await this.#messages.open("state_ask", text);
+    if (ask === null) return this.#refused(text);
+    if (!this.#speaks(ask)) return { status: 403, body: "not_served" };
+    const states = [...own()];
+    hears(ask.from, ask.body.states, ask.jws);
+    return { status: 200, body: await this.#messages.seal("state", ask.from, { nonce: ask.body.nonce, states }) };
   }
 
   #refused(text: string | null): SyncAnswer {

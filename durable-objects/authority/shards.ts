@@ -15,6 +15,7 @@ import type { Epochs } from "./epochs.ts";
 import type { Drift } from "./drift.ts";
 import { pause } from "./pause.ts";
 import type { ActivePolicy } from "./policy.ts";
+import type { StateDrift } from "./state-drift.ts";
 import type { Standing } from "./standing.ts";
 import type { Rewind } from "./rewind.ts";
 import { asEntry, type AuthorityStore } from "./store.ts";
@@ -39,6 +40,7 @@ export type ShardsRoom = {
   readonly policy: Pick<ActivePolicy, "digest" | "schedule">;
   readonly sync: RegionSync;
   readonly drift: () => Pick<Drift, "heard" | "met">;
+  readonly states: () => Pick<StateDrift, "shard" | "look">;
 };
 
 /** How trust reaches the shards: leases that they ask for, and pushes that a writer waits for. */
@@ -54,6 +56,7 @@ export class Shards {
   readonly #policy: ShardsRoom["policy"];
   readonly #sync: RegionSync;
   readonly #drift: ShardsRoom["drift"];
+  readonly #states: ShardsRoom["states"];
   readonly #certificates: ShardCertificates;
 
   constructor(env: Env, region: Region, room: ShardsRoom) {
@@ -69,6 +72,7 @@ export class Shards {
     this.#policy = room.policy;
     this.#sync = room.sync;
     this.#drift = room.drift;
+    this.#states = room.states;
   }
 
   /**
@@ -105,6 +109,8 @@ export class Shards {
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
     const head = this.#store.revision();
+    if (request.state !== undefined && request.state !== null) this.#states().shard(request.shard, request.state, head);
+    this.#states().look();
     if (request.revision > head) this.#noteRewind(request.shard, request.revision, head);
     if (this.#rewind.noted) return { ok: false, code: "rewound" };
     const entries = this.#store.entriesAfter(request.revision, ENTRIES_PER_ANSWER);

@@ -4,7 +4,9 @@ import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent } from "../../src/trust/events.ts";
 import { frozenKey } from "../../src/trust/keys.ts";
 import type { EntryState } from "../../src/trust/levels.ts";
-import { blob, Rows } from "../rows.ts";
+import { blob } from "../rows.ts";
+import { TALLY_STEP } from "../state-tally.ts";
+import { TalliedRows } from "../tallied-rows.ts";
 import { ADMIN_TABLES } from "./admin-rows.ts";
 import { PEER_TABLES } from "./peer-store.ts";
 import { POLICY_TABLES } from "./policy-rows.ts";
@@ -74,6 +76,7 @@ const STEPS = [
   // Besides its id, whose permits a PEP redeems.
   `ALTER TABLE pep ADD COLUMN audiences TEXT NOT NULL DEFAULT '[]';`,
   POLICY_TABLES,
+  TALLY_STEP,
 ];
 
 export type EntryRow = {
@@ -119,9 +122,14 @@ const ENTRY =
 /** Entries in one revision at most, where many change at once: a shard gets whole revisions. */
 export const ENTRIES_PER_REVISION = 5_000;
 
-export class AuthorityStore extends Rows {
+/** Every change of a row of `entry` is noted for its digest (docs/drift.md). */
+export class AuthorityStore extends TalliedRows {
   constructor(storage: DurableObjectStorage) {
-    super(storage, STEPS);
+    super(storage, STEPS, "entry", true);
+  }
+
+  #row(key: string, origin: string): EntryRow | null {
+    return this.#entries(`${ENTRY} WHERE key = ? AND origin = ?`, key, origin)[0] ?? null;
   }
 
   /** Newest event of this region's chain of that incarnation; `seq` 0 where it has none yet. */
@@ -343,6 +351,8 @@ export class AuthorityStore extends Rows {
   }
 
   putEntry(entry: EntryRow): void {
+    const before = this.#row(entry.key, entry.origin);
+    if (before === null || before.gone === 1 || entry.generation > before.generation) this.noted(before, entry);
     this.sql.exec(
       `INSERT INTO entry(key, clear, origin, generation, state, "from", until_ms, revoked_seq, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state,
@@ -362,6 +372,8 @@ export class AuthorityStore extends Rows {
 
   /** Entries that named a write by its place in the queue name it by its row, and say what its event says. */
   renumberEntries(before: number, row: number, generation: number, revision: number): void {
+    for (const row of this.#entries(`${ENTRY} WHERE revoked_seq = ? AND generation < ?`, before, generation))
+      this.noted(row, { ...row, generation });
     this.sql.exec(
       "UPDATE entry SET generation = ?, seq = ? WHERE revoked_seq = ? AND generation < ?",
       generation,
@@ -379,6 +391,7 @@ export class AuthorityStore extends Rows {
   rekey(secret: string, current: (clear: string) => string): void {
     if (this.meta("secret_id") === secret) return;
     this.transaction(() => {
+      this.tally.forget();
       // The shards begin anew under another secret.
       this.sql.exec("DELETE FROM entry WHERE gone = 1");
       const rows = this.sql
@@ -439,6 +452,7 @@ export class AuthorityStore extends Rows {
 
   /** Marks an entry as gone: the shards hear of it with the revision. */
   setGone(key: string, origin: string, revision: number): void {
+    this.noted(this.#row(key, origin), null);
     this.sql.exec(
       "UPDATE entry SET gone = 1, state = 'restored', seq = ? WHERE key = ? AND origin = ?",
       revision,

@@ -15,6 +15,8 @@ import type {
   RelayBody,
   RequestBody,
   SnapshotManifest,
+  StateAskBody,
+  StateBody,
   VerdictBody,
 } from "../../src/sync/messages.ts";
 import { readEvent } from "../../src/trust/event-read.ts";
@@ -37,11 +39,21 @@ export type Bodies = {
   readonly verdict: VerdictBody;
   readonly policy_ask: PolicyAskBody;
   readonly policy: PolicyBody;
+  readonly state_ask: StateAskBody;
+  readonly state: StateBody;
 };
 
 /** Watermarks of 64 regions, and room. */
 const MAX_PULL_CHARS = 65_536;
-const SMALL: ReadonlySet<keyof Bodies> = new Set(["pull", "request", "verdict", "policy_ask", "policy"]);
+const SMALL: ReadonlySet<keyof Bodies> = new Set([
+  "pull",
+  "request",
+  "verdict",
+  "policy_ask",
+  "policy",
+  "state_ask",
+  "state",
+]);
 /** A thousand events and what stands around them. */
 export const MAX_MESSAGE_CHARS = 4_194_304;
 const MESSAGE_LIMITS = { what: "message", max_chars: MAX_MESSAGE_CHARS, limits: { max_depth: 8, max_values: 20_000 } };
@@ -105,6 +117,8 @@ export class SyncMessages {
       push: room.pushSchema,
       relay: room.relaySchema,
       request: room.requestSchema,
+      state: room.stateSchema,
+      state_ask: room.stateAskSchema,
       verdict: room.verdictSchema,
     };
     const body = schemas[kind].safeParse(token.value.claims);

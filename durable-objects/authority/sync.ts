@@ -6,7 +6,7 @@ import { OPEN_SECRET } from "../../src/region/federation-secrets.ts";
 import { acknowledgement, type Acknowledgement, type Home, type Position } from "../../src/sync/acknowledgement.ts";
 import type { Effect, Remaining } from "../../src/sync/effects.ts";
 import type { VerifiedEvent } from "../../src/sync/events.ts";
-import type { Input } from "../../src/sync/inputs.ts";
+import type { Input, SignedHead } from "../../src/sync/inputs.ts";
 import type { Mark } from "../../src/sync/mark.ts";
 import { overview, type SyncOverview } from "../../src/sync/overview.ts";
 import { restart } from "../../src/sync/restart.ts";
@@ -73,6 +73,10 @@ export type SyncPorts = {
   readonly number: () => void;
   /** A peer's head names what decides there. */
   readonly policy: (from: string, digest: string) => void;
+  /** More events of the origin are applied here. */
+  readonly moved: (origin: string) => void;
+  /** A head of the origin has come, and nothing that it stands for is missing. */
+  readonly whole: (origin: string) => void;
   /** Somebody went unheard, or is well again: said once. */
   readonly alarm: (changes: readonly AlarmChange[]) => void;
   /** This region's own snapshot. */
@@ -221,6 +225,7 @@ export class RegionSync {
       const { state, effects } = step(this.#core, this.#state, input, at);
       this.#state = state;
       for (const effect of effects) this.#do(effect);
+      if (input.type === "head" && this.#isWhole(input.head)) this.#ports.whole(input.head.from);
     } catch (cause) {
       const message = cause instanceof Error ? (cause.stack ?? cause.message) : "unknown";
       console.error(JSON.stringify({ level: "error", event: "sync_step_failed", input: input.type, message }));
@@ -232,6 +237,12 @@ export class RegionSync {
     // Own events may make a snapshot due, and what a peer confirms may let them go.
     if (input.type !== "tick" && input.type !== "shard_asks") this.#ports.snapshot.look();
     for (const look of this.#waiters) look();
+  }
+
+  #isWhole({ from, body, events, snapshot }: SignedHead): boolean {
+    const mark = this.#state.peers[from]?.record.mark;
+    if (events === null || snapshot !== null || !body.ready) return false;
+    return mark?.incarnation === body.incarnation && mark.seq >= body.seq;
   }
 
   #hears(from: string, membership: number): void {
@@ -272,6 +283,7 @@ export class RegionSync {
         const { origin, events, record } = effect;
         const revision = this.#ports.apply(events, () => this.#peers.savePeer(origin, record), false);
         this.feed({ type: "committed", origin, mark: record.mark, revision });
+        this.#ports.moved(origin);
         return this.#ports.spread();
       }
       case "adopt": {
@@ -382,6 +394,7 @@ export class RegionSync {
 
   appended(mark: Mark, revision: number): void {
     this.feed({ type: "appended", mark, revision });
+    this.#ports.moved(this.#core.self);
   }
 
   // ── what the shards ask ─────────────────────────────────────────────────────────────────────────────────────────

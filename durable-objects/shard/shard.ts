@@ -79,6 +79,7 @@ import { SelfAudit } from "./self-audit.ts";
 import { ShardKey } from "./shard-key.ts";
 import { ShardTrust } from "./trust.ts";
 import { ShardProbe } from "./probe.ts";
+import { StateWatch } from "./state-watch.ts";
 import { wantedBy } from "./wanted.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
 import { callRoot, SourceWriter, type SourceIdentity } from "./writer.ts";
@@ -128,6 +129,7 @@ export class Shard implements Turn {
   #journalHead: number | null = null;
   readonly #clockReset: ClockReset;
   readonly #probe: ShardProbe;
+  readonly #stateWatch: StateWatch;
   readonly #regionKey: RegionKey;
   readonly #aead: Aead;
   readonly #facts = new Map<string, ParsedFacts>();
@@ -200,6 +202,9 @@ export class Shard implements Turn {
         console.warn(JSON.stringify({ level: "warn", event: "policy_fetch_failed", shard, message }));
       },
     });
+    this.#stateWatch = new StateWatch(this.store, (line) =>
+      console.error(JSON.stringify({ ...line, region: this.region, shard: this.shard, t_ms: Date.now() })),
+    );
     this.#probe = new ShardProbe({
       policy: () => this.#policies.at(Date.now()).policy,
       now: () => Date.now(),
@@ -329,6 +334,7 @@ export class Shard implements Turn {
       request: (wanted) => ({
         ...this.#trust.leaseRequest(this.shard, this.#key.current.publicJwk, wanted),
         probe: this.#probe.report,
+        state: this.#stateWatch.report(this.#trust.applied),
       }),
       over: () => this.#isOver,
       // A new stub each time: one that threw is never used again.
@@ -336,6 +342,7 @@ export class Shard implements Turn {
         const answer = await authority(this.#env, this.#config).lease(request);
         if (!answer.ok && answer.code === "ended") this.halt(answer.reason);
         this.#probe.told(answer);
+        this.#stateWatch.look(Date.now());
         return answer;
       },
       settled: () => {
@@ -782,7 +789,7 @@ export class Shard implements Turn {
     halted: this.#halted,
     clock_anomaly: Date.now() < this.#clockReset.mark(this.writer.lastT) - CLOCK_TOLERANCE_MS,
     ...this.#policies.at(Date.now()).condition,
-    policy_drift: this.#probe.condition,
+    policy_drift: this.#stateWatch.condition ?? this.#probe.condition,
     ...this.#anchoring.condition(),
   });
   revoked = (dependencies: readonly string[], degraded: boolean): boolean =>

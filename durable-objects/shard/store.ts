@@ -1,5 +1,7 @@
 import type { TrustEntry } from "../../src/trust/events.ts";
-import { blob, Rows } from "../rows.ts";
+import { blob } from "../rows.ts";
+import { TALLY_STEP } from "../state-tally.ts";
+import { TalliedRows } from "../tallied-rows.ts";
 import { PERMIT_STEP } from "./permits/schema.ts";
 import { TASK_STEP } from "./approvals/tasks.ts";
 import { RUN_GUEST, RUN_KEY_STEP, RUN_STEP } from "./run/schema.ts";
@@ -32,6 +34,7 @@ const STEPS = [
   PERMIT_STEP,
   TASK_STEP,
   RUN_GUEST,
+  TALLY_STEP,
 ];
 
 export type RunRow = {
@@ -85,9 +88,10 @@ function payloadOf(sealed: ArrayBuffer | null): Uint8Array | null {
   return payload?.[0] === 0 ? null : payload;
 }
 
-export class ShardStore extends Rows {
+/** Every change of a row of `trust_entry` is noted for its digest (docs/drift.md). */
+export class ShardStore extends TalliedRows {
   constructor(storage: DurableObjectStorage) {
-    super(storage, STEPS);
+    super(storage, STEPS, "trust_entry", false);
   }
 
   /** Touches storage: a superseded twin of the object fails here instead of answering from memory. */
@@ -345,10 +349,13 @@ export class ShardStore extends Rows {
 
   /** Keeps the entry of the higher generation: the merge is a join, whatever the order of arrival. */
   mergeEntry(entry: TrustEntry): void {
+    const before = this.entriesOf(entry.key).find(({ origin }) => origin === entry.origin) ?? null;
     if (entry.gone === true) {
+      this.noted(before, null);
       this.sql.exec("DELETE FROM trust_entry WHERE key = ? AND origin = ?", entry.key, entry.origin);
       return;
     }
+    if (before === null || entry.generation > before.generation) this.noted(before, entry);
     this.sql.exec(
       `INSERT INTO trust_entry(key, origin, generation, state, "from", until_ms) VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT(key, origin) DO UPDATE SET generation = excluded.generation, state = excluded.state, "from" = excluded."from",
@@ -368,6 +375,7 @@ export class ShardStore extends Rows {
     if (this.meta("secret_id") === secret) return;
     this.transaction(() => {
       this.sql.exec("DELETE FROM trust_entry");
+      this.tally.forget();
       this.setMeta("trust_revision", "0");
       this.setMeta("secret_id", secret);
     });

@@ -49,7 +49,7 @@ const lineage = (operation: "readDecision" | "readRun") =>
   later(async () => (await import("./lineage.ts")).lineageHandlers[operation]);
 const log = (operation: keyof typeof logHandlers) =>
   later(async () => (await import("./log.ts")).logHandlers[operation]);
-const sync = (operation: "syncPull" | "syncPush" | "syncRequest" | "syncPolicy") =>
+const sync = (operation: "syncPull" | "syncPush" | "syncRequest" | "syncPolicy" | "syncState") =>
   later(async () => (await import("./sync.ts")).syncHandlers[operation]);
 const admin = (operation: keyof typeof adminHandlers) =>
   later(async () => (await import("./admin.ts")).adminHandlers[operation]);
@@ -126,6 +126,7 @@ const HANDLERS: Readonly<Record<Operation, Handler>> = {
   syncPush: sync("syncPush"),
   syncRequest: sync("syncRequest"),
   syncPolicy: sync("syncPolicy"),
+  syncState: sync("syncState"),
   proof: log("proof"),
   status: admin("status"),
   enrolment: admin("enrolment"),

@@ -476,6 +476,16 @@ export const ROUTES = [
     summary: "A peer asks what decides here: digests of packs and of their answers (docs/drift.md)",
   },
   {
+    operation: "syncState",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/state",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 400, 403, 413, 503],
+    summary: "A peer says what its trust entries digest to, and asks the same: compact JWS in and out (docs/drift.md)",
+  },
+  {
     operation: "discover",
     audience: "anyone",
     method: "GET",

@@ -45,5 +45,6 @@ export const syncHandlers = {
   syncPull: door((room, text) => room.authority().syncPull(text)),
   syncPush: door((room, text) => room.authority().syncPush(text)),
   syncPolicy: door((room, text) => room.authority().syncPolicy(text)),
+  syncState: door((room, text) => room.authority().syncState(text)),
   syncRequest: door((room, text) => room.authority().syncRequest(text)),
 } as const satisfies Readonly<Record<string, Handler>>;

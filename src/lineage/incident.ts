@@ -32,6 +32,8 @@ export const INCIDENTS = [
   "shard_left",
   /** Policies that should decide alike do not: in another region, or in a shard of this one. */
   "policy_drift",
+  /** Trust entries differ after the same events: in another region, a shard, or in this region's own storage. */
+  "state_drift",
 ] as const;
 
 export type IncidentKind = (typeof INCIDENTS)[number];

@@ -78,9 +78,14 @@ export type LeaseRequest = {
   readonly certified_until_ms: number;
   /** What the shard found of the policy that it decides by; absent or `null`: nothing yet. */
   readonly probe?: PolicyProbe | null;
+  /** What the shard's trust entries digest to; absent or `null`: it has not read them yet. */
+  readonly state?: ShardState | null;
   /** Public half of the shard's own key, for certification; the kid is `<region>.<log_epoch>.shard-<k>.<n>`. */
   readonly key: PublicJwk;
 };
+
+/** `trust/state-digest` over the entries of all origins, at that trust revision. */
+export type ShardState = { readonly revision: number; readonly count: number; readonly sum: string };
 
 export type LeaseAnswer =
   | {

@@ -1,4 +1,5 @@
 import type { Drifting, PolicyStatement } from "../policy/drift.ts";
+import type { StatedState } from "../trust/state-statement.ts";
 import type { AdminResult, SyncAnswer } from "./authority.ts";
 
 /** What a region knows of how its policy and the others' differ (docs/drift.md). */
@@ -16,6 +17,8 @@ export type PeerPolicy = {
   /** `null`: it has not said anything since this object started, or it is of a version that does not. */
   readonly statement: PolicyStatement | null;
   readonly heard_ms: number | null;
+  /** What it holds of each origin; `null`: it has not said, or is of a version that does not. */
+  readonly states: readonly StatedState[] | null;
 };
 
 export type DriftView = {
@@ -26,6 +29,8 @@ export type DriftView = {
   /** In one line; `null`: nothing to look after. */
   readonly problem: string | null;
   readonly own: PolicyStatement | null;
+  /** What this region holds of each origin, as far as it can say yet. */
+  readonly states: readonly StatedState[];
   readonly peers: readonly PeerPolicy[];
   readonly differences: readonly DriftEntry[];
 };
@@ -37,6 +42,8 @@ export type AcknowledgeDriftMessage = { readonly id: string; readonly reason: st
 export interface DriftRpc {
   /** A peer asks what decides here. */
   syncPolicy(text: string): Promise<SyncAnswer>;
+  /** A peer says what it holds of the trust state, and asks the same. */
+  syncState(text: string): Promise<SyncAnswer>;
   drift(): Promise<DriftView>;
   /** The difference is known, and the region goes on with it as it is. */
   acknowledgeDrift(message: AcknowledgeDriftMessage): Promise<AdminResult<DriftView>>;

@@ -20,9 +20,10 @@ export type StatedPack = Omit<PackProbe, "probe"> & { readonly probe: string | n
 /**
  * `content`: one version of a pack with two contents. `outcome`: one content, one engine, and other answers.
  * `selection`: a region runs other packs than the signed policy that both have gives it. `version`, `engine`: one of the
- * two is behind, which is lawful for a while.
+ * two is behind, which is lawful for a while. `state`: after the same events somebody holds other trust entries (or this
+ * region other ones than its own changes made); `pack` is their origin then, empty for a shard's of all origins.
  */
-export type DriftKind = "content" | "outcome" | "selection" | "version" | "engine";
+export type DriftKind = "content" | "outcome" | "selection" | "state" | "version" | "engine";
 
 export type Difference = {
   readonly kind: DriftKind;
@@ -102,18 +103,36 @@ export function follow(
   now_ms: number,
 ): readonly Drifting[] {
   const waiting = new Set(undecided(own, theirs));
-  const kept = before.filter((known) => known.peer !== peer || (known.kind === "outcome" && waiting.has(known.pack)));
-  const found = [...differences(own, theirs), ...selectionOf(theirs, given)].map(
-    (difference): Drifting =>
-      before.find((known) => isSame(known, peer, difference)) ?? {
-        ...difference,
-        peer,
-        since_ms: now_ms,
-        acknowledged: null,
-      },
+  const kept = before.filter(
+    (known) => known.peer !== peer || known.kind === "state" || (known.kind === "outcome" && waiting.has(known.pack)),
   );
-  return [...kept, ...found];
+  const found = [...differences(own, theirs), ...selectionOf(theirs, given)];
+  return [...kept, ...found.map((difference) => since(before, peer, difference, now_ms))];
 }
+
+/** The same for trust entries of these origins (`null`: of all). */
+export function followState(
+  before: readonly Drifting[],
+  peer: string,
+  origins: readonly string[] | null,
+  found: readonly Difference[],
+  now_ms: number,
+): readonly Drifting[] {
+  const kept = before.filter(
+    ({ kind, pack, ...known }) =>
+      known.peer !== peer || kind !== "state" || (origins !== null && !origins.includes(pack)),
+  );
+  if (found.length === 0 && kept.length === before.length) return before;
+  return [...kept, ...found.map((difference) => since(before, peer, difference, now_ms))];
+}
+
+const since = (before: readonly Drifting[], peer: string, difference: Difference, now_ms: number): Drifting =>
+  before.find((known) => isSame(known, peer, difference)) ?? {
+    ...difference,
+    peer,
+    since_ms: now_ms,
+    acknowledged: null,
+  };
 
 /** Not explained by a version: nobody may let it be. */
 export const isUnexplained = ({ kind }: Difference): boolean => kind !== "version" && kind !== "engine";
@@ -126,9 +145,10 @@ export const isAlarming = (drifting: Drifting, now_ms: number): boolean =>
 export function describeDrift(standing: readonly Drifting[], now_ms: number): string | null {
   const lines = standing
     .filter((one) => isAlarming(one, now_ms))
-    .map(
-      ({ peer, kind, pack, own, theirs }) =>
-        `${peer}: ${pack === "" ? kind : `${pack} ${kind}`} ${theirs}, here ${own}`,
+    .map(({ peer, kind, pack, own, theirs }) =>
+      kind === "state"
+        ? `${peer}: trust entries of ${pack || "all regions"}, ${theirs} than there should be`
+        : `${peer}: ${pack === "" ? kind : `${pack} ${kind}`} ${theirs}, here ${own}`,
     );
   if (lines.length === 0) return null;
   const more = lines.length > 3 ? ` and ${lines.length - 3} more` : "";

@@ -17,6 +17,8 @@ export const SYNC_TYP = {
   verdict: "interlock-sync-verdict+jws",
   policy_ask: "interlock-sync-policy-ask+jws",
   policy: "interlock-sync-policy+jws",
+  state_ask: "interlock-sync-state-ask+jws",
+  state: "interlock-sync-state+jws",
 } as const;
 
 /** Events in one message at most. */
@@ -171,6 +173,26 @@ export const policySchema = z.strictObject({
   }),
 });
 
+const states = z
+  .array(
+    z.strictObject({
+      origin: region,
+      incarnation,
+      seq,
+      secret: z.string().min(1).max(64),
+      count: z.int().min(0),
+      sum: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    }),
+  )
+  .max(64);
+
+/**
+ * `POST /sync/v1/state`: what the asker holds of each origin (`trust/state-digest`), and what do you? Regions of a version
+ * without it answer 404, and are known to say nothing.
+ */
+export const stateAskSchema = z.strictObject({ ...envelope, nonce, states });
+export const stateSchema = z.strictObject({ ...envelope, nonce, states });
+
 /** An origin's whole state at one seq. Page digests are over the pages' canonical texts. */
 export const snapshotSchema = z.strictObject({
   v: z.literal(1),
@@ -191,5 +213,7 @@ export type RequestBody = z.infer<typeof requestSchema>;
 export type VerdictBody = z.infer<typeof verdictSchema>;
 export type PolicyAskBody = z.infer<typeof policyAskSchema>;
 export type PolicyBody = z.infer<typeof policySchema>;
+export type StateAskBody = z.infer<typeof stateAskSchema>;
+export type StateBody = z.infer<typeof stateSchema>;
 export type PushBody = z.infer<typeof pushSchema>;
 export type SnapshotManifest = z.infer<typeof snapshotSchema>;

@@ -15,7 +15,9 @@ import { TileTree } from "../../src/lineage/tile-reader.ts";
 import {
   headSchema,
   policyAskSchema,
+  stateAskSchema,
   policySchema,
+  stateSchema,
   pullSchema,
   pushSchema,
   relaySchema,
@@ -119,7 +121,7 @@ afterAll(async () => {
 const HASH = /^[A-Za-z0-9+/]{43}=$/;
 const SIGNATURE = /^— \S+ [A-Za-z0-9+/]+=*$/;
 const JWS = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
-const ANSWER = z.union([headSchema, relaySchema, policySchema]).optional();
+const ANSWER = z.union([headSchema, relaySchema, policySchema, stateSchema]).optional();
 const PSEUDONYM = /^f[0-9]+\.[A-Za-z0-9_-]{43}$/;
 
 const claimsIn = (jws: string): JsonObject =>
@@ -139,6 +141,7 @@ const SYNC = {
   "/sync/v1/pull": [pullSchema, SIGNED],
   "/sync/v1/push": [pushSchema, /^202 $/],
   // Refused while one of the two does not know the membership yet.
+  "/sync/v1/state": [stateAskSchema, /^(200 [A-Za-z0-9_.-]+|403 \{"type":"about:blank"[^\n]*)$/],
   "/sync/v1/policy": [policyAskSchema, /^(200 [A-Za-z0-9_.-]+|403 \{"type":"about:blank"[^\n]*)$/],
 } as const;
 

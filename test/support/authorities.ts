@@ -3,6 +3,7 @@ import { exportJWK, generateKeyPair } from "jose";
 import { Authority } from "../../durable-objects/authority/authority.ts";
 import { Pseudonyms } from "../../durable-objects/pseudonyms.ts";
 import { ShardStore } from "../../durable-objects/shard/store.ts";
+import { StateWatch } from "../../durable-objects/shard/state-watch.ts";
 import { ShardTrust } from "../../durable-objects/shard/trust.ts";
 import { base64url } from "../../src/base/bytes.ts";
 import type { Env } from "../../src/objects/address.ts";
@@ -100,6 +101,15 @@ export class TestFederation {
       region.asked.push(`${pathname} ${answer.status}`);
       return new Response(answer.body, { status: answer.status });
     }
+    if (pathname === "/sync/v1/state" && !region.mute) {
+      const { links, states } = region.authority;
+      const answer = await links.answerState(
+        init.body as string,
+        () => states.states(),
+        (from, said, jws) => states.took(from, said, jws),
+      );
+      return new Response(answer.body, { status: answer.status });
+    }
     if (pathname === "/.well-known/interlock/membership") {
       const memberships = region.authority.store.memberships(0, 100);
       return Response.json({ region: name, memberships, next: null });
@@ -127,6 +137,7 @@ export class TestAuthority {
   region!: Region;
   authority!: Authority;
   trust!: ShardTrust;
+  watch!: StateWatch;
   running = false;
   /** How many records of this authority the log has. */
   logMark = 0;
@@ -189,11 +200,9 @@ export class TestAuthority {
     this.region = read.value;
     this.storage.revive();
     this.shardStorage.revive();
-    this.trust = new ShardTrust(
-      this.name,
-      new ShardStore(this.shardStorage.attach()),
-      new Pseudonyms(this.region.secrets),
-    );
+    const store = new ShardStore(this.shardStorage.attach());
+    this.trust = new ShardTrust(this.name, store, new Pseudonyms(this.region.secrets));
+    this.watch = new StateWatch(store, () => undefined);
     const life = ++this.#life;
     // A process that has died hears nothing any more.
     const alive = async (): Promise<void> => {
@@ -262,12 +271,13 @@ export class TestAuthority {
     const others = [...this.federation.regions.keys()].filter((name) => name !== this.name);
     for (let more = true; more;) {
       const wanted = this.trust.leaseRequest(0, this.#keys.shard, { wanted: others, need: {} });
-      const request = { ...wanted, probe: this.probe };
+      const request = { ...wanted, probe: this.probe, state: this.watch.report(this.trust.applied) };
       const sent = { ms: Date.now(), clock_steps: this.trust.clockSteps };
       const answer = await this.authority.shards.lease(request);
       this.told = answer.ok ? answer : null;
       more = this.trust.takeLease(request, answer, sent);
       this.trust.markEffective(this.trust.applied);
+      this.watch.look(Date.now());
     }
     const now = Date.now();
     const fresh = [...this.trust.origins]

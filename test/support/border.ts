@@ -66,7 +66,7 @@ export function unlisted(crossing: Crossing, listed: Listed): readonly string[] 
   if (/^(POST \/witness\/v1\/add-checkpoint|GET \/witness\/v1\/[^/ ]+\/checkpoint)\n/.test(head) && isNote(text))
     return found;
   if (/^GET \/\.well-known\/interlock\/membership(\?after=[0-9]+)?\n/.test(head) && text === "") return found;
-  if (kind === "request" && !/^POST \/sync\/v1\/(pull|push|request|policy)\n/.test(head))
+  if (kind === "request" && !/^POST \/sync\/v1\/(pull|push|request|policy|state)\n/.test(head))
     return [...found, `request: ${head.split("\n")[0]}`];
   const jws = opened(text);
   if (kind === "request" && jws === null) return [...found, "a request that is no signed message"];
@@ -107,6 +107,9 @@ function message({ header, claims }: Jws, listed: Listed): readonly string[] {
     found.push(...namesBeyond("statement", Object.keys(statement), listed));
     for (const pack of statement.packs) found.push(...namesBeyond("pack", Object.keys(pack), listed));
   }
+  const states = claims["states"];
+  if (Array.isArray(states))
+    for (const state of states) found.push(...namesBeyond("state", Object.keys(state as object), listed));
   const events = claims["events"];
   if (Array.isArray(events)) {
     for (const event of events) {

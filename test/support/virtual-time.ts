@@ -9,8 +9,8 @@ export class VirtualTime {
   start(): void {
     vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout", "setInterval", "clearInterval"] });
     const timeout = globalThis.setTimeout;
-    vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms = 0) =>
-      timeout(run, ms === 0 ? this.turn_ms : ms)) as typeof setTimeout);
+    const later = (run: () => void, ms = 0): ReturnType<typeof timeout> => timeout(run, ms === 0 ? this.turn_ms : ms);
+    vi.spyOn(globalThis, "setTimeout").mockImplementation(later);
     vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
       const controller = new AbortController();
       timeout(() => controller.abort(new Error("no answer")), ms);

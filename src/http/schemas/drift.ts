@@ -2,6 +2,19 @@ import { z } from "zod";
 
 /** Answer about how regions' policies differ (`DriftView` in objects/drift). */
 
+const states = z
+  .array(
+    z.object({
+      origin: z.string(),
+      incarnation: z.int(),
+      seq: z.int(),
+      secret: z.string(),
+      count: z.int(),
+      sum: z.string().describe("Digest of the trust entries of that origin, whatever their order"),
+    }),
+  )
+  .nullable();
+
 const statement = z
   .object({
     v: z.literal(1),
@@ -27,15 +40,16 @@ export const driftAnswer = z
     on_drift: z.enum(["alarm", "deny"]),
     problem: z.string().nullable().describe("What somebody has to look after, in one line"),
     own: statement,
-    peers: z.array(z.object({ region: z.string(), statement, heard_ms: z.int().nullable() })),
+    states,
+    peers: z.array(z.object({ region: z.string(), statement, heard_ms: z.int().nullable(), states })),
     differences: z.array(
       z.object({
         id: z.string().describe("Of this very difference; another one has another"),
         peer: z.string(),
         kind: z
-          .enum(["content", "outcome", "selection", "version", "engine"])
-          .describe("content, outcome, selection: no version explains it; version, engine: one is behind"),
-        pack: z.string(),
+          .enum(["content", "outcome", "selection", "state", "version", "engine"])
+          .describe("content, outcome, selection, state: no version explains it; version, engine: one is behind"),
+        pack: z.string().describe("Name of the pack; with state, of the region whose trust entries differ"),
         own: z.string(),
         theirs: z.string(),
         since_ms: z.int(),

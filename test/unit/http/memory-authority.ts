@@ -198,12 +198,16 @@ export class MemoryAuthority extends MemoryKeys implements AuthorityRpc {
   async syncPolicy(): Promise<SyncAnswer> {
     return { status: 400, body: "not a message" };
   }
+  async syncState(): Promise<SyncAnswer> {
+    return { status: 400, body: "not a message" };
+  }
   drifting: DriftView = {
     region: "eu",
     at_ms: 1,
     on_drift: "alarm",
     problem: null,
     own: null,
+    states: [],
     peers: [],
     differences: [],
   };
