@@ -123,6 +123,7 @@ export class Authority {
       writer: this.#writer,
       shards: () => this.shards,
       sync: this.sync,
+      shutOut: (keys) => this.revocations.shutOut(keys),
       incident: (detail, evidence) =>
         void tellIncident(env, region, { what: "policy_equivocation", source: "trust", detail, evidence }),
     });

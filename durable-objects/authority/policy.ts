@@ -40,7 +40,8 @@ const SERIAL = "policy_serial";
 const ASKED = "policy_asked";
 const GATE = "policy_gate";
 
-type Asked = PolicyRequest & { readonly key: string };
+/** `rests_on` is absent in what an earlier version stored. */
+type Asked = PolicyRequest & { readonly key: string; readonly rests_on?: readonly string[] };
 
 export type ActivePolicyRoom = {
   readonly store: AuthorityStore;
@@ -49,6 +50,8 @@ export type ActivePolicyRoom = {
   readonly writer: EventWriter;
   readonly shards: () => Shards;
   readonly sync: RegionSync;
+  /** Whether one of these canonical keys is revoked here. */
+  readonly shutOut: (keys: readonly string[]) => boolean;
   readonly incident: (detail: string, evidence: string) => void;
 };
 
@@ -329,12 +332,13 @@ export class ActivePolicy {
     if (text === "") return null;
     const asked = JSON.parse(text) as Asked;
     const now = Date.now();
-    return now < asked.expires_ms && now >= asked.asked_at_ms ? asked : null;
+    const stands = now < asked.expires_ms && now >= asked.asked_at_ms;
+    return stands && !this.#room.shutOut(asked.rests_on ?? []) ? asked : null;
   }
 
   /** Who brings it, or an answer where a second administrator has to bring the same. */
   #approved(message: PutPolicyMessage, gate: GateReport | null): Approval | PutPolicyAnswer {
-    const { actor, key, another_key } = message;
+    const { actor, key, another_key, rests_on } = message;
     if (this.#approvals === 1) return { actor, confirms: null };
     const offer = offerDigest(message);
     const asked = this.#asked();
@@ -348,7 +352,7 @@ export class ActivePolicy {
     }
     const { store, acts, writer } = this.#room;
     const t_ms = Date.now();
-    const asks: Asked = { asked_by: actor, offer, asked_at_ms: t_ms, expires_ms: t_ms + ASKED_MS, key };
+    const asks: Asked = { asked_by: actor, offer, asked_at_ms: t_ms, expires_ms: t_ms + ASKED_MS, key, rests_on };
     recordAct(acts, writer, { what: "policy_asked", actor, reason: offer, t_ms }, () =>
       store.setMeta(ASKED, JSON.stringify(asks)),
     );

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from "../base/result.ts";
 import { fromBase64url } from "../base/bytes.ts";
 import { MAX_BUNDLE_BYTES } from "../policy/bundles/documents.ts";
+import { credentialKey, issuerKey, keyKey } from "../trust/keys.ts";
 import type { Handler } from "./access.ts";
 import { door } from "./admin.ts";
 import { bad } from "./reply.ts";
@@ -23,7 +24,8 @@ export const policyHandlers = {
     const bytes = bytesOf(bundle);
     if (!bytes.ok) return err(bad(bytes.error));
     const offer = { roots, timestamp, policy, bundle: bytes.value };
-    const by = { actor: admin.id, key: admin.thumbprint, another_key: room.admin_keys.length > 1 };
+    const rests_on = [credentialKey(admin.issuer, admin.jti), issuerKey(admin.issuer), keyKey(admin.thumbprint)];
+    const by = { actor: admin.id, key: admin.thumbprint, another_key: room.admin_keys.length > 1, rests_on };
     const asked = await ask((stub) => stub.putPolicy({ ...offer, ...by, acknowledge, dry_run }));
     if (!asked.ok) return asked;
     const answer = asked.value;

@@ -20,6 +20,8 @@ export type PutPolicyMessage = {
   readonly acknowledge: string | null;
   /** Only says what would come of it. */
   readonly dry_run: boolean;
+  /** Canonical keys of the credential, its issuer and its key: once one is revoked, the asking counts no more. */
+  readonly rests_on: readonly string[];
 };
 
 /** Somebody brought an offer that a second administrator has to bring too. */

@@ -70,7 +70,7 @@ async function configure(vars: TestAuthority["vars"] = {}): Promise<void> {
   await eu.restart(secrets);
 }
 
-const ANA = { actor: "ana", key: "k1", another_key: true, acknowledge: null, dry_run: false };
+const ANA = { actor: "ana", key: "k1", another_key: true, acknowledge: null, dry_run: false, rests_on: [] };
 const put = (offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> =>
   eu.authority.policy.put({ ...NOTHING, ...offer, ...ANA, ...by });
 

@@ -2,6 +2,7 @@ import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
 import type { Bundle } from "../../../src/policy/bundle.ts";
+import { keyKey } from "../../../src/trust/keys.ts";
 import type { Envelope } from "../../../src/policy/bundles/envelope.ts";
 import { inForce } from "../../../src/policy/bundles/schedule.ts";
 import type { Offer } from "../../../src/policy/bundles/update.ts";
@@ -51,7 +52,7 @@ async function configure(vars: TestAuthority["vars"]): Promise<void> {
 
 const put = (offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> =>
   eu.authority.policy.put({ ...NOTHING, ...offer, ...ANA, ...by });
-const ANA = { actor: "ana", key: "k1", another_key: true, acknowledge: null, dry_run: false };
+const ANA = { actor: "ana", key: "k1", another_key: true, acknowledge: null, dry_run: false, rests_on: [] };
 
 async function taken(offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> {
   const answer = await put(offer, by);
@@ -218,6 +219,21 @@ test("two approvals: another administrator under another key brings the same; a 
   expect(await taken({ timestamp })).toMatchObject({ outcome: "taken" });
   const rotated = await sign("root", rootOf(keys, 2, Date.now() + 300 * DAY_MS), keys.root);
   expect(await taken({ roots: [rotated] })).toMatchObject({ outcome: "asked" });
+});
+
+test("who asked with what was stolen has not asked: revoked since, it takes another two", async () => {
+  await configure({ INTERLOCK_POLICY_ROOT: root, INTERLOCK_POLICY_APPROVALS: "2" });
+  const first = await offer(TWO, 1);
+  const stolen = keyKey("A".repeat(43));
+  expect(await taken(first, { rests_on: [stolen] })).toMatchObject({ outcome: "asked", view: { asked: {} } });
+  const why = { from: "issue", reason: "stolen", actor: "ben", wait: "local" } as const;
+  expect(await eu.authority.revocations.revoke({ key: stolen, ...why })).toMatchObject({ ok: true });
+  expect(eu.authority.policy.view().asked).toBeNull();
+  const ben = { actor: "ben", key: "k2", rests_on: [keyKey("k2")] };
+  expect(await taken(first, ben)).toMatchObject({ outcome: "asked", view: { source: "baseline" } });
+  expect(await taken(first, { actor: "cleo", key: "k3", rests_on: [keyKey("k3")] })).toMatchObject({
+    outcome: "taken",
+  });
 });
 
 test("a pinned root above the stored one is the deployment's word, for keys that are lost", async () => {
