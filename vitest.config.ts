@@ -6,7 +6,7 @@ import { defineConfig } from "vitest/config";
  * Layers (PLATFORM, "Testing"): pure rooms in Node, objects inside workerd, and whole regions on raw workerd. Keys are
  * made here, per run.
  */
-const node = (name: string, timeout = 30_000) => ({
+const node = (name: string, timeout: number) => ({
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
@@ -55,7 +55,8 @@ const objects = {
 export default defineConfig({
   test: {
     projects: [
-      node("unit"),
+      // Some try every combination; under a load of ten that takes its time.
+      node("unit", 120_000),
       node("sim", 300_000),
       objects,
       node("conformance", 300_000),
