@@ -2,7 +2,14 @@ import type { DecideInput } from "../../decision/decide.ts";
 import type { Bearing } from "../../decision/bearing.ts";
 import { subjectForm } from "../../decision/basis.ts";
 import { approvalScope } from "../../runs/rows.ts";
-import type { AttestationFacts, Delegation, IdentityFacts, StepState, WorkloadFacts } from "../../vocabulary/run.ts";
+import type {
+  AttestationFacts,
+  Delegation,
+  HistoryFact,
+  IdentityFacts,
+  StepState,
+  WorkloadFacts,
+} from "../../vocabulary/run.ts";
 import type { AttestationRule, StepRules } from "../../vocabulary/rules.ts";
 import { requestFact, withValue, type Fact } from "./fact.ts";
 
@@ -212,7 +219,8 @@ export function attested(input: DecideInput, tier: AttestationRule["tiers"][numb
 
 /**
  * The same circumstances at a later time: leases and credentials are renewed and so move along, artefacts with an end
- * of their own (delegations, approvals) do not, and a window of history has passed by.
+ * of their own (delegations, approvals) do not. A window of history or of a budget is empty where all of what it could
+ * hold has passed out of it; what would be left in one that has passed in part is not known here, and stays.
  */
 export const later = (input: DecideInput, { rules }: Bearing, t_ms: number): Fact => ({
   path: "time",
@@ -227,7 +235,11 @@ export const later = (input: DecideInput, { rules }: Bearing, t_ms: number): Fac
       one === null ? null : { ...one, valid_until_ms: one.valid_until_ms + by };
     const attestation = moved(facts.workload?.attestation ?? null);
     const since = (ms: number | null): number | null => (ms === null ? null : ms + by);
-    const passing = new Set(rules.history.filter(({ within_ms }) => within_ms !== null).map(({ name }) => name));
+    const within = new Map(rules.history.map(({ name, within_ms }) => [name, within_ms]));
+    const empty = ({ name, last_ms }: HistoryFact): boolean => {
+      const window_ms = within.get(name) ?? null;
+      return window_ms !== null && last_ms !== null && last_ms < t_ms - window_ms;
+    };
     const shifted: DecideInput = {
       ...asked,
       t_ms,
@@ -257,8 +269,11 @@ export const later = (input: DecideInput, { rules }: Bearing, t_ms: number): Fac
             }),
       },
     };
-    return inStep(shifted, ({ history }) => ({
-      history: history.map((fact) => (passing.has(fact.name) ? { ...fact, count: 0, sum: "0", last_ms: null } : fact)),
+    return inStep(shifted, ({ history, charged }) => ({
+      history: history.map((fact) => (empty(fact) ? { ...fact, count: 0, sum: "0", last_ms: null } : fact)),
+      charged: charged.map((entry) =>
+        entry.budget.window_ms !== null && entry.budget.window_ms <= by ? { ...entry, spent: "0" } : entry,
+      ),
     }));
   },
 });

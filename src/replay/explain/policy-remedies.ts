@@ -82,6 +82,9 @@ function factsFor(mending: Mending, asking: Asking, atoms: readonly Atom[]): Fac
         else {
           const count = input.run.step.history.find((fact) => fact.name === full)?.count ?? 0;
           facts.push(doneBefore(full, rest[0], base.run?.step?.history.find((f) => f.name === full)?.count ?? count));
+          const last_ms = base.run?.step?.history.find((fact) => fact.name === full)?.last_ms ?? null;
+          const within_ms = bearing.rules.history.find((rule) => rule.name === full)?.within_ms ?? null;
+          if (last_ms !== null && within_ms !== null) facts.push(later(base, bearing, last_ms + within_ms + 1));
         }
       } else if (name === "run" && input.run?.kind === "implicit") facts.push(newRun(base, null, bearing));
       else if (name === "attestation")

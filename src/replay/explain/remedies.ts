@@ -11,6 +11,7 @@ import {
   acceptedIdentities,
   attested,
   delegated,
+  later,
   newRun,
   nodeDone,
   optionFact,
@@ -140,7 +141,7 @@ function mend(check: FailedCheck, mending: Mending): Remedies {
       return statedPurpose(mending, check);
     case "budget_exceeded":
     case "rate_exceeded": {
-      const facts = fitting(mending, bearing.charged);
+      const facts = [...fitting(mending, bearing.charged), ...waiting(mending)];
       return facts.length === 0 ? "spent" : facts;
     }
     case "policy_denied":
@@ -170,6 +171,21 @@ function fitting({ base, input }: Mending, charged: readonly Charged[]): Fact[] 
       return [...facts, requestFact(base.request, path, typeof was === "string" ? text : Number(text), distance)];
     });
 }
+
+/**
+ * When all that was charged in a window has left it: charges are added up, so that is the first time of which it is
+ * certain. A step that is too large for the window by itself does not fit then either.
+ */
+const waiting = ({ base, input, bearing }: Mending): Fact[] =>
+  bearing.charged.flatMap((entry) => {
+    const { window_ms } = entry.budget;
+    const { action } = input.request;
+    return window_ms === null ||
+      overspent(entry, action) === null ||
+      overspent({ ...entry, spent: "0" }, action) !== null
+      ? []
+      : [later(base, bearing, base.t_ms + window_ms)];
+  });
 
 function ownParents({ base, input }: Mending): Remedies {
   const step = input.run?.step;
