@@ -111,6 +111,7 @@ test("as few facts and as little of them as any pair of amount and time, by exha
   const random = seeded(12);
   const WAITS = Array.from({ length: 5 }, (_, n) => n * 4);
   const AMOUNTS = Array.from({ length: 9 }, (_, n) => n);
+  const wrong: unknown[] = [];
   const counts = { turned: 0, waited: 0, both: 0, none: 0 };
   for (let tries = 0; tries < 800; tries++) {
     const charged = Array.from({ length: random.int(1, 3) }, (_, n) => {
@@ -126,7 +127,7 @@ test("as few facts and as little of them as any pair of amount and time, by exha
         return before + (sum === null ? 1 : spend) <= Number(max);
       });
     const question = ask("pay", amount, { charged });
-    expect(decide(question).core.decision).toBe(fits(amount, 0) ? "allow" : "deny");
+    if ((decide(question).core.decision === "allow") !== fits(amount, 0)) wrong.push({ charged, amount });
     if (fits(amount, 0)) continue;
     const ways = AMOUNTS.flatMap((spend) =>
       WAITS.filter((wait) => fits(spend, wait)).map((wait) => ({
@@ -136,22 +137,19 @@ test("as few facts and as little of them as any pair of amount and time, by exha
     ).sort((a, b) => a.facts - b.facts || a.distance - b.distance);
     const found = search(question);
     if ("none" in found) {
-      expect({ charged, amount, ways }).toEqual({ charged, amount, ways: [] });
+      if (ways.length > 0) wrong.push({ charged, amount, found, ways });
       counts.none++;
       continue;
     }
-    expect(decide(applied(question, found.facts)).core.decision).toBe("allow");
     const distance = [...found.facts.values()].reduce((all, one) => all + one.distance, 0);
-    expect({ charged, amount, facts: found.facts.size, distance, minimal: found.minimal }).toEqual({
-      charged,
-      amount,
-      ...ways[0],
-      minimal: true,
-    });
+    const allowed = decide(applied(question, found.facts)).core.decision === "allow";
+    const least = found.minimal && found.facts.size === ways[0]?.facts && distance === ways[0].distance;
+    if (!allowed || !least) wrong.push({ charged, amount, found, ways });
     counts.turned++;
     if (found.facts.has("time")) counts.waited++;
     if (found.facts.size === 2) counts.both++;
   }
+  expect(wrong).toEqual([]);
   expect(counts.turned).toBeGreaterThan(150);
   expect(counts.waited).toBeGreaterThan(40);
   expect(counts.both).toBeGreaterThan(5);
