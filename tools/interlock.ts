@@ -2,6 +2,7 @@ import { Command } from "commander";
 import packageJson from "../package.json" with { type: "json" };
 import { pepCommand, readsCommand, revocationsCommand, statusCommand } from "./cli/admin.ts";
 import { conformanceCommand } from "./cli/conformance.ts";
+import { driftCommand } from "./cli/drift.ts";
 import { epochCommand } from "./cli/epoch.ts";
 import { eraseCommand, erasuresCommand } from "./cli/erase.ts";
 import { identityCommand } from "./cli/identity.ts";
@@ -73,6 +74,7 @@ for (const command of [
   freezeCommand(),
   unfreezeCommand(),
   peersCommand(),
+  driftCommand(),
   clockCommand(),
   membershipCommand(),
   pepCommand(),

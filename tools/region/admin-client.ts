@@ -1,5 +1,6 @@
 import type { PolicyOutcome, PolicyView } from "../../src/objects/policy.ts";
 import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/objects/authority.ts";
+import type { DriftView } from "../../src/objects/drift.ts";
 import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
@@ -77,6 +78,9 @@ export class AdminClient {
     this.#call("GET", `revocations/${encodeURIComponent(id)}?wait=${wait}`);
   stopRun = (run: string, body: Pick<RevokeRequest, "reason" | "wait">): Promise<StoppedRun> =>
     this.#call("POST", `runs/${encodeURIComponent(run)}/stop`, body);
+  drift = (): Promise<DriftView> => this.#call("GET", "drift");
+  acknowledgeDrift = (id: string, reason: string): Promise<DriftView> =>
+    this.#call("POST", `drift/${encodeURIComponent(id)}/acknowledge`, { reason });
   peers = (): Promise<PeersView> => this.#call("GET", "peers");
   peerProof = (region: string): Promise<EquivocationProof> =>
     this.#call("GET", `peers/${encodeURIComponent(region)}/proof`);
