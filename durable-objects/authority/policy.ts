@@ -228,7 +228,8 @@ export class ActivePolicy {
       return refused(taken.error);
     }
     const { trust } = taken.value;
-    if (!taken.value.changed && store.meta(TRUST) !== null)
+    // A root that only the deployment has brought so far is news, whatever the offer holds.
+    if (!taken.value.changed && this.#trust()?.root.version === trust.root.version)
       return { ok: true, outcome: "unchanged", gate: null, view: this.view() };
     const gated = await this.#look(before, taken.value, message);
     const { report: gate, refusal: why } = gated;

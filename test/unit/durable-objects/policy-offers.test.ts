@@ -251,6 +251,20 @@ test("a pinned root above the stored one is the deployment's word, for keys that
   expect(await put(await offer(TWO, 9))).toMatchObject({ refusal: { code: "unknown_key" } });
 });
 
+test("a pinned root of other keys takes effect with any offer, also one that has nothing else in it", async () => {
+  await taken(await offer(TWO, 3));
+  const others = await newRoleKeys("c");
+  const second = await sign("root", rootOf(others, 2, Date.now() + 300 * DAY_MS), others.root);
+  await configure({ INTERLOCK_POLICY_ROOT: JSON.stringify(second) });
+  // Only the deployment says so: the region has still to be told, and the root itself does.
+  expect(await taken({ roots: [second] })).toMatchObject({
+    outcome: "taken",
+    view: { version: null, digest: null, problem: expect.stringContaining("no timestamp") },
+  });
+  expect(leaves().at(-1)).toMatchObject({ root: 2, policy: null, timestamp: null });
+  expect(await taken({ roots: [second] })).toMatchObject({ outcome: "unchanged" });
+});
+
 test("an authority that was put back takes nothing and grants nothing: the log knows of a later policy", async () => {
   await taken(await offer(ONE, 1));
   const tables = ["meta", "leaf", "event", "admin_act", "policy_bundle", "policy_document"];
