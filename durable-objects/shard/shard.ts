@@ -57,6 +57,7 @@ import { quarantineOf } from "./quarantine.ts";
 import { decideRowAgain } from "./decide-again.ts";
 import { DecideCall, withholdAnswer, type AcceptedFacts, type ParsedFacts } from "./decide-call.ts";
 import { ClockReset } from "./clock-reset.ts";
+import { tellDivergence } from "./diverged.ts";
 import { Eraser } from "./eraser.ts";
 import { ErasureRows } from "./erasure-rows.ts";
 import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
@@ -256,8 +257,7 @@ export class Shard implements Turn {
       random: (below) => new DataView(randomBytes(4).buffer).getUint32(0) % below,
       now: () => Date.now(),
       wait: pause,
-      diverged: (detail) =>
-        void tellIncident(env, region, { what: "replay_diverged", source: `shard/${shard}`, detail, evidence: null }),
+      diverged: (detail) => void tellDivergence(env, region, shard, detail),
       failed: (cause) => this.bug("self-audit", cause),
     });
     this.#sweep = new ReplaySweep({

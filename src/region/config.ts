@@ -57,6 +57,11 @@ export type RegionVars = {
    * it is empty), or `deny` until that is over or an administrator acknowledges it.
    */
   readonly INTERLOCK_ON_DRIFT?: string;
+  /**
+   * What follows where a record of this region is decided again and comes out otherwise: `alarm` (also where it is
+   * empty), or `freeze` until two administrators lift it.
+   */
+  readonly INTERLOCK_ON_DIVERGENCE?: string;
 };
 
 export type Region = {
@@ -74,6 +79,8 @@ export type Region = {
   readonly amnesia_ask: "one" | "all";
   /** What follows where regions disagree about the policy (docs/drift.md); absent: `alarm`. */
   readonly on_drift?: "alarm" | "deny";
+  /** What follows where a record comes out otherwise (docs/replay.md); absent: `alarm`. */
+  readonly on_divergence?: "alarm" | "freeze";
 };
 
 /** The freshness budget (DESIGN section 5): L = Δ − ε. */
@@ -114,6 +121,9 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     return err("INTERLOCK_POLICY_GATE: report or deny is required");
   const on_drift = vars.INTERLOCK_ON_DRIFT || "alarm";
   if (on_drift !== "alarm" && on_drift !== "deny") return err("INTERLOCK_ON_DRIFT: alarm or deny is required");
+  const on_divergence = vars.INTERLOCK_ON_DIVERGENCE || "alarm";
+  if (on_divergence !== "alarm" && on_divergence !== "freeze")
+    return err("INTERLOCK_ON_DIVERGENCE: alarm or freeze is required");
   return ok({
     name,
     pdp,
@@ -126,6 +136,7 @@ export function readRegion(vars: RegionVars): Result<Region, string> {
     retention_days: retention === null ? null : Number(retention),
     amnesia_ask,
     on_drift,
+    on_divergence,
   });
 }
 

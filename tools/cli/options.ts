@@ -95,6 +95,10 @@ export const startOptions = (): Option[] => [
     "--on-drift <what>",
     "where another region's policy differs and no version explains it: alarm (default), or deny until it is over",
   ).choices(["alarm", "deny"]),
+  new Option(
+    "--on-divergence <what>",
+    "where a record is decided again and comes out otherwise: alarm (default), or freeze the region",
+  ).choices(["alarm", "freeze"]),
   new Option("--v8-flags <flags>", 'for workerd, e.g. "--trace-gc"'),
   new Option("--log <mode>", "decision log on standard error").choices([...LOG_MODES]).default("pretty"),
 ];
@@ -120,6 +124,7 @@ export type StartFlags = {
   readonly retentionDays?: string;
   readonly amnesiaAsk?: "one" | "all";
   readonly onDrift?: "alarm" | "deny";
+  readonly onDivergence?: "alarm" | "freeze";
   readonly v8Flags?: string;
   readonly log: LogMode;
 };

@@ -68,6 +68,7 @@ async function run(
       ...(flags.policyGate === undefined ? {} : { INTERLOCK_POLICY_GATE: flags.policyGate }),
       ...(flags.amnesiaAsk === undefined ? {} : { INTERLOCK_AMNESIA_ASK: flags.amnesiaAsk }),
       ...(flags.onDrift === undefined ? {} : { INTERLOCK_ON_DRIFT: flags.onDrift }),
+      ...(flags.onDivergence === undefined ? {} : { INTERLOCK_ON_DIVERGENCE: flags.onDivergence }),
     },
     onLine: lineSink(
       flags.log,
