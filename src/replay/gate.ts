@@ -2,7 +2,7 @@ import { digestOf, type Sha256 } from "../base/digest.ts";
 import { jcs } from "../base/jcs.ts";
 import type { JsonObject } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
-import { loadPolicy, type LoadedPolicy } from "../policy/evaluate.ts";
+import { loadPolicy, type LoadedPolicy, type PolicyPart } from "../policy/evaluate.ts";
 import { irreversibleIn, widened, type Widening } from "../policy/gate/widened.ts";
 import { Golden } from "../policy/golden-format.ts";
 import { probesOf } from "../policy/probe-set.ts";
@@ -87,16 +87,14 @@ function aloneOf(policy: LoadedPolicy, name: string): LoadedPolicy {
 
 type Question = { readonly pack: string; readonly request: CanonicalRequest; readonly env: PolicyEnv };
 
-function questionsOf(policy: LoadedPolicy, tests: Tests): readonly Question[] {
-  return policy.parts.flatMap(({ name, source }): readonly Question[] => {
-    if (source === null) return [];
-    const golden = Golden.safeParse(Object.hasOwn(tests, name) ? tests[name] : null);
-    const cases = golden.success ? golden.data.cases : [];
-    return [
-      ...probesOf(source).map(({ request, env }) => ({ pack: name, request, env })),
-      ...cases.map((one) => ({ pack: name, request: goldenRequest(one), env: goldenEnv(name, one) })),
-    ];
-  });
+function questionsOf({ name, source }: PolicyPart, tests: Tests): readonly Question[] {
+  if (source === null) return [];
+  const golden = Golden.safeParse(Object.hasOwn(tests, name) ? tests[name] : null);
+  const cases = golden.success ? golden.data.cases : [];
+  return [
+    ...probesOf(source).map(({ request, env }) => ({ pack: name, request, env })),
+    ...cases.map((one) => ({ pack: name, request: goldenRequest(one), env: goldenEnv(name, one) })),
+  ];
 }
 
 export type Compared = { readonly policy: LoadedPolicy; readonly tests: Tests };
@@ -125,8 +123,12 @@ export class Gate {
   *ask(): Generator<void, void> {
     const before = this.#before;
     if (before === null) return;
-    const questions = [before, this.#after].flatMap(({ policy, tests }) => questionsOf(policy, tests));
-    yield;
+    const questions: Question[] = [];
+    for (const { policy, tests } of [before, this.#after])
+      for (const part of policy.parts) {
+        questions.push(...questionsOf(part, tests));
+        yield;
+      }
     for (const [at, { pack, request, env }] of questions.entries()) {
       if (at % SLICE === SLICE - 1) yield;
       const [was, is] = [before, this.#after].map(({ policy }) => allowsAs(policy, request, env));

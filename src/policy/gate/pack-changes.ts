@@ -136,7 +136,15 @@ export function directoryChanges(before: ValidPack, after: ValidPack): readonly 
   return [`the directory is changed: ${changed[0]}${more}`];
 }
 
-function entriesOf({ entities }: ValidPack): ReadonlyMap<string, string> {
+const directories = new WeakMap<ValidPack, ReadonlyMap<string, string>>();
+
+function entriesOf(pack: ValidPack): ReadonlyMap<string, string> {
+  let entries = directories.get(pack);
+  if (entries === undefined) directories.set(pack, (entries = readEntries(pack)));
+  return entries;
+}
+
+function readEntries({ entities }: ValidPack): ReadonlyMap<string, string> {
   return new Map(
     entities.flatMap((entity): readonly (readonly [string, string])[] => {
       const { type, id } = "__entity" in entity.uid ? entity.uid.__entity : entity.uid;

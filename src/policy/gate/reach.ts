@@ -68,11 +68,18 @@ export const bindings = ({ json }: BundledPolicy): readonly (readonly [string, s
     return text === undefined ? [] : [[name, text] as const];
   });
 
+/** By policy, which is immutable: it is compared once for each action of its pack. */
+const contents = new WeakMap<BundledPolicy, string>();
+
 /** What a policy says, without its name and its place: two that give the same do the same. */
-const contentOf = (policy: BundledPolicy): string => {
-  const { annotations: _, ...said } = policy.json;
-  return jcs({ said, bindings: bindings(policy) });
-};
+function contentOf(policy: BundledPolicy): string {
+  let content = contents.get(policy);
+  if (content === undefined) {
+    const { annotations: _, ...said } = policy.json;
+    contents.set(policy, (content = jcs({ said, bindings: bindings(policy) })));
+  }
+  return content;
+}
 
 /** Policies of `one` that `other` has nothing equal to. */
 export function absentIn(one: ValidPack, other: ValidPack | null): readonly BundledPolicy[] {
