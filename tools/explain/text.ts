@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { problemAt, splitPolicies } from "../policy/source.ts";
+import { manifestRuleText } from "./manifest-rule.ts";
 import type { Explained } from "./explain.ts";
 
 /** Of one rule: its conditions belong to it, and so are shown. */
@@ -8,7 +9,7 @@ const MAX_LINES = 20;
 
 /** An explanation for a person: the rule with its source line, what failed, what would have turned it. */
 export function explainedText(explained: Explained, directory: string): string {
-  const { decision, reason, policy_reason, recorded, explanation, counterfactual } = explained;
+  const { decision, reason, policy_reason, recorded, rules, explanation, counterfactual } = explained;
   const { failed, determining, unmatched, not_evaluated } = explanation;
   const why = reason === null ? "" : `: ${reason}${policy_reason === null ? "" : ` (${policy_reason})`}`;
   const lines = [`${decision.toUpperCase()}${why}`];
@@ -21,6 +22,7 @@ export function explainedText(explained: Explained, directory: string): string {
       `  failed   ${check.reason}${check.detail === undefined ? "" : `: ${check.detail}`}`,
       `           ${check.text} ${check.todo}`,
     );
+  for (const rule of rules) lines.push(...manifestRuleText(directory, rule));
   for (const one of determining) {
     lines.push(`  ${one.effect ?? "policy"}   ${one.policy}${one.reason === null ? "" : ` (${one.reason})`}`);
     lines.push(...sourceLines(directory, one.file, one.line));

@@ -60,6 +60,20 @@ test("takes an evaluation request as it is sent, and says so as JSON", async () 
   });
 });
 
+test("names the rule of a manifest that asked for what was lacking, with its line", async () => {
+  // Outside of a run.
+  const { out } = await explain(body);
+  const lines = out.split("\n");
+  expect(out).toContain("failed   run_required");
+  const at = lines.indexOf("  rule     actions.payment.execute.run");
+  expect(lines[at + 1]).toMatch(/^ {4}treasury\/pack\.json:\d+:\d+$/);
+  expect(lines[at + 2]!.slice(lines[at + 3]!.indexOf("^"))).toMatch(/^"run": "required"/);
+  const { out: json } = await explain(body, "--json");
+  expect(JSON.parse(json)).toMatchObject({
+    rules: expect.arrayContaining([{ pack: "treasury", path: ["actions", "payment.execute", "run"] }]),
+  });
+});
+
 test.each([
   ["no JSON", "{", "is no JSON object"],
   ["no request", {}, "subject"],
