@@ -50,6 +50,11 @@ export function loadArtefact(bytes: Uint8Array, region: string): Result<LoadedPo
   if (!read.ok) return read;
   const names = packsOf(read.value, read.value.regions, region, null);
   if (names.length === 0) return err("other_region");
-  const policy = loadPolicy(read.value, names);
-  return policy.problem === null ? ok(policy) : err(policy.problem);
+  try {
+    const policy = loadPolicy(read.value, names);
+    return policy.problem === null ? ok(policy) : err(policy.problem);
+  } catch (cause) {
+    // Of packs from elsewhere nobody has read the form before.
+    return err(cause instanceof Error ? cause.message : "does not load");
+  }
 }

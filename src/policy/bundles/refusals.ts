@@ -24,7 +24,8 @@ export const REFUSALS = {
   missing: "a document or bundle that the offer needs and neither it nor the region has",
   other_region: "no packs in it for this region",
   engine_too_old: "it asks for a newer engine than this region runs",
-  bundle_invalid: "a pack of this region is missing in the bundle, invalid, or does not compile",
+  bundle_invalid:
+    "a pack of this region is missing in the bundle, invalid, has a rule that the region does not know, or does not compile",
   golden_failed:
     "a pack of this region has no golden decisions in the bundle, or one of them does not come out as written",
   needs_two_signatures: "it may newly allow what cannot be undone, and fewer than two keys of the role signed it",

@@ -3,6 +3,7 @@ import { digestText, type Sha256 } from "../../base/digest.ts";
 import { err, ok, type Result } from "../../base/result.ts";
 import type { Verify } from "../../lineage/note.ts";
 import type { LoadedPolicy } from "../evaluate.ts";
+import { Manifest } from "../manifest.ts";
 import { loadArtefact } from "./artefact.ts";
 import { MAX_BUNDLE_BYTES, MAX_ROOTS, type PolicyDocument, type RootDocument } from "./documents.ts";
 import { openEnvelope, unsignedBy, type Opened } from "./envelope.ts";
@@ -237,10 +238,24 @@ function takeBundle(
     return refuse("mix_and_match", `the policy names ${named.sha256}, of ${named.size} bytes`);
   if (has(digest)) return ok(null);
   const loaded = loadArtefact(bytes, region);
-  if (loaded.ok) return ok({ sha256: digest, bytes, policy: loaded.value });
+  if (loaded.ok) {
+    const unknown = manifestProblem(loaded.value);
+    return unknown === null ? ok({ sha256: digest, bytes, policy: loaded.value }) : refuse("bundle_invalid", unknown);
+  }
   return loaded.error === "other_region"
     ? refuse("other_region", `nothing in it is for region ${region}`)
     : refuse("bundle_invalid", loaded.error);
+}
+
+/** A rule that this region does not know would be passed over in silence, and what it forbids allowed. */
+function manifestProblem({ parts }: LoadedPolicy): string | null {
+  for (const { name, source } of parts) {
+    const read = Manifest.safeParse(source?.manifest);
+    const issue = read.success ? undefined : read.error.issues[0];
+    if (issue !== undefined)
+      return `pack ${name}: manifest: ${[...issue.path, issue.message].join(": ").slice(0, 200)}`;
+  }
+  return null;
 }
 
 const held = <R extends Role>({ version, sha256, document, envelope }: Opened<R>): Held<Opened<R>["document"]> => ({

@@ -15,7 +15,8 @@ import {
   type Taken,
   type UpdatePorts,
 } from "../../../../src/policy/bundles/update.ts";
-import type { Bundle } from "../../../../src/policy/bundle.ts";
+import { packDigest, type Bundle, type ValidPack } from "../../../../src/policy/bundle.ts";
+import type { Manifest } from "../../../../src/policy/manifest.ts";
 import bundleJson from "../../../../policies/bundle.json" with { type: "json" };
 import {
   bundleBytes,
@@ -412,6 +413,20 @@ describe("not_before", () => {
 });
 
 describe("form and bounds", () => {
+  test("a pack with a rule that this region does not know, or that is none, is refused and not passed over", async () => {
+    const treasury = PACKS.packs.find(({ name }) => name === "treasury") as ValidPack;
+    const offering = async (manifest: object): Promise<string> => {
+      const pack = { ...treasury, manifest: { ...treasury.manifest, ...manifest } as Manifest };
+      const sealed = { ...pack, digest: packDigest(pack) };
+      const bytes = bundleBytes({ v: 1, packs: [sealed] }, { "*": ["treasury"] });
+      return refused(served, await offerOf(keys, bytes, { version: 6, now_ms: T }));
+    };
+    expect(await offering({})).toBe("taken");
+    expect(await offering({ only_on_weekdays: true })).toBe("bundle bundle_invalid");
+    expect(await offering({ max_unanchored_ms: "60000" })).toBe("bundle bundle_invalid");
+    expect(await offering({ labels: null })).toBe("bundle bundle_invalid");
+  });
+
   test("what is no envelope, what has unknown members, what is too large", async () => {
     const offer = await six();
     for (const policy of [1, "text", [], { payload: "!", signatures: [{ protected: "", signature: "" }] }])
