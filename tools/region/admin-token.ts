@@ -25,6 +25,7 @@ const ADMIN_SCOPES = [
   "clock:write",
   "keys:write",
   "reads:read",
+  "replay:write",
   "lineage:read",
   "log:read",
 ] as const;

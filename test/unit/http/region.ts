@@ -63,7 +63,7 @@ export const adminClaims = (over: Readonly<Record<string, unknown>> = {}): Recor
   iss: `${PDP}/admin`,
   jti: "admin-1",
   scope:
-    "status:read membership:write peps:write revocations:read revocations:write ssf:write erasures:read erasures:write policy:read policy:write freeze:write peers:read clock:write keys:write reads:read identity:read identity:write lineage:read log:read",
+    "status:read membership:write peps:write revocations:read revocations:write ssf:write erasures:read erasures:write policy:read policy:write freeze:write peers:read clock:write keys:write reads:read replay:write identity:read identity:write lineage:read log:read",
   sub: "admin:alice",
   ...over,
 });
