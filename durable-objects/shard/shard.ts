@@ -1,21 +1,13 @@
 import type { PublicJwk } from "../../src/objects/authority.ts";
-import { base64url, fromBase64url } from "../../src/base/bytes.ts";
-import { digestOf } from "../../src/base/digest.ts";
+import { base64url } from "../../src/base/bytes.ts";
 import { mintRunId } from "../../src/base/ids.ts";
-import { isUnanchored, MERGE_DELAY_MS } from "../../src/decision/anchoring.ts";
+import { isUnanchored } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import { turnText } from "../../src/decision/seen.ts";
 import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
-import {
-  flushTree,
-  maxCallsPerFlush,
-  receiptKid,
-  receiptPayloadText,
-  receiptText,
-  RECEIPT_TYPE,
-} from "../../src/lineage/receipt.ts";
+import { maxCallsPerFlush, receiptKid } from "../../src/lineage/receipt.ts";
 import { saltedRunHash } from "../../src/lineage/record.ts";
 import type { Aead, RegionKey } from "../../src/lineage/seal.ts";
 import { authority, regionLog, type Env } from "../../src/objects/address.ts";
@@ -53,14 +45,18 @@ import { aesGcm, nodeHmacSha256, nodeSha256, randomBytes, signJws } from "../pla
 import { ApprovalDesk } from "./approvals/desk.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { Claims } from "./claims.ts";
+import { Debts } from "./debts.ts";
+import { FactsReader } from "./facts-reader.ts";
+import { Flushes } from "./flushes.ts";
+import { readRegionKey } from "./region-key.ts";
 import { quarantineOf } from "./quarantine.ts";
 import { decideRowAgain } from "./decide-again.ts";
-import { DecideCall, withholdAnswer, type AcceptedFacts, type ParsedFacts } from "./decide-call.ts";
+import { DecideCall, type AcceptedFacts, type ParsedFacts } from "./decide-call.ts";
 import { ClockReset } from "./clock-reset.ts";
 import { tellDivergence } from "./diverged.ts";
 import { Eraser } from "./eraser.ts";
 import { ErasureRows } from "./erasure-rows.ts";
-import { GroupCommit, type Call, type Flush } from "./group-commit.ts";
+import { GroupCommit, type Call } from "./group-commit.ts";
 import { viewRun } from "./run/describe.ts";
 import { RunDoor } from "./run/door.ts";
 import { nothingFound, search } from "./search.ts";
@@ -83,7 +79,7 @@ import { ShardProbe } from "./probe.ts";
 import { StateWatch } from "./state-watch.ts";
 import { wantedBy } from "./wanted.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
-import { callRoot, SourceWriter, type SourceIdentity } from "./writer.ts";
+import { SourceWriter, type SourceIdentity } from "./writer.ts";
 
 /** What is known of the log is asked for again where it would say `unanchored` and is older than this. */
 const STALE_ANCHORING_MS = 5_000;
@@ -94,7 +90,6 @@ const MAX_WAITING = 20_000;
 const CLOCK_TOLERANCE_MS = 2_000;
 /** A step back of the clock beyond this ends the lease; ε leaves room for what is below (DESIGN section 5). */
 const CLOCK_STEP_MS = 100;
-const FACTS_CACHE = 256;
 
 /**
  * What a shard does (DESIGN sections 3 and 4), without the platform's class around it: the kernel is `src/decision`,
@@ -119,12 +114,6 @@ export class Shard implements Turn {
   }
   readonly #commit: GroupCommit;
   readonly #lease: LeaseKeeper;
-  /** Calls and withheld records that one signature covers (`lineage/receipt`). */
-  readonly #maxCalls: number;
-  /** Withheld records in one flush: half of it, so that calls go on beside them. */
-  get #maxOwed(): number {
-    return Math.max(1, Math.floor(this.#maxCalls / 2));
-  }
   readonly #eraser: Eraser;
   /** The journal's newest entry for this shard when this object asked; `null` before it has an answer. */
   #journalHead: number | null = null;
@@ -133,7 +122,7 @@ export class Shard implements Turn {
   readonly #stateWatch: StateWatch;
   readonly #regionKey: RegionKey;
   readonly #aead: Aead;
-  readonly #facts = new Map<string, ParsedFacts>();
+  readonly #facts: FactsReader;
   readonly #claims: Claims;
   readonly store: ShardStore;
   /** What is asked of runs beside their steps. */
@@ -148,13 +137,10 @@ export class Shard implements Turn {
   readonly binding: Keyed;
   readonly approvals: ApprovalDesk;
   #key!: ShardKey;
-  #owed: Owed[] = [];
-  #paying: Owed[] = [];
-  /** `sseq`s of what is owed: nothing that rests on one of them may leave. */
-  readonly #withdrawn = new Set<number>();
-  #withheld: Uint8Array[] = [];
-  #flushes = 0;
-  #lastFlushMs = 0;
+  readonly #debts: Debts;
+  /** Leaf hashes of what this turn has paid. */
+  #withheld: readonly Uint8Array[] = [];
+  readonly #flushes: Flushes;
   #nextSweep = 0;
   #latest = 0;
   // The current turn (Turn): set by #begin, constant until the next.
@@ -192,6 +178,7 @@ export class Shard implements Turn {
     this.#ended = past ? `log epoch ${region.log_epoch} has ended` : this.store.meta("sealed");
     this.#trust = new ShardTrust(region.name, this.store, new Pseudonyms(region.secrets));
     this.trust = this.#trust.view();
+    this.#facts = new FactsReader(region.open, (facts) => this.#trust.accepts(facts));
     this.policy = activePolicy(this.#config);
     this.#policies = new Policies({
       region: region.name,
@@ -211,7 +198,7 @@ export class Shard implements Turn {
       now: () => Date.now(),
       found: () => void this.#lease.report(),
     });
-    this.#regionKey = this.#readRegionKey();
+    this.#regionKey = readRegionKey(env.INTERLOCK_REGION_KEY, this.store);
     this.#aead = aesGcm(this.#regionKey.bytes);
     const identity: SourceIdentity = {
       region: this.region,
@@ -241,8 +228,15 @@ export class Shard implements Turn {
     this.#finder = new RecordFinder(this.store, identity.tags, (row) => this.lineage.describeRecord(row));
     // Of as many digits as a key of this shard will have.
     const kid = receiptKid(this.region, this.log_epoch, shard, 999);
-    this.#maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
-    if (this.#maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
+    const maxCalls = maxCallsPerFlush(kid, this.#config.pdp);
+    if (maxCalls === 0) throw new Error("INTERLOCK_PDP and INTERLOCK_REGION are too long for a receipt of 1 KiB");
+    this.#debts = new Debts(this, maxCalls);
+    this.#flushes = new Flushes(this, ({ first, last, t }) => {
+      this.#anchoring.stored({ first, last, t });
+      this.#audit.stored({ first, last });
+      this.#leaves.notify(last);
+      this.#debts.paid();
+    });
     this.#anchoring = new ShardAnchoring(this.store, `shard/${shard}`);
     const again = (row: RecordRow): Promise<Replayed> =>
       decideRowAgain(row, {
@@ -291,22 +285,22 @@ export class Shard implements Turn {
       this.writer.sseq,
     );
     this.#commit = new GroupCommit({
-      maxCalls: this.#maxCalls,
+      maxCalls,
       begin: () => this.#begin(),
-      seal: (calls) => this.#seal(calls),
+      seal: (calls) => this.#flushes.seal(this.#withheld, calls),
       write: () => this.writer.write(),
       sync: () => this.store.sync(),
       // With nothing to write, a sync is one pass of the event loop: 10 µs, where a timer of 0 ms takes 1,100.
       pass: () => this.store.sync(),
       tick: () => pause(0),
       recover: () => this.#recover(),
-      owed: () => Math.min(this.#owed.length, this.#maxOwed),
+      owed: () => this.#debts.next,
       rest: () => pause(1_000),
     });
     this.#lease = new LeaseKeeper(this.#leasePorts());
     const doorPorts = {
       ready: () => this.#lease.ensure(),
-      accepted: (facts: string) => this.#acceptedFacts(facts),
+      accepted: (facts: string) => this.#facts.accept(facts),
       unknown: () => this.#unknownCaller(),
       submit: (call: Call) => this.#commit.submit(call),
       settled: () => this.#commit.settled(),
@@ -392,12 +386,12 @@ export class Shard implements Turn {
     if (!this.#probe.isFresh(received)) await this.#probe.ready();
     if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
     if (this.#isOver) return this.#turnedAway(message.items.length, "lineage_halted");
-    let facts = this.#acceptedOf(message);
+    let facts = this.#facts.acceptAll(message);
     if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
     if (facts === null) {
       // The Worker may have newer material than this shard, and would not find out which of the two is.
       await this.#lease.renew();
-      facts = this.#acceptedOf(message);
+      facts = this.#facts.acceptAll(message);
     }
     const accepted = facts;
     if (accepted !== null && (message.at_least !== null || this.#trust.unheard(received))) {
@@ -458,7 +452,7 @@ export class Shard implements Turn {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
     await this.#lease.ensure();
     if (this.#isOver) return nothingFound("lineage_halted", this.continuity());
-    const facts = this.#acceptedFacts(message.facts);
+    const facts = this.#facts.accept(message.facts);
     if (facts === null && this.#neverLeased) return nothingFound("trust_lease_expired", this.continuity());
     if (facts === null) return { ok: false, code: "stale_facts" };
     const now = this.#clock();
@@ -481,11 +475,11 @@ export class Shard implements Turn {
     await this.#lease.ensure();
     if (!this.#probe.isFresh(Date.now())) await this.#probe.ready();
     if (this.#isOver) return "lineage_halted";
-    let facts = this.#acceptedFacts(text);
+    let facts = this.#facts.accept(text);
     if (facts === null && this.#neverLeased) return "trust_lease_expired";
     if (facts === null) {
       await this.#lease.renew();
-      facts = this.#acceptedFacts(text);
+      facts = this.#facts.accept(text);
     }
     if (facts === null) return "stale_facts";
     return this.#halted === null ? facts : "lineage_halted";
@@ -515,7 +509,7 @@ export class Shard implements Turn {
     // What is under way is released or withheld, and what is owed for that follows in a flush of its own.
     for (let tries = 0; ; tries++) {
       await this.#commit.settled();
-      if (this.#commit.waiting === 0 && this.#owed.length + this.#paying.length === 0) break;
+      if (this.#commit.waiting === 0 && this.#debts.none) break;
       if (tries === 1_000) throw new Error("decisions are still under way");
       await pause(5);
     }
@@ -556,40 +550,6 @@ export class Shard implements Turn {
     };
   }
 
-  /** Facts parsed once per distinct text: a PEP sends the same ones with every request. */
-  #acceptedFacts(text: string): ParsedFacts | null {
-    let parsed = this.#facts.get(text);
-    if (parsed === undefined) {
-      parsed = { facts: JSON.parse(text) as Facts, text, digest: digestOf(text, nodeSha256) };
-      // A proof is used once, so facts with one do not come again.
-      if (parsed.facts.workload === undefined && parsed.facts.step_receipts === undefined) {
-        if (this.#facts.size >= FACTS_CACHE) this.#facts.clear();
-        this.#facts.set(text, parsed);
-      }
-    }
-    const { keys, thumbprints, pep, sources = [] } = parsed.facts;
-    // Every key by the name that revokes it: without that a revoked one would not be seen.
-    if (thumbprints?.length !== keys.length) return null;
-    // Nobody's key vouches for the caller: everybody may ask here, or a workload asks for itself.
-    if (keys.length === 0 && sources.length === 0 && !(this.#config.open && pep.id === "open")) return null;
-    return this.#trust.accepts(parsed.facts) ? parsed : null;
-  }
-
-  /** The facts of the call and of its items; `null` where any of them is stale. */
-  #acceptedOf(message: DecideMessage): AcceptedFacts | null {
-    const call = this.#acceptedFacts(message.facts);
-    if (call === null) return null;
-    const items: (ParsedFacts | null)[] = [];
-    for (const { facts } of message.items) {
-      // Items of a call mostly share theirs.
-      const before = items.at(-1);
-      const own = facts === undefined ? null : facts === before?.text ? before : this.#acceptedFacts(facts);
-      if (own === null && facts !== undefined) return null;
-      items.push(own);
-    }
-    return { call, items };
-  }
-
   // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Reads the clock. A lease is time on this clock, so one that was granted before a step back is not kept. */
@@ -620,115 +580,14 @@ export class Shard implements Turn {
       this.store.dropExpiredAnswers(now);
       this.writer.permits.sweep(now);
     }
-    this.#paying = this.#owed.slice(0, this.#maxOwed);
-    this.#owed = this.#owed.slice(this.#maxOwed);
-    const withdrawn = new Map<string, Set<number>>();
-    for (const allow of this.#paying) {
-      this.#appendWithheld(allow);
-      if (allow.idempotency === null) continue;
-      const items = withdrawn.get(allow.idempotency) ?? new Set();
-      withdrawn.set(allow.idempotency, items.add(allow.index));
-    }
-    for (const [key, items] of withdrawn) withholdAnswer(this.writer, key, items);
+    this.#withheld = this.#debts.pay();
   }
 
   /** The turn was rolled back: memory is ahead of storage, and what was owed is owed again. */
   #recover(): void {
     this.writer.reload();
     this.#withheld = [];
-    const unpaid = this.#paying;
-    this.#paying = [];
-    this.#owed = [...unpaid, ...this.#owed];
-    for (const owed of unpaid) owed.settle(false);
-  }
-
-  #appendWithheld(owed: Owed): void {
-    if (owed.run.kind === "opened") this.writer.runs.withhold(owed.refers.sseq);
-    else this.writer.runs.passes.withhold(owed.refers.sseq);
-    // A run of one step has no row of its own until this second record.
-    const run = this.writer.run(owed.run.id, false) ?? { ...owed.run };
-    const core = JSON.stringify({
-      // In sorted order: what is hashed has to be the JCS, which is what evidence shows of it.
-      reason: "withheld",
-      refers: base64url(owed.refers.leaf_hash),
-      region: this.region,
-      t_ms: this.t_ms,
-      v: 1,
-    });
-    this.#withheld.push(
-      this.writer.append(
-        {
-          kind: "withheld",
-          run,
-          subjects: owed.subjects,
-          core,
-          decision: "deny",
-          reason: "withheld",
-          refers: owed.refers.leaf_hash,
-          parents: [],
-          input: owed.input,
-          facts: owed.facts,
-          run_state: owed.run_state,
-          seen: null,
-          sealed: "",
-          policy: this.policy.digest,
-          trust: { digest: owed.core.trust, revision: this.trust.revision },
-          traceparent: owed.traceparent,
-        },
-        this.t_ms,
-        this.writer.sseq + 1,
-        true,
-      ).leaf_hash,
-    );
-  }
-
-  /** Closes the turn: flush row over the calls in order (withheld records first, each a call of its own). */
-  #seal(calls: readonly Call[]): (() => Promise<Flush>) | null {
-    const withheld = this.#withheld;
-    this.#withheld = [];
-    const recorded = calls.filter((call) => call.records > 0);
-    if (withheld.length + recorded.length === 0) return null;
-    const layout = [...withheld.map(() => 1), ...recorded.map((call) => call.records)];
-    const roots = [...withheld, ...recorded.map((call) => callRoot(call.leafHashes))];
-    const last = this.writer.sseq;
-    const first = last + 1 - layout.reduce((sum, records) => sum + records, 0);
-    const tree = flushTree(roots, nodeSha256);
-    const payload = receiptPayloadText({
-      calls: layout.length,
-      first,
-      iss: this.#config.pdp,
-      last,
-      log_epoch: this.log_epoch,
-      merge_by: this.t_ms + MERGE_DELAY_MS,
-      region: this.region,
-      root: base64url(tree.root),
-      source: `shard/${this.shard}`,
-      // No earlier than its records say.
-      t: Math.max(this.t_ms, this.writer.lastT),
-      ...(isUnanchored(this.condition, this.t_ms) ? { unanchored: true } : {}),
-      v: 1,
-    });
-    const t = this.t_ms;
-    this.writer.flush({ first_sseq: first, last_sseq: last, calls: layout, payload });
-    this.#flushes++;
-    this.#lastFlushMs = this.t_ms;
-    return async () => {
-      this.#anchoring.stored({ first, last, t });
-      this.#audit.stored({ first, last });
-      this.#leaves.notify(last);
-      // On disk now: whatever fails from here on, what was owed is paid, and those who wait for it may hear.
-      const paid = this.#paying;
-      this.#paying = [];
-      for (const owed of paid) {
-        this.#withdrawn.delete(owed.refers.sseq);
-        owed.settle(true);
-      }
-      return { jws: await this.#sign(payload), path: tree.path, first: withheld.length, size: layout.length };
-    };
-  }
-
-  #sign(payload: string): Promise<string> {
-    return this.signed(RECEIPT_TYPE, payload);
+    this.#debts.unpaid();
   }
 
   signed = (typ: string, payload: string): Promise<string> => signJws(this.#key.current, typ, payload);
@@ -745,20 +604,8 @@ export class Shard implements Turn {
     return used;
   }
 
-  async receiptOf(first_sseq: number, records: number): Promise<string | null> {
-    const flush = this.store.flushOf(first_sseq);
-    if (flush === null) return null;
-    const hashes = this.store.leafHashes(flush.first_sseq, flush.last_sseq);
-    let at = 0;
-    const ranges = flush.calls.map((count) => hashes.slice(at, (at += count)));
-    const tree = flushTree(ranges.map(callRoot), nodeSha256);
-    let start = flush.first_sseq;
-    const call = flush.calls.findIndex((count) => {
-      start += count;
-      return start > first_sseq;
-    });
-    const jws = await this.#sign(flush.payload);
-    return receiptText(jws, { call, items: records, leaf: base64url(callRoot(ranges[call]!)), path: tree.path(call) });
+  receiptOf(first_sseq: number, records: number): Promise<string | null> {
+    return this.#flushes.receiptOf(first_sseq, records);
   }
 
   // ── Turn: what calls ask of the shard ───────────────────────────────────────────────────────────────────────────
@@ -805,12 +652,9 @@ export class Shard implements Turn {
   };
   markedSince = (sseq: number): boolean =>
     (this.#trust.applied !== this.trust.revision || this.writer.runs.marks.unsettled) && this.marked(sseq);
-  owe = (owed: Owed): void => {
-    this.#owed.push(owed);
-    this.#withdrawn.add(owed.refers.sseq);
-  };
-  withdrawn = (sseq: number): boolean => this.#withdrawn.has(sseq);
-  owes = (idempotency: string): boolean => this.#owed.some((owed) => owed.idempotency === idempotency);
+  owe = (owed: Owed): void => this.#debts.owe(owed);
+  withdrawn = (sseq: number): boolean => this.#debts.withdrawn(sseq);
+  owes = (idempotency: string): boolean => this.#debts.owes(idempotency);
   again = (call: Call): void => this.#commit.submit(call);
   mintRun = (): string => mintRunId(this.region, this.log_epoch, randomBytes(16));
   consistency = (): string => this.#trust.consistency();
@@ -950,8 +794,8 @@ export class Shard implements Turn {
       head: head.leaf_hash === null ? null : base64url(head.leaf_hash),
       revision: this.#trust.applied,
       lease_remaining_ms: Math.max(0, this.#trust.leaseUntil - now),
-      last_flush_ms: this.#lastFlushMs,
-      flushes: this.#flushes,
+      last_flush_ms: this.#flushes.last_ms,
+      flushes: this.#flushes.count,
       records: head.sseq,
       policy: policy.digest,
       trust_entries: this.#trust.entries,
@@ -960,22 +804,6 @@ export class Shard implements Turn {
       denies: problem?.reason ?? null,
       detail: problem?.detail ?? null,
     };
-  }
-
-  /** From configuration where the operator holds it apart; else made here and kept beside the data it seals. */
-  #readRegionKey(): RegionKey {
-    const configured = this.#env.INTERLOCK_REGION_KEY;
-    if (configured !== "" && configured !== undefined) {
-      const bytes = fromBase64url(configured);
-      if (bytes?.length !== 32) throw new Error("INTERLOCK_REGION_KEY: base64url of 32 bytes is required");
-      return { number: 1, bytes };
-    }
-    let stored = this.store.meta("region_key");
-    if (stored === null) {
-      stored = base64url(randomBytes(32));
-      this.store.setMeta("region_key", stored);
-    }
-    return { number: 1, bytes: fromBase64url(stored)! };
   }
 }
 
