@@ -1,9 +1,12 @@
 import { jcs } from "../../base/jcs.ts";
 import { isObject, type JsonObject, type JsonValue } from "../../base/json.ts";
+import { isActionType } from "../../cedar/names.ts";
+import { readUid } from "../../cedar/value-json.ts";
 import { anyCovers } from "../../runs/scope.ts";
 import type { ValidPack } from "../bundle.ts";
 import type { ApplicationManifest } from "../manifest.ts";
 import { readSchema, type SchemaShapes } from "../schema.ts";
+import { mayErr } from "./may-err.ts";
 import { absentIn, bindings, mayApply, reachedBy, type Reached } from "./reach.ts";
 
 /**
@@ -41,6 +44,10 @@ export function changesFor(before: AppPack | null, after: AppPack, action: strin
     ...absentIn(before, after)
       .filter((policy) => (policy.json.effect === "forbid" || bindings(policy).length > 0) && mayApply(policy, was))
       .map(({ id, json }) => `${json.effect} ${id} is gone or changed`),
+    ...absentIn(before, after)
+      .filter((policy) => policy.json.effect === "permit" && bindings(policy).length === 0)
+      .filter((policy) => mayErr(policy) && mayApply(policy, was))
+      .map(({ id }) => `permit ${id} is gone or changed, and denied where it had no value`),
     ...schemaChanges(before, after, action),
     ...ruleChanges(before, after, action, reached),
     ...directoryChanges(before, after),
@@ -49,7 +56,7 @@ export function changesFor(before: AppPack | null, after: AppPack, action: strin
 
 /** `null`: no permit of the pack applies to the action, so that nothing is allowed, whatever else it says. */
 export function permittedAs(pack: AppPack, action: string): Reached | null {
-  const reached = reachedBy(schemaOf(pack), cedarName(pack, action));
+  const reached = reachedBy(pack, schemaOf(pack), cedarName(pack, action));
   const permits = pack.policies.some(
     (policy) => policy.json.effect === "permit" && reached !== null && mayApply(policy, reached),
   );
@@ -81,12 +88,12 @@ function schemaChanges(before: AppPack, after: AppPack, action: string): readonl
   ];
 }
 
-/** The action as the schema has it, its groups and theirs. */
+/** The action as the schema and the entities have it, its groups and theirs. */
 function actionText(pack: AppPack, cedar: string): string {
   const { json } = pack.schema;
   const found = Object.values(json).flatMap((definition) => member(member(definition, "actions"), cedar) ?? []);
-  const reached = reachedBy(schemaOf(pack), cedar);
-  return jcs({ found, groups: [...(reached?.uids ?? [])].sort() });
+  const reached = reachedBy(pack, schemaOf(pack), cedar);
+  return jcs({ found, entry: reached?.entry ?? null, groups: [...(reached?.uids ?? [])].sort() });
 }
 
 /** What the manifest demands of the action, member by member; versions and descriptions demand nothing. */
@@ -127,29 +134,36 @@ function rulesOf(manifest: ApplicationManifest, action: string, { shape }: Reach
   };
 }
 
-/** Who and what the pack knows. An entry that goes may have held others in a group that is forbidden something. */
+/**
+ * Who and what the pack knows. An entry that goes may have held others in a group that is forbidden something. Actions
+ * and their groups are looked at one by one where a pack lists them (`actionText`), so they count for others only.
+ */
 export function directoryChanges(before: ValidPack, after: ValidPack): readonly string[] {
   const [was, is] = [entriesOf(before), entriesOf(after)];
-  const changed = [...new Set([...was.keys(), ...is.keys()])].filter((uid) => was.get(uid) !== is.get(uid)).sort();
+  const apart = isAppPack(before) && isAppPack(after);
+  const changed = [...new Set([...was.keys(), ...is.keys()])]
+    .filter((uid) => was.get(uid)?.text !== is.get(uid)?.text)
+    .filter((uid) => !(apart && (was.get(uid) ?? is.get(uid))!.is_action))
+    .sort();
   if (changed.length === 0) return [];
   const more = changed.length > 1 ? ` and ${changed.length - 1} more` : "";
   return [`the directory is changed: ${changed[0]}${more}`];
 }
 
-const directories = new WeakMap<ValidPack, ReadonlyMap<string, string>>();
+type Entry = { readonly text: string; readonly is_action: boolean };
 
-function entriesOf(pack: ValidPack): ReadonlyMap<string, string> {
+const directories = new WeakMap<ValidPack, ReadonlyMap<string, Entry>>();
+
+function entriesOf(pack: ValidPack): ReadonlyMap<string, Entry> {
   let entries = directories.get(pack);
   if (entries === undefined) directories.set(pack, (entries = readEntries(pack)));
   return entries;
 }
 
-function readEntries({ entities }: ValidPack): ReadonlyMap<string, string> {
-  return new Map(
-    entities.flatMap((entity): readonly (readonly [string, string])[] => {
-      const { type, id } = "__entity" in entity.uid ? entity.uid.__entity : entity.uid;
-      // Actions and their groups are the schema's.
-      return /(?:^|::)Action$/.test(type) ? [] : [[`${type}::${JSON.stringify(id)}`, jcs(entity)]];
+const readEntries = ({ entities }: ValidPack): ReadonlyMap<string, Entry> =>
+  new Map(
+    entities.map((entity) => {
+      const { type, id } = readUid(entity.uid, "uid");
+      return [`${type}::${JSON.stringify(id)}`, { text: jcs(entity), is_action: isActionType(type) }];
     }),
   );
-}

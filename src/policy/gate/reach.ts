@@ -1,5 +1,8 @@
 import { jcs } from "../../base/jcs.ts";
-import { isObject, type JsonObject, type JsonValue } from "../../base/json.ts";
+import { buildEntityStore, uidKey, type EntityJson, type EntityStore } from "../../cedar/index.ts";
+import { isActionType } from "../../cedar/names.ts";
+import { readActionScope, readEntityScope, type EntityScope, type Scope } from "../../cedar/scope.ts";
+import { readUid } from "../../cedar/value-json.ts";
 import type { BundledPolicy, ValidPack } from "../bundle.ts";
 import { actionNamed, type ActionShape, type SchemaShapes } from "../schema.ts";
 
@@ -7,56 +10,86 @@ import { actionNamed, type ActionShape, type SchemaShapes } from "../schema.ts";
 
 /** An action of a pack's schema, with every group that it is in. */
 export type Reached = {
+  /** Keys of the action and of all its groups: those of the schema, and those of the pack's entities. */
   readonly uids: ReadonlySet<string>;
   readonly shape: ActionShape;
+  /** The action as the pack's entities have it; `null`: they do not. */
+  readonly entry: EntityJson | null;
 };
 
-const uidOf = (type: string, id: string): string => `${type}::${JSON.stringify(id)}`;
-
 /** `null`: the schema has no such action. */
-export function reachedBy(schema: SchemaShapes, cedar: string): Reached | null {
+export function reachedBy(pack: ValidPack, schema: SchemaShapes, cedar: string): Reached | null {
   const found = actionNamed(schema, cedar);
   if (found === undefined) return null;
-  const uids = new Set([uidOf(found.type, found.id)]);
+  const { entries, store } = actionsOf(pack);
+  const key = uidKey(found);
+  const uids = new Set([key]);
   const waiting = [...found.shape.groups];
   for (let group = waiting.pop(); group !== undefined; group = waiting.pop()) {
-    const uid = uidOf(group.type, group.id);
-    if (uids.has(uid)) continue;
-    uids.add(uid);
+    if (uids.has(uidKey(group))) continue;
+    uids.add(uidKey(group));
     const { type, id } = group;
     waiting.push(...(schema.actions.find((one) => one.type === type && one.id === id)?.shape.groups ?? []));
   }
-  return { uids, shape: found.shape };
+  // Policies are decided by the entities, whatever the schema says beside them.
+  for (const above of store?.ancestors(key) ?? []) uids.add(above);
+  return { uids, shape: found.shape, entry: entries.get(key) ?? null };
 }
 
-export function mayApply({ json }: BundledPolicy, { uids, shape }: Reached): boolean {
-  const { action, principal, resource } = json as unknown as Readonly<Record<string, JsonObject>>;
-  const named = entitiesOf(action!);
-  const acts = named === null || named.some(({ type, id }) => uids.has(uidOf(type, id)));
-  return acts && typed(principal!, shape.principals) && typed(resource!, shape.resources);
+type Actions = { readonly entries: ReadonlyMap<string, EntityJson>; readonly store: EntityStore | null };
+
+const actions = new WeakMap<ValidPack, Actions>();
+
+function actionsOf(pack: ValidPack): Actions {
+  let known = actions.get(pack);
+  if (known === undefined) {
+    const entries = pack.entities.flatMap((entity): readonly (readonly [string, EntityJson])[] => {
+      const uid = readUid(entity.uid, "uid");
+      return isActionType(uid.type) ? [[uid.key, entity]] : [];
+    });
+    const store = buildEntityStore(entries.map(([, entity]) => entity));
+    known = { entries: new Map(entries), store: store.ok ? store.value : null };
+    actions.set(pack, known);
+  }
+  return known;
 }
 
-/** What a scope names by `==` or `in`; `null`: it names no entity. */
-function entitiesOf({
-  entity,
-  entities,
-}: JsonObject): readonly { readonly type: string; readonly id: string }[] | null {
-  const all = Array.isArray(entities) ? entities : entity === undefined ? null : [entity];
-  return all === null ? null : all.flatMap(uidIn);
+export function mayApply(policy: BundledPolicy, { uids, shape }: Reached): boolean {
+  const { action, principal, resource } = scopeOf(policy);
+  const acts =
+    action.op === "all" ||
+    (action.op === "==" ? uids.has(action.entity.key) : action.entities.some(({ key }) => uids.has(key)));
+  return acts && typed(principal, shape.principals) && typed(resource, shape.resources);
 }
 
-function uidIn(json: JsonValue): readonly { readonly type: string; readonly id: string }[] {
-  if (!isObject(json)) return [];
-  const { type, id, __entity } = json;
-  if (__entity !== undefined) return uidIn(__entity);
-  return typeof type === "string" && typeof id === "string" ? [{ type, id }] : [];
+const scopes = new WeakMap<BundledPolicy, Scope>();
+
+/** As the engine reads it: what it passes over says nothing here either. */
+function scopeOf(policy: BundledPolicy): Scope {
+  let scope = scopes.get(policy);
+  if (scope === undefined) {
+    const { principal, action, resource } = policy.json;
+    scope = {
+      principal: readEntityScope(principal, "principal"),
+      action: readActionScope(action),
+      resource: readEntityScope(resource, "resource"),
+    };
+    scopes.set(policy, scope);
+  }
+  return scope;
 }
 
-function typed(scope: JsonObject, types: ReadonlySet<string>): boolean {
-  const { op, entity_type } = scope;
-  if (op === "is") return typeof entity_type !== "string" || types.has(entity_type);
-  if (op === "==") return entitiesOf(scope)?.some(({ type }) => types.has(type)) ?? true;
-  return true;
+function typed(scope: EntityScope, types: ReadonlySet<string>): boolean {
+  switch (scope.op) {
+    case "all":
+      return true;
+    case "==":
+      return types.has(scope.entity.type);
+    case "is":
+      return types.has(scope.type);
+    case "in":
+      return scope.type === null || types.has(scope.type);
+  }
 }
 
 /** Annotations that change what follows; `@id` and `@reason` name and explain. */

@@ -146,9 +146,19 @@ function changesOfAll(
   });
   const gained = was.filter(isAppPack).flatMap((old) => {
     const now = is.filter(isAppPack).find(({ name }) => name === old.name);
-    return now === undefined || now.digest === old.digest ? [] : labelChanges(old, now);
+    if (now === undefined) return labelsGone(old, is.filter(isAppPack));
+    return now.digest === old.digest ? [] : labelChanges(old, now);
   });
   return [...sovereign, ...labels.sort().map((label) => `where data labelled ${label} may go is changed`), ...gained];
+}
+
+/** Steps that another pack goes on to let through bring no more what this one knew of them. */
+function labelsGone(old: AppPack, is: readonly AppPack[]): readonly string[] {
+  if (Object.values(old.manifest.resources).every(({ labels }) => labels === undefined)) return [];
+  const actions = Object.keys(old.manifest.actions);
+  const kept = new Set(is.flatMap((pack) => actions.flatMap((action) => stepsOf(pack, action))));
+  const goes_on = actions.some((action) => stepsOf(old, action).some((step) => kept.has(step)));
+  return goes_on ? [`the labels of pack ${old.name} are gone`] : [];
 }
 
 /** What a run is known to carry bears on every later step of it, whichever pack is asked about that. */
