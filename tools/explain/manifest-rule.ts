@@ -4,7 +4,6 @@ import { isObject, type JsonValue } from "../../src/base/json.ts";
 import { covers } from "../../src/policy/cedar-request.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { CanonicalRequest, FailedCheck } from "../../src/vocabulary/types.ts";
-import { POLICIES } from "../policy/build.ts";
 import { offsetOf, wordAt } from "../policy/json-place.ts";
 import { problemAt } from "../policy/source.ts";
 
@@ -13,7 +12,8 @@ export type ManifestRule = { readonly pack: string; readonly path: readonly (str
 
 /**
  * The manifest rules behind a failed check: of every pack that covers the request, the narrowest that says something.
- * As they stand in this checkout: a loaded policy no longer has its manifest. Empty where the check is no rule's (trust, the region, the run's own plan and budgets), or a policy's.
+ * Of the packs that decided, whatever this checkout has. Empty where the check is no rule's (trust, the region, the
+ * run's own plan and budgets), or a policy's.
  */
 export function manifestRules(
   policy: LoadedPolicy,
@@ -23,8 +23,9 @@ export function manifestRules(
   return policy.application
     .filter(({ types }) => covers(types, request))
     .flatMap((pack): ManifestRule[] => {
-      const manifest = manifestOf(pack.name);
-      if (manifest === null) return [];
+      const source = policy.parts.find(({ name }) => name === pack.name)?.source ?? null;
+      if (source === null) return [];
+      const manifest = source.manifest as unknown as JsonValue;
       const action = ["actions", request.action.name];
       const subject = ["subjects", request.subject.type];
       const resource = ["resources", request.resource.type];
@@ -56,14 +57,6 @@ export function manifestRules(
       }
       return [];
     });
-}
-
-function manifestOf(pack: string): JsonValue | null {
-  try {
-    return JSON.parse(readFileSync(join(POLICIES, pack, "pack.json"), "utf8")) as JsonValue;
-  } catch {
-    return null;
-  }
 }
 
 function valueAt(json: JsonValue, path: readonly (string | number)[]): JsonValue | undefined {
