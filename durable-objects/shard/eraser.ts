@@ -7,7 +7,7 @@ import type {
   PrepareErasureAnswer,
   ShardSelector,
 } from "../../src/objects/erasure.ts";
-import type { ErasableRecord, ErasureRows } from "./erasure-rows.ts";
+import type { ErasableRecord, EraserState, ErasureRows } from "./erasure-rows.ts";
 import type { ShardStore } from "./store.ts";
 import type { SourceIdentity } from "./writer.ts";
 
@@ -23,23 +23,6 @@ const BETWEEN = 64;
  */
 const WASTE_SLICES = 10;
 const WASTE_BYTES = 910_000;
-
-/** How far an entry is. Everything is stored with what was done, so a crash repeats nothing and skips nothing. */
-export type EraserState = {
-  phase: "records" | "answers" | "index" | "reclaim" | "rewrite" | "waste" | "done";
-  /** First `sseq` to look at next; for a tag within the flush that begins at `flush`. */
-  at: number;
-  flush: number;
-  /** Opened runs whose member the data subject is, newest record still to be looked at. */
-  runs: { readonly run: string; at: number | null }[];
-  /** Last key, or tag, looked at. */
-  key: string;
-  wasted: number;
-  /** Bytes that writing tables anew has copied; absent in what an older release began. */
-  copied?: number;
-  /** Whether anything was overwritten: if not, nothing needs cleaning. */
-  touched: boolean;
-};
 
 /**
  * Erases payloads as the authority's journal says: in slices, each one transaction with the rows that say what was

@@ -1,7 +1,23 @@
 import { utf8 } from "../../src/base/bytes.ts";
 import type { Approval, Delegation, Plan } from "../../src/vocabulary/run.ts";
-import type { EraserState } from "./eraser.ts";
 import type { ShardStore } from "./store.ts";
+
+/** How far an entry is. Everything is stored with what was done, so a crash repeats nothing and skips nothing. */
+export type EraserState = {
+  phase: "records" | "answers" | "index" | "reclaim" | "rewrite" | "waste" | "done";
+  /** First `sseq` to look at next; for a tag within the flush that begins at `flush`. */
+  at: number;
+  flush: number;
+  /** Opened runs whose member the data subject is, newest record still to be looked at. */
+  runs: { readonly run: string; at: number | null }[];
+  /** Last key, or tag, looked at. */
+  key: string;
+  wasted: number;
+  /** Bytes that writing tables anew has copied; absent in what an older release began. */
+  copied?: number;
+  /** Whether anything was overwritten: if not, nothing needs cleaning. */
+  touched: boolean;
+};
 
 /**
  * Bytes of one scrap of waste: the most that a table's page of 4,096 bytes holds of a row that goes on elsewhere (4,061,

@@ -1,6 +1,7 @@
 import type { EntityStore } from "./entities.ts";
 import { EvaluationError } from "./errors.ts";
-import type { CompiledPolicy, PolicyProblem, PolicySet } from "./policies.ts";
+import type { CompiledPolicy } from "./compiled-policy.ts";
+import type { PolicyProblem, PolicySet } from "./policies.ts";
 import type { Request, Runtime } from "./runtime.ts";
 import { entity } from "./values.ts";
 

@@ -14,7 +14,8 @@ export {
 } from "./entities.ts";
 export type { ExprJson } from "./expression.ts";
 export { overlay } from "./overlay.ts";
-export { compilePolicySet, type Effect, type Policy, type PolicyJson, PolicySet } from "./policies.ts";
+export type { Effect, Policy, PolicyJson } from "./compiled-policy.ts";
+export { compilePolicySet, PolicySet } from "./policies.ts";
 export type { Request } from "./runtime.ts";
 export { recordFromJson, valueFromJson } from "./value-json.ts";
 export {

@@ -1,4 +1,4 @@
-import type { CompiledPolicy } from "./policies.ts";
+import type { CompiledPolicy } from "./compiled-policy.ts";
 import type { Runtime } from "./runtime.ts";
 import type { ActionScope, EntityScope } from "./scope.ts";
 import type { EntityRef } from "./values.ts";

@@ -1,4 +1,4 @@
-import type { Action, Entity, Question } from "./index.ts";
+import type { Action, Entity, Question } from "./question.ts";
 import { createCaller, type CallOptions } from "./call.ts";
 
 /**

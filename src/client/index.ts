@@ -1,7 +1,9 @@
+import type { Question } from "./question.ts";
 import { createSender, unreadable, type Answer, type Options, type Properties } from "./send.ts";
 
 export { createEnforcer } from "./permits.ts";
 export type { EnforcerOptions, Held, HoldEvent, Outcome, Permit, Verified } from "./permits.ts";
+export type { Action, Entity, Question } from "./question.ts";
 export type { Answer, Obligation, Options } from "./send.ts";
 
 /**
@@ -16,10 +18,6 @@ export type { Answer, Obligation, Options } from "./send.ts";
  */
 export { createApprovals } from "./approvals.ts";
 export { createRuns } from "./runs.ts";
-
-export type Entity = { type: string; id: string; properties?: Properties };
-export type Action = { name: string; properties?: Properties };
-export type Question = { subject: Entity; action: Action; resource: Entity; context?: Properties };
 
 export function createClient(options: Options) {
   const send = createSender(options);

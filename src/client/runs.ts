@@ -1,5 +1,5 @@
 import { createCaller, type CallOptions } from "./call.ts";
-import type { Entity } from "./index.ts";
+import type { Entity } from "./question.ts";
 
 /**
  * Runs over HTTP (`/runs/v1`, docs/runs.md). Nothing throws: what is not a clear success is `{ ok: false }` with the

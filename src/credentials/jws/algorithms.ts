@@ -1,5 +1,3 @@
-import type { PublicMembers } from "./public-key.ts";
-
 /**
  * Signature algorithms by allow-list (RFC 7518, 8037, 9864). There is no HMAC in it: a verifier that knew one would
  * take a public key for a shared secret.
@@ -20,6 +18,14 @@ export const SVID_ALGORITHMS = [
 export const ALGORITHMS = [...SVID_ALGORITHMS, "Ed25519", "EdDSA"] as const;
 
 export type Algorithm = (typeof ALGORITHMS)[number];
+
+/** What a key is, without what a JWK says about it. */
+export type PublicMembers =
+  | { readonly kty: "RSA"; readonly n: string; readonly e: string }
+  | { readonly kty: "EC"; readonly crv: EcCurve; readonly x: string; readonly y: string }
+  | { readonly kty: "OKP"; readonly crv: "Ed25519"; readonly x: string };
+
+export type EcCurve = "P-256" | "P-384" | "P-521";
 
 const CURVES: Readonly<Partial<Record<Algorithm, string>>> = { ES256: "P-256", ES384: "P-384", ES512: "P-521" };
 

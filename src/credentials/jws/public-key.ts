@@ -2,15 +2,7 @@ import { base64url, fromBase64url, utf8 } from "../../base/bytes.ts";
 import { sha256, type Sha256 } from "../../base/digest.ts";
 import { isObject, type JsonValue } from "../../base/json.ts";
 import { err, ok, type Result } from "../../base/result.ts";
-import { ALGORITHMS, suits } from "./algorithms.ts";
-
-/** What a key is, without what a JWK says about it. */
-export type PublicMembers =
-  | { readonly kty: "RSA"; readonly n: string; readonly e: string }
-  | { readonly kty: "EC"; readonly crv: EcCurve; readonly x: string; readonly y: string }
-  | { readonly kty: "OKP"; readonly crv: "Ed25519"; readonly x: string };
-
-export type EcCurve = "P-256" | "P-384" | "P-521";
+import { ALGORITHMS, suits, type EcCurve, type PublicMembers } from "./algorithms.ts";
 
 export type PublicKey = {
   readonly kid: string | null;

@@ -1,5 +1,5 @@
 import { concat, fromBase64url } from "../../base/bytes.ts";
-import type { PublicMembers } from "./public-key.ts";
+import type { PublicMembers } from "./algorithms.ts";
 
 /**
  * DER SubjectPublicKeyInfo (RFC 5280 section 4.1) of a public key. DER has one encoding for one key, so an attested

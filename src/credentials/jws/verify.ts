@@ -2,8 +2,8 @@ import { compactVerify, importJWK, type CryptoKey } from "jose";
 import { err, ok, type Result } from "../../base/result.ts";
 import { gate, type GatedToken } from "../gate.ts";
 import { shown } from "../failure.ts";
-import { allowed, sameAlgorithm, suits, type Algorithm } from "./algorithms.ts";
-import type { PublicKey, PublicMembers } from "./public-key.ts";
+import { allowed, sameAlgorithm, suits, type Algorithm, type PublicMembers } from "./algorithms.ts";
+import type { PublicKey } from "./public-key.ts";
 
 /** TRUST section 1.2: no credential is longer. */
 const MAX_CHARS = 16_384;

@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { entity, type EntityUid, record } from "../../../src/cedar/index.ts";
-import { type CompiledPolicy, compilePolicy } from "../../../src/cedar/policies.ts";
+import type { CompiledPolicy } from "../../../src/cedar/compiled-policy.ts";
+import { compilePolicy } from "../../../src/cedar/policies.ts";
 import { PolicyIndex } from "../../../src/cedar/policy-index.ts";
 import { inScope } from "../../../src/cedar/scope.ts";
 import { stored, uid } from "./fixtures.ts";
