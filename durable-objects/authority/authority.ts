@@ -230,6 +230,7 @@ export class Authority {
       sync: this.sync,
       pseudonyms,
       status: () => this.status(),
+      shutOut: (keys) => this.revocations.shutOut(keys),
     });
     this.watch = new Watch(region, {
       peers,

@@ -20,7 +20,8 @@ import type { EventWriter } from "./writer.ts";
 const ASKED_MS = 600_000;
 const ASKED = "unfreeze_asked";
 
-type Asked = UnfreezeRequest & { readonly key: string };
+/** `rests_on` is absent in what an earlier version stored. */
+type Asked = UnfreezeRequest & { readonly key: string; readonly rests_on?: readonly string[] };
 
 export type FreezeRoom = {
   readonly store: AuthorityStore;
@@ -32,6 +33,8 @@ export type FreezeRoom = {
   readonly sync: RegionSync;
   readonly pseudonyms: Pseudonyms;
   readonly status: () => AuthorityStatus;
+  /** Whether one of these canonical keys is revoked here. */
+  readonly shutOut: (keys: readonly string[]) => boolean;
 };
 
 /** One administrator freezes the region; two let it go on. */
@@ -59,7 +62,8 @@ export class Freeze {
     const asked = JSON.parse(text) as Asked;
     const now = Date.now();
     // Also where the clock was set back behind the request.
-    return now < asked.expires_ms && now >= asked.asked_at_ms ? asked : null;
+    const stands = now < asked.expires_ms && now >= asked.asked_at_ms;
+    return stands && !this.#room.shutOut(asked.rests_on ?? []) ? asked : null;
   }
 
   /** Freezing again takes back what was asked: whoever disagrees with lifting it says so by freezing. */
@@ -77,6 +81,7 @@ export class Freeze {
     actor,
     key,
     another_key,
+    rests_on,
     wait = "local",
   }: UnfreezeMessage): Promise<AdminResult<FreezeView>> {
     const { store, standing } = this.#room;
@@ -84,7 +89,7 @@ export class Freeze {
     const asked = this.#asked();
     const isOther = asked !== null && asked.asked_by !== actor && !(another_key && asked.key === key);
     if (!isOther) {
-      if (asked === null || asked.asked_by === actor) return this.#ask(reason, actor, key);
+      if (asked === null || asked.asked_by === actor) return this.#ask({ reason, actor, key, rests_on });
       return {
         ok: false,
         code: "conflict",
@@ -105,10 +110,15 @@ export class Freeze {
   }
 
   /** Asking again begins the time anew, with the new reason. */
-  #ask(reason: string, actor: string, key: string): AdminResult<FreezeView> {
+  #ask({
+    reason,
+    actor,
+    key,
+    rests_on,
+  }: Pick<UnfreezeMessage, "reason" | "actor" | "key" | "rests_on">): AdminResult<FreezeView> {
     const { store, rows, writer } = this.#room;
     const t_ms = Date.now();
-    const asked: Asked = { asked_by: actor, reason, asked_at_ms: t_ms, expires_ms: t_ms + ASKED_MS, key };
+    const asked: Asked = { asked_by: actor, reason, asked_at_ms: t_ms, expires_ms: t_ms + ASKED_MS, key, rests_on };
     recordAct(rows, writer, { what: "unfreeze_asked", actor, reason, t_ms }, () =>
       store.setMeta(ASKED, JSON.stringify(asked)),
     );

@@ -9,6 +9,13 @@ import { twice } from "../objects/deadline.ts";
 
 const READ_MS = 2_000;
 
+/** Canonical keys that an administrator's word rests on: once one of them is revoked it counts no more. */
+export const restsOn = ({ jti, issuer, thumbprint }: Administrator): readonly string[] => [
+  credentialKey(issuer, jti),
+  issuerKey(issuer),
+  keyKey(thumbprint),
+];
+
 /**
  * The authenticated administrator with `scope`. `--open` never opens anything here. The authority is asked each time
  * whether the credential, its issuer or its key is revoked: admin routes are rare, and nothing is cached.
@@ -35,9 +42,8 @@ export async function requireAdmin(
     return err(unauthenticated("invalid", "Authorization is not of the form: Bearer <credential>", pdp));
   const who = await verifyAdmin(token, pdp, room.admin_keys, now_ms);
   if (!who.ok) return err(unauthenticated("invalid", who.error, pdp));
-  const { jti, issuer, thumbprint, scopes } = who.value;
   try {
-    const keys = [credentialKey(issuer, jti), issuerKey(issuer), keyKey(thumbprint)];
+    const keys = restsOn(who.value);
     if (await twice(READ_MS, () => room.authority().anyRevoked(keys)))
       return err(unauthenticated("invalid", "the credential is revoked", pdp));
   } catch {
@@ -48,5 +54,5 @@ export async function requireAdmin(
       ),
     );
   }
-  return scopes.includes(scope) ? who : err(insufficientScope(scope, pdp));
+  return who.value.scopes.includes(scope) ? who : err(insufficientScope(scope, pdp));
 }

@@ -1,9 +1,9 @@
 import { err, ok, type Result } from "../base/result.ts";
 import { fromBase64url } from "../base/bytes.ts";
 import { MAX_BUNDLE_BYTES } from "../policy/bundles/documents.ts";
-import { credentialKey, issuerKey, keyKey } from "../trust/keys.ts";
 import type { Handler } from "./access.ts";
 import { door } from "./admin.ts";
+import { restsOn } from "./admin-guard.ts";
 import { bad } from "./reply.ts";
 import { putPolicyBody } from "./schemas/policy.ts";
 import { readBody } from "./schema-input.ts";
@@ -24,7 +24,7 @@ export const policyHandlers = {
     const bytes = bytesOf(bundle);
     if (!bytes.ok) return err(bad(bytes.error));
     const offer = { roots, timestamp, policy, bundle: bytes.value };
-    const rests_on = [credentialKey(admin.issuer, admin.jti), issuerKey(admin.issuer), keyKey(admin.thumbprint)];
+    const rests_on = restsOn(admin);
     const by = { actor: admin.id, key: admin.thumbprint, another_key: room.admin_keys.length > 1, rests_on };
     const asked = await ask((stub) => stub.putPolicy({ ...offer, ...by, acknowledge, dry_run }));
     if (!asked.ok) return asked;

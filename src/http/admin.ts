@@ -7,7 +7,7 @@ import type { ErasureTarget } from "../objects/erasure.ts";
 import { IRREVOCABLE, irrevocable, issuerKey, keyKey, parseKey, subjectKey } from "../trust/keys.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Handler } from "./access.ts";
-import { requireAdmin } from "./admin-guard.ts";
+import { requireAdmin, restsOn } from "./admin-guard.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { bad, json, refuse, unavailable, type Problem } from "./reply.ts";
 import { ROUTES, type Operation } from "./routes.ts";
@@ -270,7 +270,8 @@ export const adminHandlers = {
     if (!input.ok) return input;
     const { id: actor, thumbprint: key } = call.admin;
     const another_key = call.room.admin_keys.length > 1;
-    const asked = await call.ask((stub) => stub.unfreeze({ ...input.value, actor, key, another_key }));
+    const rests_on = restsOn(call.admin);
+    const asked = await call.ask((stub) => stub.unfreeze({ ...input.value, actor, key, another_key, rests_on }));
     // Frozen still: somebody else has to confirm it.
     const waits = asked.ok && asked.value.ok && asked.value.value.mode === "frozen";
     return done(asked, waits ? 202 : 200);

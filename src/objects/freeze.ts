@@ -17,6 +17,8 @@ export type UnfreezeMessage = {
   readonly key: string;
   /** The second credential must be signed with another key too: where the region has more than one. */
   readonly another_key: boolean;
+  /** Canonical keys of the credential, its issuer and its key: once one is revoked, the asking counts no more. */
+  readonly rests_on: readonly string[];
   /** `local` unless it says otherwise. */
   readonly wait?: "local" | "all";
 };

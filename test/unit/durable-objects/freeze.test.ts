@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { FreezeView } from "../../../src/objects/freeze.ts";
+import { credentialKey, issuerKey, keyKey } from "../../../src/trust/keys.ts";
 import { newSecret, TestFederation, type TestAuthority } from "../../support/authorities.ts";
 
 /** A freeze as other regions see it: an event of the frozen region, applied like a revocation. */
@@ -29,7 +30,7 @@ const freeze = async (region: TestAuthority, wait: "local" | "all" | "barrier" =
   value(await region.authority.freeze.freeze("incident", "ana", wait));
 async function unfreeze(region: TestAuthority): Promise<FreezeView> {
   const ask = (actor: string) =>
-    region.authority.freeze.unfreeze({ reason: "over", actor, key: actor, another_key: false });
+    region.authority.freeze.unfreeze({ reason: "over", actor, key: actor, another_key: false, rests_on: [] });
   await ask("bob");
   return value(await ask("cem"));
 }
@@ -88,6 +89,23 @@ test("no other region's word freezes or lifts it, and no revocation does", async
   await unfreeze(eu);
   await become(us, "region:eu", ["eu revoked"]);
   expect(states(us, "subject:user/eu-1")).toEqual([]);
+});
+
+test.each([
+  ["credential", credentialKey("admin:eu", "jti-1")],
+  ["issuer", issuerKey("admin:eu")],
+  ["key", keyKey("A".repeat(43))],
+])("who asked with what was revoked since (%s) has not asked: it takes another two", async (_, stolen) => {
+  await freeze(eu);
+  const ask = (actor: string, rests_on: readonly string[]) =>
+    eu.authority.freeze.unfreeze({ reason: "over", actor, key: actor, another_key: true, rests_on });
+  expect(await ask("ana", [stolen])).toMatchObject({ ok: true, value: { unfreeze: { asked_by: "ana" } } });
+  const why = { from: "issue", reason: "stolen", actor: "ben", wait: "local" } as const;
+  expect(await eu.authority.revocations.revoke({ key: stolen, ...why })).toMatchObject({ ok: true });
+  expect(eu.authority.freeze.request()).toBeNull();
+  const second = await ask("ben", [keyKey("B".repeat(43))]);
+  expect(second).toMatchObject({ ok: true, value: { mode: "frozen", unfreeze: { asked_by: "ben" } } });
+  expect(await ask("cleo", [])).toMatchObject({ ok: true, value: { mode: "active" } });
 });
 
 test("a freeze outlives restarts, and comes back from a peer to a storage that was put back", async () => {

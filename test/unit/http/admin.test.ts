@@ -49,6 +49,7 @@ test("one administrator freezes; to unfreeze one asks (202) and another one conf
     actor: "admin:alice",
     key,
     another_key: false,
+    rests_on: [expect.stringMatching(/^credential:/), "issuer:https://eu.pdp.example/admin", `key:${key}`],
   });
 });
 
