@@ -432,9 +432,10 @@ export class DecideCall implements Call {
     if (unsettled === 0) this.#resolve(answer);
   }
 
-  #explained({ outcome: { core, determining, policy_reason }, asked }: Decided): Explanation {
+  #explained({ outcome: { core, determining, policy_reason, errors }, asked }: Decided): Explanation {
     const { failed, reason } = core;
-    return explanationOf(asked.policy, asked.request, { failed, reason, determining, policy_reason });
+    const erred = errors.map(({ policy }) => policy);
+    return explanationOf(asked.policy, asked.request, { failed, reason, determining, policy_reason, errors: erred });
   }
 
   /** A stored answer, by the law as it stands now. */
@@ -663,6 +664,7 @@ export class DecideCall implements Call {
       policy_reason: outcome.policy_reason,
       obligations: core.obligations,
       ...(explain ? { failed: core.failed, determining: outcome.determining } : {}),
+      ...(explain && outcome.errors.length > 0 ? { errors: outcome.errors.map(({ policy }) => policy) } : {}),
       valid_until_ms: core.decision === "allow" ? valid_until_ms : 0,
     };
   }

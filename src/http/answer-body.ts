@@ -1,13 +1,18 @@
 import type { JsonValue } from "../base/json.ts";
 import { approvalContext } from "./approval-context.ts";
 import { shownObligation } from "../policy/obligations.ts";
+import { explainedReason, type ExplainedCheck } from "../replay/explain/explanation.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { DecideAnswer, ItemAnswer } from "../objects/shard.ts";
 
 /** A decision as AuthZEN shows it. `context` holds only what is deterministic, and what was asked for inline. */
 export type DecisionBody = { readonly decision: boolean; readonly context?: Readonly<Record<string, unknown>> };
 
-export const deny = (reason: ReasonCode): DecisionBody => ({ decision: false, context: { reason } });
+/** No shard decided it: its code is all that is known. */
+export const deny = (reason: ReasonCode, explain = false): DecisionBody => ({
+  decision: false,
+  context: { reason, ...(explain ? { failed: [explainedReason({ reason })], determining: [] } : {}) },
+});
 
 /** AuthZEN 1.0: an item that cannot form a request is a deny of this exact shape. */
 export const itemError = (message: string): DecisionBody => ({
@@ -74,9 +79,10 @@ function contextOf(item: ItemAnswer, { explain, dry_run, id, pdp }: Shown): Reco
   if (approval !== null) context = { ...context, ...approval };
   if (explain) {
     context ??= {};
-    const { failed, determining, unmatched, not_evaluated } = item.explained ?? {};
-    context["failed"] = failed ?? item.failed ?? [];
+    const { failed, determining, errors = [], unmatched, not_evaluated } = item.explained ?? {};
+    context["failed"] = failed ?? failedOf(item);
     context["determining"] = determining ?? item.determining ?? [];
+    if (errors.length > 0) context["errors"] = errors;
     if (unmatched !== undefined && unmatched.length > 0) context["unmatched"] = unmatched;
     if (not_evaluated !== undefined && not_evaluated.length > 0) context["not_evaluated"] = not_evaluated;
     if (item.counterfactual !== undefined) context["counterfactual"] = item.counterfactual;
@@ -91,6 +97,10 @@ function contextOf(item: ItemAnswer, { explain, dry_run, id, pdp }: Shown): Reco
   }
   return context;
 }
+
+/** Of an answer that was not decided, or is not any more (withheld, turned away): by its code. */
+const failedOf = ({ decision, reason, failed }: ItemAnswer): readonly ExplainedCheck[] =>
+  (failed ?? (decision ? [] : [{ reason: reason ?? "internal" }])).map(explainedReason);
 
 /** A receipt (JWS as JSON text) as the JSON it is. */
 export function receiptJson(receipt: string): JsonValue {

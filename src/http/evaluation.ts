@@ -38,8 +38,9 @@ export async function evaluateOne(
     options,
   );
   if (isInvalid(text)) return refuse(bad(invalidText(text)), "text");
+  const { explain } = options;
   const elsewhere = options.run === null ? null : runElsewhere(room, options.run);
-  if (elsewhere !== null) return locally(room, elsewhere);
+  if (elsewhere !== null) return locally(room, elsewhere, explain);
 
   const { idempotency_key: key, dry_run } = options;
   state.owner = ownerOf(room, state.caller.pep, key, { texts: [text], dry_run });
@@ -68,12 +69,11 @@ export async function evaluateOne(
     options.deadline_ms,
   );
   if (asked.kind === "refuse") return refuse(asked.problem, "text");
-  if (asked.kind === "deny") return locally(room, asked.reason);
+  if (asked.kind === "deny") return locally(room, asked.reason, explain);
 
-  const { explain } = options;
   const answer = release(asked.answer, room.now(), dry_run);
   const item = answer.items[0];
-  if (item === undefined) return locally(room, "internal");
+  if (item === undefined) return locally(room, "internal", explain);
   reportAnswer(room, arrival, state.caller.pep, request, answer);
   const id = options.inline_evidence && answer.decision_id !== null ? `${answer.decision_id}/0` : null;
   const shown = singleBody(item, { explain, dry_run, id, pdp: room.region.pdp });
@@ -97,9 +97,9 @@ function bodyText(body: DecisionBody, receipt: string | null): string {
 }
 
 /** A deny that no shard answered: nothing is recorded, and nothing was allowed. */
-function locally(room: Room, reason: ReasonCode): Response {
+function locally(room: Room, reason: ReasonCode, explain: boolean): Response {
   countDecision(room, false, reason);
-  return json(deny(reason));
+  return json(deny(reason, explain));
 }
 
 /** Why no shard of this log epoch can know a run; `null` where one may. Runs end with the epoch they began in. */

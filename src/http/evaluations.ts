@@ -180,7 +180,7 @@ function reply(
   let validUntil_ms = 0;
   const evaluations = executed.done.map((one): DecisionBody => {
     if (one.kind === "error") return itemError(one.message);
-    if (one.kind === "deny") return deny(one.reason);
+    if (one.kind === "deny") return deny(one.reason, explain);
     const answer = released.get(one.answer)!;
     const item = answer.items[one.index]!;
     if (item.decision && !dry_run && (validUntil_ms === 0 || item.valid_until_ms < validUntil_ms))

@@ -80,6 +80,8 @@ export type ItemAnswer = {
   readonly obligations: readonly Obligation[];
   readonly failed?: readonly FailedCheck[];
   readonly determining?: readonly Determining[];
+  /** `pack/id` of policies that could not be evaluated; absent: none. */
+  readonly errors?: readonly string[];
   /** Where it was asked for. */
   readonly explained?: Explanation;
   /** Of a deny, where it was asked for. */

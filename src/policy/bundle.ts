@@ -3,6 +3,7 @@ import { digestOf } from "../base/digest.ts";
 import { jcs } from "../base/jcs.ts";
 import type { EntityJson, PolicyJson } from "../cedar/index.ts";
 import type { Manifest } from "./manifest.ts";
+import type { RuleLines } from "./rule-lines.ts";
 
 /** One policy with where it was written, so that a decision can be followed back to its line. */
 export type BundledPolicy = {
@@ -24,6 +25,8 @@ export type PackProblem = {
 
 type PackContent = {
   readonly manifest: Manifest;
+  /** Where its rules stand; absent in packs of builds before that was kept. */
+  readonly rule_lines?: RuleLines;
   readonly policies: readonly BundledPolicy[];
   readonly schema: { readonly text: string; readonly json: JsonObject };
   /** The pack's entities in Cedar's explicit JSON form, and the schema's actions with their groups. */
@@ -52,9 +55,9 @@ export type ValidPack = Extract<BundledPack, { status: "valid" }>;
 /** `policies/bundle.json`: everything a region needs to decide, built and validated ahead of time. Packs by name. */
 export type Bundle = { readonly v: 1; readonly packs: readonly BundledPack[] };
 
-/** Digest text over what a pack decides by. Who validated it is not part of that. */
-export const packDigest = ({ manifest, policies, schema, entities }: PackContent): string =>
-  digestOf(jcs({ manifest, policies, schema, entities }));
+/** Digest text over what a pack decides by, and where that is written. Who validated it is not part of that. */
+export const packDigest = ({ manifest, rule_lines, policies, schema, entities }: PackContent): string =>
+  digestOf(jcs({ manifest, rule_lines, policies, schema, entities }));
 
 export const describeProblem = ({ file, line, column, message }: PackProblem): string =>
   line === 0 ? `${file}: ${message}` : `${file}:${line}:${column}: ${message}`;

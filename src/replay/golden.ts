@@ -181,13 +181,20 @@ export type GoldenResult = {
 
 /** What decided a case, a line each: for who has to find out why it came out otherwise. */
 export function explainCase(policy: LoadedPolicy, pack: string, golden: GoldenCase): string[] {
-  const { reason, policy_reason, determining } = decideGolden(policy, pack, golden);
+  const { reason, policy_reason, determining, errors } = decideGolden(policy, pack, golden);
   const failed = reason === null ? [] : [{ reason, ...(policy_reason === null ? {} : { detail: policy_reason }) }];
-  const said = explanationOf(policy, goldenRequest(golden), { reason, policy_reason, failed, determining });
+  const said = explanationOf(policy, goldenRequest(golden), {
+    reason,
+    policy_reason,
+    failed,
+    determining,
+    errors: errors.map((one) => one.policy),
+  });
   const why = failed.map((check) => `${check.reason}${check.detail === undefined ? "" : ` (${check.detail})`}`);
   return [
     ...why.map((one) => `denied: ${one}`),
     ...said.determining.map((one) => `${one.effect ?? "policy"} ${one.policy} (${one.file}:${one.line})`),
+    ...said.errors.map((one) => `not evaluated ${one.policy} (${one.file}:${one.line ?? 1})`),
     ...said.unmatched.map((one) => `permit ${one.policy} (${one.file}:${one.line}) did not hold`),
   ];
 }

@@ -2,4 +2,4 @@
  * Digest over what becomes of the corpus (test/support/determinism.ts): every canonical request and every core. It
  * changes with the corpus, with the pack `authzen-certification`, and with any change of a decision's bytes.
  */
-export const DETERMINISM = "sha256:_uGAZNs3IyNzGUzYSqhAse2j2vFC7j6afc3c0oaLgEs";
+export const DETERMINISM = "sha256:kzOGyodnHzxhK_Me7FQwNOyNjqGCabLCMq1yY-coDkk";

@@ -12,7 +12,6 @@ import { readSeen } from "../../src/replay/read-seen.ts";
 import { decideAgain, inputOf, readRun } from "../../src/replay/rerun.ts";
 import type { CanonicalRequest, Facts } from "../../src/vocabulary/types.ts";
 import { Problem } from "../problem.ts";
-import { manifestRules, type ManifestRule } from "./manifest-rule.ts";
 import { goldenQuestion } from "./question.ts";
 
 /** What `interlock explain` says, as data; `text.ts` shows it. */
@@ -22,8 +21,6 @@ export type Explained = {
   readonly policy_reason: string | null;
   /** Of a recorded decision: whether the same inputs give the same core again. */
   readonly recorded: "identical" | "different" | null;
-  /** Rules of manifests that asked for what was lacking. */
-  readonly rules: readonly ManifestRule[];
   readonly explanation: Explanation;
   readonly counterfactual: Counterfactual | null;
 };
@@ -31,14 +28,14 @@ export type Explained = {
 function explainQuestion(input: DecideInput, recorded_core: string | null = null): Explained {
   const outcome = decideAgain(input, false);
   const { core, determining, policy_reason } = outcome;
+  const errors = outcome.errors.map(({ policy }) => policy);
   const same = recorded_core === null ? null : coreText(core) === recorded_core ? "identical" : "different";
   return {
     decision: core.decision,
     reason: core.reason,
     policy_reason,
     recorded: same,
-    rules: core.failed.flatMap((check) => manifestRules(input.policy, input.request, check)),
-    explanation: explanationOf(input.policy, input.request, { ...core, determining, policy_reason }),
+    explanation: explanationOf(input.policy, input.request, { ...core, determining, policy_reason, errors }),
     // Of a decision that comes out otherwise, what would have changed it cannot be said.
     counterfactual: core.decision === "deny" && same !== "different" ? counterfactual(input) : null,
   };

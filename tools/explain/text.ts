@@ -9,8 +9,8 @@ const MAX_LINES = 20;
 
 /** An explanation for a person: the rule with its source line, what failed, what would have turned it. */
 export function explainedText(explained: Explained, directory: string): string {
-  const { decision, reason, policy_reason, recorded, rules, explanation, counterfactual } = explained;
-  const { failed, determining, unmatched, not_evaluated } = explanation;
+  const { decision, reason, policy_reason, recorded, explanation, counterfactual } = explained;
+  const { failed, determining, errors, unmatched, not_evaluated } = explanation;
   const why = reason === null ? "" : `: ${reason}${policy_reason === null ? "" : ` (${policy_reason})`}`;
   const lines = [`${decision.toUpperCase()}${why}`];
   if (recorded !== null)
@@ -21,12 +21,14 @@ export function explainedText(explained: Explained, directory: string): string {
     lines.push(
       `  failed   ${check.reason}${check.detail === undefined ? "" : `: ${check.detail}`}`,
       `           ${check.text} ${check.todo}`,
+      ...(check.rules ?? []).flatMap((rule) => manifestRuleText(directory, rule)),
     );
-  for (const rule of rules) lines.push(...manifestRuleText(directory, rule));
   for (const one of determining) {
     lines.push(`  ${one.effect ?? "policy"}   ${one.policy}${one.reason === null ? "" : ` (${one.reason})`}`);
     lines.push(...sourceLines(directory, one.file, one.line));
   }
+  for (const one of errors)
+    lines.push(`  not evaluated here: ${one.policy}`, ...sourceLines(directory, one.file, one.line));
   if (unmatched.length > 0) lines.push("  no permit held; these could have:");
   for (const one of unmatched) lines.push(`  permit   ${one.policy}`, ...sourceLines(directory, one.file, one.line));
   if (not_evaluated.length > 0) lines.push(`  not evaluated: ${not_evaluated.join(", ")}`);

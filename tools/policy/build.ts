@@ -11,6 +11,7 @@ import { isReasonCode, REASON_ORDER } from "../../src/vocabulary/reasons.ts";
 import { loadPolicy } from "../../src/policy/evaluate.ts";
 import { Golden } from "../../src/policy/golden-format.ts";
 import { Manifest } from "../../src/policy/manifest.ts";
+import { pointerOf, rulePaths, type RuleLines } from "../../src/policy/rule-lines.ts";
 import { readSchema } from "../../src/policy/schema.ts";
 import { Problem } from "../problem.ts";
 import { checkManifest, readPolicies, validate } from "./check.ts";
@@ -157,6 +158,7 @@ async function buildPack(directory: string, name: string): Promise<BuiltPack> {
   }
   const content = {
     manifest,
+    rule_lines: ruleLines(manifest, pack_file!),
     policies: policies.map(({ id, json, file, line }) => ({ id, json, file, line })),
     schema: { text: schema.text, json: schemaJson },
     entities: explicit,
@@ -173,6 +175,12 @@ async function buildPack(directory: string, name: string): Promise<BuiltPack> {
   if (problem !== null) return invalid(name, manifest, [problemOf(file("pack.json"), problem)], warnings);
   return { pack, problems, warnings, golden, golden_file };
 }
+
+/** Where each rule stands, for explanations (docs/explain.md). */
+const ruleLines = (manifest: Manifest, source: Source): RuleLines =>
+  Object.fromEntries(
+    rulePaths(manifest).map((path) => [pointerOf(path), problemAt(source, offsetOf(source.text, path), 0, "").line]),
+  );
 
 /** `policies.cedar` before the others, which follow by name: the order of positions. */
 function policiesFirst(a: string, b: string): number {

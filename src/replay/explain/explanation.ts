@@ -2,6 +2,7 @@ import type { BundledPolicy } from "../../policy/bundle.ts";
 import { covers } from "../../policy/cedar-request.ts";
 import type { ApplicationPack, LoadedPack, LoadedPolicy } from "../../policy/load.ts";
 import { uidKey } from "../../cedar/index.ts";
+import { manifestRules, type ManifestRule } from "./manifest-rules.ts";
 import { REASON_ORDER, REASONS, type ReasonCode } from "../../vocabulary/reasons.ts";
 import type { CanonicalRequest, Determining, FailedCheck } from "../../vocabulary/types.ts";
 
@@ -11,31 +12,53 @@ type Place = { readonly file: string | null; readonly line: number | null };
 /** A decision in the terms of whoever has to do something about it (docs/explain.md). */
 export type Explanation = {
   /** Every check that failed, the primary one first, with what it means and what to do. */
-  readonly failed: readonly (FailedCheck & { readonly text: string; readonly todo: string })[];
+  readonly failed: readonly ExplainedCheck[];
   /** The policies that decided. */
   readonly determining: readonly (Determining & Place & { readonly effect: "permit" | "forbid" | null })[];
+  /** Policies that could not be evaluated; a pack where the request departs from its schema. */
+  readonly errors: readonly ({ readonly policy: string } & Place)[];
   /** Where no permit held: those whose head fits the action and the two types, at most 16. */
   readonly unmatched: readonly ({ readonly policy: string } & Place)[];
   /** Checks that were not reached: they may fail as well. */
   readonly not_evaluated: readonly ReasonCode[];
 };
 
+/** What its code means and what to do; `rules`: where a manifest asks for what is lacking (absent: none does). */
+export type ExplainedCheck = FailedCheck & {
+  readonly text: string;
+  readonly todo: string;
+  readonly rules?: readonly ManifestRule[];
+};
+
+/** By its code alone: of a denial about which nothing else is known, since no law was asked. */
+export const explainedReason = (check: FailedCheck): ExplainedCheck => ({
+  ...check,
+  text: REASONS[check.reason].text,
+  todo: REASONS[check.reason].todo,
+});
+
 export type Explained = {
   readonly reason: ReasonCode | null;
   readonly policy_reason: string | null;
   readonly failed: readonly FailedCheck[];
   readonly determining: readonly Determining[];
+  /** `pack/id` of the policies that could not be evaluated; of a departure from the schema the pack. */
+  readonly errors?: readonly string[];
 };
 
 const MAX_UNMATCHED = 16;
 
 /** Says nothing about anything but the law and the checks themselves: no attribute of any entity. Pure. */
 export function explanationOf(policy: LoadedPolicy, request: CanonicalRequest, decided: Explained): Explanation {
-  const { failed, determining, reason, policy_reason } = decided;
+  const { failed, determining, reason, policy_reason, errors = [] } = decided;
   const bare = reason === "policy_denied" && policy_reason === null;
   return {
-    failed: failed.map((check) => ({ ...check, text: REASONS[check.reason].text, todo: REASONS[check.reason].todo })),
+    failed: failed.map((check) => {
+      const rules = manifestRules(policy, request, check);
+      return { ...explainedReason(check), ...(rules.length === 0 ? {} : { rules }) };
+    }),
     determining: determining.map((one) => ({ ...one, ...placeOf(policy, one.policy) })),
+    errors: errors.map((name) => ({ policy: name, ...whereOf(policy, name) })),
     unmatched: bare ? unmatched(policy, request) : [],
     not_evaluated: reason === null ? [] : notEvaluated(failed),
   };
@@ -62,6 +85,14 @@ function placeOf(policy: LoadedPolicy, name: string): Place & { readonly effect:
   return found === undefined
     ? { effect: null, file: null, line: null }
     : { effect: found.json.effect, file: found.file, line: found.line };
+}
+
+/** A pack by its name alone: the request departs from its schema. */
+function whereOf(policy: LoadedPolicy, name: string): Place {
+  if (!name.includes("/"))
+    return { file: packNamed(policy, name) === undefined ? null : `${name}/schema.cedarschema`, line: null };
+  const { file, line } = placeOf(policy, name);
+  return { file, line };
 }
 
 /** By action and types, of which a pack has few: nothing else of a request bears on it. */

@@ -98,7 +98,13 @@ test("explain and inline evidence are in the body, because they were asked for",
 test("a counterfactual is asked for by name, and shown with what explains the denial", async () => {
   const asked: unknown[] = [];
   const counterfactual = { changes: [], facts: 0, minimal: true, decisions: 2, probes: 0 } as const;
-  const explained = { failed: [], determining: [], unmatched: [], not_evaluated: ["policy_error"] } as const;
+  const explained = {
+    failed: [],
+    determining: [],
+    errors: [],
+    unmatched: [],
+    not_evaluated: ["policy_error"],
+  } as const;
   const region = await newRegion({
     wrapShard: (shard) => ({
       ...bind(shard),

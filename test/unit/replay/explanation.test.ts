@@ -50,6 +50,14 @@ test("a forbid is named with its reason and the line it stands on", () => {
       detail: "approval_above_10000",
       text: REASONS.approval_required.text,
       todo: REASONS.approval_required.todo,
+      rules: [
+        {
+          pack: "treasury",
+          file: "treasury/pack.json",
+          line: expect.any(Number),
+          pointer: "/actions/payment.execute/approval",
+        },
+      ],
     },
   ]);
   expect(not_evaluated).toEqual([]);

@@ -70,7 +70,20 @@ test("names the rule of a manifest that asked for what was lacking, with its lin
   expect(lines[at + 2]!.slice(lines[at + 3]!.indexOf("^"))).toMatch(/^"run": "required"/);
   const { out: json } = await explain(body, "--json");
   expect(JSON.parse(json)).toMatchObject({
-    rules: expect.arrayContaining([{ pack: "treasury", path: ["actions", "payment.execute", "run"] }]),
+    explanation: {
+      failed: expect.arrayContaining([
+        expect.objectContaining({
+          rules: [
+            {
+              pack: "treasury",
+              file: "treasury/pack.json",
+              line: Number(/:(\d+):/.exec(lines[at + 1]!)![1]),
+              pointer: "/actions/payment.execute/run",
+            },
+          ],
+        }),
+      ]),
+    },
   });
 });
 
