@@ -10,6 +10,8 @@ import { Watch } from "../../src/decision/seen.ts";
 import { counterfactual, weightOf, type Counterfactual } from "../../src/replay/explain/counterfactual.ts";
 import { Effort } from "../../src/replay/explain/effort.ts";
 import { explanationOf, type Explained, type Explanation } from "../../src/replay/explain/explanation.ts";
+import type { LoadedPolicy } from "../../src/policy/load.ts";
+import { forCaller } from "../../src/replay/explain/for-caller.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { PassFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
@@ -435,12 +437,17 @@ export class DecideCall implements Call {
   #explained({ outcome: { core, determining, policy_reason, errors }, asked }: Decided): Explanation {
     const { failed, reason } = core;
     const erred = errors.map(({ policy }) => policy);
-    return explanationOf(asked.policy, asked.request, { failed, reason, determining, policy_reason, errors: erred });
+    return this.#told(asked.policy, asked.request, { failed, reason, determining, policy_reason, errors: erred });
   }
 
   /** A stored answer, by the law as it stands now. */
   #explainedAgain(at: number, item: Explained): Explanation {
-    return explanationOf(this.#turn.policy, JSON.parse(this.#message.items[at]!.request) as CanonicalRequest, item);
+    return this.#told(this.#turn.policy, JSON.parse(this.#message.items[at]!.request) as CanonicalRequest, item);
+  }
+
+  #told(policy: LoadedPolicy, request: CanonicalRequest, decided: Explained): Explanation {
+    const said = explanationOf(policy, request, decided);
+    return { ...said, failed: said.failed.map((check) => ({ ...check, ...forCaller(request, check) })) };
   }
 
   /** Of the first denials of the call, as long as this isolate has effort left for searching. */

@@ -2,7 +2,8 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import { explainRecorded } from "../../tools/explain/explain.ts";
 import { recordedItem } from "../support/replayed.ts";
-import { activate, ask, decide, region, shard } from "./region.ts";
+import { activate, ask, decide, read1, region, shard, trust } from "./region.ts";
+import { open } from "./run-steps.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 
 /** Explanations and counterfactuals as the shard gives them (docs/explain.md). */
@@ -67,6 +68,17 @@ describe("explain", () => {
     expect(again.decision_id).toBe(first.decision_id);
     expect(again.items[0]!.explained).toEqual(first.items[0]!.explained);
     expect(again.items[0]).not.toHaveProperty("counterfactual");
+  });
+
+  test("of others that a step rests on it tells the kind only", async () => {
+    const bob = { type: "user", id: "bob" };
+    const run = await open({ principal: { type: "user", id: "carol" }, members: [bob] });
+    const key = "subject:user/carol";
+    const made = await trust().revoke({ key, from: "issue", reason: "left", actor: "t", wait: "local" });
+    expect(made).toMatchObject({ ok: true });
+    const item = (await decide([{ ...read1, subject: bob, run }], { explain: true })).items[0]!;
+    expect(item).toMatchObject({ reason: "revoked", explained: { failed: [{ detail: "another subject" }] } });
+    expect(JSON.stringify(item.explained)).not.toContain("carol");
   });
 
   test("a record is explained later, from what it holds, as it was then", async () => {
