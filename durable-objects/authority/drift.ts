@@ -114,8 +114,10 @@ export class Drift {
     this.#prune();
     for (const [about, incident] of this.#untold) this.#tell(incident, about);
     const detail = this.problem(Date.now());
-    const denies = this.#region.on_drift === "deny" && this.#standing.some(unanswered);
-    return { probe: expected, drift: detail === null ? null : { detail, denies } };
+    const configured = this.#region.on_drift === "deny" && this.#standing.some(unanswered);
+    // A shard that was filled from changed rows does not see it in its own: whatever is configured, it may lack one.
+    const filled = this.#standing.some((one) => one.peer === `shard/${shard}` && unanswered(one));
+    return { probe: expected, drift: detail === null ? null : { detail, denies: configured || filled } };
   }
 
   #noteShards(before: ReadonlyMap<number, readonly string[]>, now: ReadonlyMap<number, readonly string[]>): void {

@@ -104,12 +104,13 @@ export class Shards {
       await this.#keys.certify(request.key, "shard");
     }
     await this.#drift().met();
+    if (request.state !== undefined && request.state !== null)
+      this.#states().shard(request.shard, request.state, this.#store.revision());
     const drift = this.#drift().heard(request.shard, request.probe ?? null);
     const certificate = await this.#certificates.renewed(request.key, request.certified_until_ms, Date.now());
     // From here to the answer no `await`: a revocation accepted between reading the head and entering the grant
     // would not wait for this lease.
     const head = this.#store.revision();
-    if (request.state !== undefined && request.state !== null) this.#states().shard(request.shard, request.state, head);
     this.#states().look();
     if (request.revision > head) this.#noteRewind(request.shard, request.revision, head);
     if (this.#rewind.noted) return { ok: false, code: "rewound" };

@@ -1,3 +1,4 @@
+import { AS_MANY } from "../trust/state-digest.ts";
 import type { PackProbe } from "./probe.ts";
 
 /** What a region says of the policy that decides there, signed (docs/drift.md). */
@@ -147,7 +148,7 @@ export function describeDrift(standing: readonly Drifting[], now_ms: number): st
     .filter((one) => isAlarming(one, now_ms))
     .map(({ peer, kind, pack, own, theirs }) =>
       kind === "state"
-        ? `${peer}: trust entries of ${pack || "all regions"}, ${theirs} than there should be`
+        ? `${peer}: trust entries of ${pack || "all regions"}, ${theirs}${theirs === AS_MANY ? ", but other ones" : " than there should be"}`
         : `${peer}: ${pack === "" ? kind : `${pack} ${kind}`} ${theirs}, here ${own}`,
     );
   if (lines.length === 0) return null;

@@ -7,8 +7,8 @@ import { literalsOf, type Literals } from "./literals.ts";
 import type { ApplicationManifest } from "./manifest.ts";
 import { readSchema, type RecordShape, type SchemaShapes, type Shape } from "./schema.ts";
 
-/** Raise it with any change of what is asked below: probes of two versions are not compared. */
-export const PROBE_SET = 1;
+/** Raise it with any change of what is asked below or read in `probe`: probes of two versions are not compared. */
+export const PROBE_SET = 2;
 
 /** One question that is put to a pack again and again, with fixed circumstances. */
 export type Probe = { readonly request: CanonicalRequest; readonly env: PolicyEnv };

@@ -1,5 +1,6 @@
 import { digestOf, type Sha256 } from "../base/digest.ts";
 import { jcs } from "../base/jcs.ts";
+import { CedarRecord, uidKey } from "../cedar/index.ts";
 import { consentsOf } from "./consents.ts";
 import { flowsOf } from "./demands.ts";
 import { evaluatePolicy, type LoadedPolicy, type PolicyPart } from "./evaluate.ts";
@@ -47,6 +48,7 @@ export function* probing(policy: LoadedPolicy, engine: string, sha: Sha256): Gen
       if (at % SLICE === SLICE - 1) yield;
       answers.push(answerOf(alone, probe));
     }
+    answers.push(yield* directoryIn(alone, part));
     yield;
     packs.push({
       name: part.name,
@@ -86,6 +88,24 @@ function aloneOf(policy: LoadedPolicy, { name, source }: PolicyPart): LoadedPoli
     actions: new Map(),
     flows: source?.manifest.layer === "application" ? flowsOf([source.manifest]) : new Map(),
   };
+}
+
+/** Entities that are read in a round at most, the first by name: a fraction of a millisecond. */
+export const MAX_ENTITIES = 512;
+
+/** The directory as it lies in memory: no list of questions meets every entity of it in a way that shows. */
+function* directoryIn({ sovereign, application }: LoadedPolicy, { source }: PolicyPart): Generator<void, string> {
+  const directory = [...sovereign, ...application][0]?.directory;
+  const keys = (source?.entities ?? []).map(({ uid }) => uidKey("__entity" in uid ? uid.__entity : uid)).sort();
+  const texts: string[] = [];
+  for (const [at, key] of keys.slice(0, MAX_ENTITIES).entries()) {
+    if (at % 64 === 63) yield;
+    const entity = directory?.get(key);
+    // Records keep their own text, which says nothing about what they hold now: hence anew.
+    const attributes = entity && [entity.attributes, entity.tags].map((one) => new CedarRecord(one.attributes).key);
+    texts.push(JSON.stringify(entity && [key, attributes, [...entity.ancestors].sort()]) ?? "");
+  }
+  return texts.join("\n");
 }
 
 /** Everything that the pack brings to a decision. Messages of errors are left out: they are for people. */

@@ -54,10 +54,12 @@ export function readSum(text: string): bigint {
 export const incarnationOf = ({ generation }: Pick<OriginEntry, "generation">): number =>
   Math.floor((generation - 1) / 2 ** 32) + 1;
 
+export const AS_MANY = "as many entries";
+
 /** How two sums differ, for people and as a name: it stays the same while both sets go on changing alike. */
 export function describeDifference(own: StateSum, theirs: StateSum): { readonly own: string; readonly theirs: string } {
   const { count, sum } = minus(theirs, own);
   const many = Math.abs(count) === 1 ? "entry" : "entries";
-  const how = count === 0 ? "as many entries" : `${Math.abs(count)} ${many} ${count > 0 ? "more" : "fewer"}`;
+  const how = count === 0 ? AS_MANY : `${Math.abs(count)} ${many} ${count > 0 ? "more" : "fewer"}`;
   return { own: `sum:${sumText(sum)}`, theirs: how };
 }

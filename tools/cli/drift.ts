@@ -1,7 +1,6 @@
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import type { DriftView } from "../../src/objects/drift.ts";
-import { Problem } from "../problem.ts";
-import { AdminClient } from "../region/admin-client.ts";
+import { driftCompareCommand } from "./drift-compare.ts";
 import { jsonOption, reasonOption } from "./stop.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
 
@@ -22,32 +21,24 @@ export function driftCommand(): Command {
     command
       .command("acknowledge")
       .description("go on with this very difference as it is; another one alarms anew")
-      .argument("<id>", "id of the difference")
-      .addOption(reasonOption()),
+      .argument("<id>", "id of the difference, as `interlock drift` lists it")
+      .addOption(reasonOption())
+      .addOption(jsonOption()),
   ).action(async (id: string, flags: TargetFlags & { reason: string }) => {
     printJson(await targetOf(flags).client.acknowledgeDrift(id, flags.reason));
   });
-  command
-    .command("compare")
-    .description("asks several regions and compares what they say of themselves: packs, probes and trust entries")
-    .argument("<url...>", "addresses of two regions or more")
-    .addOption(new Option("--token <jwt>", "admin credential of all of them").env("INTERLOCK_ADMIN_TOKEN"))
-    .action(async (urls: string[], { token }: { token?: string }) => {
-      if (!token)
-        throw new Problem("There is no admin credential", "Give one with --token or INTERLOCK_ADMIN_TOKEN.", 2);
-      if (urls.length < 2) throw new Problem("One region has nothing to be compared with", "Give two addresses.", 2);
-      const { text, differs } = compared(await Promise.all(urls.map((url) => new AdminClient(url, token).drift())));
-      process.stdout.write(text);
-      if (differs) process.exitCode = 1;
-    });
+  command.addCommand(driftCompareCommand());
   return command;
 }
 
+/** Regions look at their policy and entries while they decide: of an idle one since its start there is no word. */
+const NOTHING_ASKED = "not looked at yet; the region has decided nothing since its start";
+
 /** For reading; `--json` has everything. */
 export function table({ region, problem, on_drift, own, peers, differences }: DriftView): string {
-  const packs = own?.packs.map(({ name, version }) => `${name} ${version}`).join(", ") ?? "not asked yet";
+  const packs = own?.packs.map(({ name, version }) => `${name} ${version}`).join(", ") ?? NOTHING_ASKED;
   return [
-    `${region}: ${problem ?? "nothing to look after"} (a difference is to ${on_drift})`,
+    `${region}: ${problem ?? (own === null ? "nothing is known" : "nothing to look after")} (a difference is to ${on_drift})`,
     `packs: ${packs}`,
     ...peers.map(({ region: peer, statement, states }) => {
       const said = [statement === null ? "no policy" : "its policy", states === null ? "no entries" : "its entries"];
@@ -59,33 +50,4 @@ export function table({ region, problem, on_drift, own, peers, differences }: Dr
     }),
     "",
   ].join("\n");
-}
-
-/** By what each region says of itself, whatever they found of one another. */
-export function compared(views: readonly DriftView[]): { readonly text: string; readonly differs: boolean } {
-  const rows = new Map<string, Map<string, string[]>>();
-  const say = (what: string, value: string, region: string): void => {
-    const values = rows.get(what) ?? new Map<string, string[]>();
-    rows.set(what, values.set(value, [...(values.get(value) ?? []), region]));
-  };
-  for (const { region, own, states } of views) {
-    const [engine, probes] = [own?.engine ?? "", own?.probes ?? 0];
-    for (const { name, version, digest, probe } of own?.packs ?? []) {
-      say(`${name} ${version} content`, digest, region);
-      // Answers of two engines, or to two lists of questions, are not compared.
-      if (probe !== null) say(`${name} ${version} answers (${engine}, questions ${probes})`, probe, region);
-    }
-    for (const { origin, incarnation, seq, secret, count, sum } of states)
-      say(`entries of ${origin} after ${incarnation}.${seq} (${secret})`, `${count} ${sum}`, region);
-  }
-  const lines = [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([what, values]) => lineOf(what, values));
-  return { text: [...lines, ""].join("\n"), differs: [...rows.values()].some((values) => values.size > 1) };
-}
-
-function lineOf(what: string, values: ReadonlyMap<string, readonly string[]>): string {
-  if (values.size === 1) {
-    const regions = [...values.values()][0]!;
-    return `${regions.length === 1 ? "only" : "same"}  ${what}: ${regions.join(", ")}`;
-  }
-  return `DIFFERS  ${what}: ${[...values].map(([value, regions]) => `${regions.join(", ")} ${value}`).join("; ")}`;
 }

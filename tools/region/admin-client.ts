@@ -166,6 +166,12 @@ const TODO: Readonly<Record<number, string>> = {
   409: "It is not as expected any more: look at `interlock status`, then try again.",
 };
 
+/** Where what there is of it is listed; else as above. */
+function todoOf(status: number, url: string): string {
+  if (status === 404 && url.includes("/admin/v1/drift/")) return "`interlock drift` lists what stands; it may be over.";
+  return TODO[status] ?? "Look at the region's log and /health.";
+}
+
 function refusal(method: string, url: string, status: number, text: string): Problem {
   let detail = text.slice(0, 300);
   try {
@@ -174,8 +180,5 @@ function refusal(method: string, url: string, status: number, text: string): Pro
   } catch {
     // Text as it came.
   }
-  return new Problem(
-    `${method} ${url} answered ${status}: ${detail}`,
-    TODO[status] ?? "Look at the region's log and /health.",
-  );
+  return new Problem(`${method} ${url} answered ${status}: ${detail}`, todoOf(status, url));
 }

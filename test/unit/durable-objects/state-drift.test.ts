@@ -158,6 +158,26 @@ test("a shard that lost a row denies by itself, and its authority says so", asyn
   expect(found(eu)).toEqual([]);
 });
 
+test("a shard that begins anew from changed rows denies by default, until that is acknowledged", async () => {
+  await eventually(told);
+  const [{ key }] = us.rows("SELECT key FROM entry WHERE origin = 'eu' LIMIT 1") as [{ key: string }];
+  us.kill();
+  us.storage.revive();
+  us.storage.attach().sql.exec("DELETE FROM entry WHERE origin = 'eu' AND key = ?", key);
+  us.shardStorage.revive();
+  for (const table of ["trust_entry", "state_sum", "meta"]) us.shardStorage.attach().sql.exec(`DELETE FROM ${table}`);
+  await us.start(secrets);
+  await eventually(() => us.told?.drift?.denies === true);
+  // It has applied all that it was given, and finds nothing of itself.
+  expect(us.watch.condition).toBe(null);
+  expect(found(us)).toContain("shard/0 state : 1 entry fewer");
+  expect(eu.told?.drift?.denies ?? false).toBe(false);
+  const { id } = view(us).differences.find(({ peer }) => peer === "shard/0")!;
+  us.authority.drift.acknowledge({ id, reason: "the entry is of no use any more", actor: "anna" });
+  await us.fresh();
+  expect(us.told?.drift?.denies).toBe(false);
+});
+
 test("a region of a version that says nothing is not asked for more than it can, and nothing is found", async () => {
   us.mute = true;
   // Nor does it ask.

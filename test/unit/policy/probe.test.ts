@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import bundleJson from "../../../policies/bundle.json" with { type: "json" };
 import { sha256 } from "../../../src/base/digest.ts";
+import { buildEntityStore, type EntityJson } from "../../../src/cedar/index.ts";
 import { packDigest, type Bundle, type ValidPack } from "../../../src/policy/bundle.ts";
 import { evaluatePolicy, loadPolicy, type LoadedPolicy } from "../../../src/policy/evaluate.ts";
 import { deviations, probePolicy, type PolicyProbe } from "../../../src/policy/probe.ts";
@@ -63,6 +64,30 @@ describe("a change to the law shows in the answers", () => {
         return probed(policy).packs[0]!.probe !== before;
       });
       expect(seen.length).toBeGreaterThanOrEqual(Math.ceil(pack.policies.length * 0.6));
+    },
+  );
+
+  test.each(packs.map((pack) => [pack.name, pack] as const))(
+    "%s without any one entity of its directory, or with another attribute or parent, in memory only",
+    (_, pack) => {
+      const before = probed(load(pack)).packs[0]!.probe;
+      const after = (change: (entities: ValidPack["entities"][number][], at: number) => void, at: number): string => {
+        const policy = load(pack);
+        const entities = [...structuredClone(pack.entities)];
+        change(entities, at);
+        const built = buildEntityStore(entities as EntityJson[]);
+        if (!built.ok) throw new Error(built.error);
+        Object.assign([...policy.sovereign, ...policy.application][0]!, { directory: built.value });
+        return probed(policy).packs[0]!.probe;
+      };
+      for (const at of pack.entities.keys()) {
+        expect(after((entities) => void entities.splice(at, 1), at)).not.toBe(before);
+        expect(after((entities) => void Object.assign(entities[at]!.attrs, { odd: 1 }), at)).not.toBe(before);
+        const uid = pack.entities[at]!.uid;
+        const { type } = "__entity" in uid ? uid.__entity : uid;
+        const odd = { type, id: "odd" };
+        expect(after((entities) => void Object.assign(entities[at]!, { parents: [odd] }), at)).not.toBe(before);
+      }
     },
   );
 

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { DriftView } from "../../../src/objects/drift.ts";
-import { compared, table } from "../../../tools/cli/drift.ts";
+import { compared, textOf } from "../../../tools/cli/drift-compare.ts";
+import { table } from "../../../tools/cli/drift.ts";
 
 const view = (region: string, probe: string, seq: number, sum = "s"): DriftView => ({
   region,
@@ -21,18 +22,27 @@ const view = (region: string, probe: string, seq: number, sum = "s"): DriftView 
 });
 
 test("regions that say the same are the same; entries at different positions are not compared", () => {
-  const { text, differs } = compared([view("eu", "a", 7), view("us", "a", 7), view("ap", "a", 6)]);
-  expect(differs).toBe(false);
+  const found = compared([view("eu", "a", 7), view("us", "a", 7), view("ap", "a", 6)]);
+  const text = textOf(found);
+  expect(found).toMatchObject({ differs: false, silent: [] });
   expect(text).toContain("same  treasury 1.0.0 content: eu, us, ap");
   expect(text).toContain("same  entries of eu after 1.7 (f1): eu, us");
   expect(text).toContain("only  entries of eu after 1.6 (f1): ap");
 });
 
 test("other answers and other entries are named with their regions", () => {
-  const { text, differs } = compared([view("eu", "a", 7), view("us", "b", 7, "t")]);
-  expect(differs).toBe(true);
+  const found = compared([view("eu", "a", 7), view("us", "b", 7, "t")]);
+  const text = textOf(found);
+  expect(found.differs).toBe(true);
   expect(text).toContain("DIFFERS  treasury 1.0.0 answers (interlock/1, questions 1): eu a; us b");
   expect(text).toContain("DIFFERS  entries of eu after 1.7 (f1): eu 3 s; us 3 t");
+});
+
+test("a region that has not looked at its policy is neither the same nor another", () => {
+  const found = compared([view("eu", "a", 7), { ...view("us", "a", 7), own: null, states: [] }]);
+  expect(found).toMatchObject({ differs: false, silent: ["us"] });
+  expect(textOf(found)).toMatch(/^SILENT {2}us has decided nothing/m);
+  expect(table({ ...view("us", "a", 7), own: null })).toContain("us: nothing is known");
 });
 
 test("a difference is printed with the id by which it is acknowledged", () => {
