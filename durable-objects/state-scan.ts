@@ -12,15 +12,18 @@ export class StateScan {
   readonly #found: (tampered: readonly Tampered[]) => void;
   #running = false;
   #over_ms = Number.NEGATIVE_INFINITY;
-  #tampered: readonly Tampered[] = [];
+  #tampered: readonly Tampered[] | null = null;
 
   constructor(tally: StateTally, found: (tampered: readonly Tampered[]) => void) {
     this.#tally = tally;
     this.#found = found;
   }
 
-  /** What the last look found. */
-  get tampered(): readonly Tampered[] {
+  /**
+   * What the last look found; `null`: none is over since the start. Until then nobody is told what the sums say: what
+   * was found before would seem to be over, and with it what was acknowledged and what denies.
+   */
+  get tampered(): readonly Tampered[] | null {
     return this.#tampered;
   }
 

@@ -64,7 +64,7 @@ export class StateDrift {
     const { core, peers, store } = this.#room;
     const now_ms = Date.now();
     this.#scan.look(now_ms);
-    if (!store.tally.known || peers().length === 0) return;
+    if (!store.tally.known || this.#scan.tampered === null || peers().length === 0) return;
     const states = this.states();
     const text = JSON.stringify(states);
     for (const peer of peers()) {
@@ -111,7 +111,7 @@ export class StateDrift {
   #stated(origin: string): StatedState | null {
     const { store, core, state, self } = this.#room;
     const { peers, own, check, unnumbered } = state();
-    if (!store.tally.known) return null;
+    if (!store.tally.known || this.#scan.tampered === null) return null;
     if (origin === self) {
       // Entries that wait for their number are nobody else's yet.
       if (check.phase !== "passed" || own.halted !== null || unnumbered > 0) return null;
@@ -130,7 +130,9 @@ export class StateDrift {
     secret: string | null,
   ): StatedState | null {
     if (secret === null) return null;
-    const missing = this.#scan.tampered.filter((one) => one.origin === origin && one.incarnation === incarnation);
+    const missing = (this.#scan.tampered ?? []).filter(
+      (one) => one.origin === origin && one.incarnation === incarnation,
+    );
     // As the rows are, where they are not what they should be.
     const { count, sum } = missing.reduce(
       (all, { delta }) => plus(all, delta),

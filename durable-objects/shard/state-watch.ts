@@ -32,11 +32,12 @@ export class StateWatch {
     return this.#condition;
   }
 
-  /** What the authority compares with its own; `null` until the rows were read once. */
+  /** What the authority compares with its own; `null` until the rows were read once since the start. */
   report(revision: number): ShardState | null {
     const { tally } = this.#store;
-    if (!tally.known) return null;
-    const { count, sum } = this.#scan.tampered.reduce((all, { delta }) => plus(all, delta), tally.total());
+    const { tampered } = this.#scan;
+    if (!tally.known || tampered === null) return null;
+    const { count, sum } = tampered.reduce((all, { delta }) => plus(all, delta), tally.total());
     return { revision, count, sum: sumText(sum) };
   }
 }
