@@ -102,13 +102,13 @@ test("regions with different packs, of which some are the same, find nothing", a
   expect(await ask(eu)).toEqual({ said: "allow", policy: "current" });
 });
 
-/** Δ of the federation, and that of other machines which have more to do than three regions should. */
+/** Five times Δ: eventually, on a machine that has other things to do; Δ itself is shown on the virtual clock (drift-delta). */
 async function boundOf(region: TestRegion): Promise<number> {
   const health = await (await fetch(`${region.url}/health`)).json<{ freshness: { delta_ms: number } }>();
   return 5 * health.freshness.delta_ms;
 }
 
-test("another pack under the same version: both sides say so, and by default go on", async () => {
+test("another pack under the same version: both sides say so, eventually within 5 Δ on a loaded machine, and by default go on", async () => {
   const bound_ms = await boundOf(eu);
   await us.restart({ bundle: await withTreasury(withoutLimit) });
   // It serves from here on.
