@@ -6,6 +6,10 @@ import type { RecordRow, ShardStore } from "./store.ts";
 /** Works this long at most before others have their turn, and rests as long: deciding has half of the time at least. */
 const WORK_MS = 5;
 const REST_MS = 5;
+/** Records between two rests at most: where the clock stands still between two messages (Cloudflare) it says nothing. */
+export const SLICE = 16;
+/** Written down after so many slices too, for the same reason. */
+const KEEP_SLICES = 200;
 /** How often what was found is written down: a shard that starts again looks again at what came after. */
 const KEEP_MS = 2_000;
 const SWEEP = "replay_sweep";
@@ -79,6 +83,7 @@ export class ReplaySweep {
     const { store, again, note, now, wait } = this.#ports;
     let kept = performance.now();
     let began = performance.now();
+    let [looked, slices] = [0, 0];
     while (sweep.next <= sweep.last) {
       if (this.#sweep !== sweep) return;
       const row = store.record(sweep.next);
@@ -90,10 +95,12 @@ export class ReplaySweep {
         if (found.verdict === "different") sweep.first_different ??= { sseq: row.sseq, reason: found.reason };
       }
       sweep.next++;
-      if (performance.now() - began < WORK_MS) continue;
-      if (performance.now() - kept >= KEEP_MS) {
+      if (++looked < SLICE && performance.now() - began < WORK_MS) continue;
+      looked = 0;
+      if (++slices >= KEEP_SLICES || performance.now() - kept >= KEEP_MS) {
         this.#keep();
         kept = performance.now();
+        slices = 0;
       }
       await wait(REST_MS);
       began = performance.now();

@@ -6,6 +6,8 @@ import type { Stored } from "./waiting.ts";
 /** One record at most in this time, however many are decided: a look costs some tenths of a millisecond. */
 const EVERY_MS = 250;
 const DIVERGED = "replay_diverged";
+/** Whoever has to hear of it has. */
+const TOLD = "replay_told";
 
 export type SelfAuditPorts = {
   readonly store: ShardStore;
@@ -14,8 +16,8 @@ export type SelfAuditPorts = {
   readonly random: (below: number) => number;
   readonly now: () => number;
   readonly wait: (ms: number) => Promise<void>;
-  /** The first one that was found since storage was made; the others are counted. */
-  readonly diverged: (detail: string) => void;
+  /** The first one that was found since storage was made; the others are counted. Resolves when it is told. */
+  readonly diverged: (detail: string) => Promise<void>;
   readonly failed: (cause: unknown) => void;
 };
 
@@ -40,6 +42,22 @@ export class SelfAudit {
     this.#ports = ports;
     const stored = ports.store.meta(DIVERGED);
     this.#diverged = stored === null ? null : (JSON.parse(stored) as Diverged);
+  }
+
+  /** What was found before the object stopped, and was not told by then, is told now. */
+  start(): void {
+    if (this.#diverged === null || this.#ports.store.meta(TOLD) !== null) return;
+    const { sseq, reason } = this.#diverged;
+    void this.#tell(sseq, reason);
+  }
+
+  async #tell(sseq: number, what: string): Promise<void> {
+    try {
+      await this.#ports.diverged(`record ${sseq} is not what its inputs give (${what})`);
+      this.#ports.store.setMeta(TOLD, "1");
+    } catch (cause) {
+      this.#ports.failed(cause);
+    }
   }
 
   /** These records are on disk. */
@@ -94,7 +112,7 @@ export class SelfAudit {
     this.#diverged = before === null ? { records: 1, sseq, reason, t_ms } : { ...before, records: before.records + 1 };
     this.#ports.store.setMeta(DIVERGED, JSON.stringify(this.#diverged));
     const what = members === "" ? reason : `${reason}: ${members}`;
-    if (before === null) this.#ports.diverged(`record ${sseq} is not what its inputs give (${what})`);
+    if (before === null) void this.#tell(sseq, what);
   }
 
   /** For the continuity block. */

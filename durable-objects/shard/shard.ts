@@ -251,7 +251,7 @@ export class Shard implements Turn {
       random: (below) => new DataView(randomBytes(4).buffer).getUint32(0) % below,
       now: () => Date.now(),
       wait: pause,
-      diverged: (detail) => void tellDivergence(env, region, shard, detail),
+      diverged: (detail) => tellDivergence(env, region, shard, detail),
       failed: (cause) => this.bug("self-audit", cause),
     });
     this.#sweep = new ReplaySweep({
@@ -359,6 +359,7 @@ export class Shard implements Turn {
       this.#leaves.notify(this.writer.sseq);
     void this.#askJournal();
     if (!this.#past) this.#sweep.resume();
+    if (!this.#past) this.#audit.start();
     if (!this.#past) await this.desk.start();
   }
 
