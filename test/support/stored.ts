@@ -105,7 +105,7 @@ function onCopy<T>(file: string, use: (db: DatabaseSync) => T): T {
 
 /** Changes a database in place, as someone with the disk could. */
 export function tamper(file: string, ...statements: readonly string[]): void {
-  const db = new DatabaseSync(file);
+  const db = new DatabaseSync(file, { timeout: 5_000 });
   for (const statement of statements) db.exec(statement);
   db.close();
 }

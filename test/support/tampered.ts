@@ -15,7 +15,7 @@ export function authorityFile({ dataDir }: TestRegion): string {
 
 /** As they are on disk; only of a database that nobody minds being opened. */
 export function rowsIn(file: string, query: string): readonly Record<string, unknown>[] {
-  const db = new DatabaseSync(file);
+  const db = new DatabaseSync(file, { timeout: 5_000 });
   try {
     return db.prepare(query).all();
   } finally {
@@ -25,7 +25,7 @@ export function rowsIn(file: string, query: string): readonly Record<string, unk
 
 /** Puts a row back as it was. */
 export function putBack(file: string, table: string, row: Record<string, unknown>): void {
-  const db = new DatabaseSync(file);
+  const db = new DatabaseSync(file, { timeout: 5_000 });
   const names = Object.keys(row);
   db.prepare(
     `INSERT OR REPLACE INTO ${table}(${names.map((name) => `"${name}"`).join()}) VALUES (${names.map(() => "?").join()})`,
