@@ -49,6 +49,11 @@ test("build, sign, stamp, check, publish with two administrators, refresh, and l
   const built = readFileSync(at("release/bundle.json"));
   await run("sign", at("release"), "--role", "policy", "--key", at("p1.jwk"));
   await run("timestamp", at("release"), "--key", at("t1.jwk"));
+  // A key that the root does not list for the role would count nowhere.
+  await expect(run("sign", at("release"), "--role", "policy", "--key", at("r1.jwk"))).rejects.toThrow(
+    /none of the policy/,
+  );
+  await expect(run("timestamp", at("release"), "--key", at("p1.jwk"))).rejects.toThrow(/none of the timestamp keys/);
   await expect(run("rollback-check", at("release"), ...target())).rejects.toThrow(/policy_under_threshold/);
   await expect(run("publish", at("release"), ...target())).rejects.toThrow(/policy_under_threshold/);
   await run("sign", at("release"), "--role", "policy", "--key", at("p2.jwk"));
@@ -65,8 +70,13 @@ test("build, sign, stamp, check, publish with two administrators, refresh, and l
   expect(await run("publish", at("release"), "--second", ...target())).toContain("version 7");
   // The table in the bundle gives this region other packs than it was started with.
   expect(await evaluate(region, READ)).toMatchObject({ decision: false });
-  const status = JSON.parse(await run("status", ...target())) as { version: number; digest: string; problem: null };
+  const status = JSON.parse(await run("status", "--json", ...target())) as {
+    version: number;
+    digest: string;
+    problem: null;
+  };
   expect(status).toMatchObject({ version: 7, problem: null, source: "signed" });
+  expect(await run("status", ...target())).toMatch(/signed policy version 7 is in force\n.*\n.*2 of . root keys/s);
   // What one administrator may do alone: keep it fresh.
   expect(await run("refresh", at("release"), "--key", at("t1.jwk"), ...target())).toContain("taken");
   await run("release", at("release"), "--version", "6");

@@ -46,7 +46,7 @@ async function release(to: string, version: number, keys: readonly string[], sta
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "interlock-recovery-"));
-  for (const name of ["r1", "r2", "p1", "p2", "p3", "p4", "t1", "t2", "t3"]) {
+  for (const name of ["r1", "r2", "p1", "p2", "p3", "p4", "t1", "t2", "t3", "n1", "n2"]) {
     const { privateKey } = await generateKeyPair("Ed25519", { extractable: true });
     writeFileSync(jwk(name), JSON.stringify({ ...(await exportJWK(privateKey)), kid: name }));
   }
@@ -114,7 +114,36 @@ test("as many policy keys as the threshold are stolen, and the timestamp's: all 
   expect(view).toMatchObject({ version: 8, problem: null });
   expect(view.trust!.root.version).toBe(3);
   expect(await evaluate(region, READ)).toMatchObject({ decision: true });
-  expect(await run("status", ...target())).toContain('"version": 8');
+  expect(await run("status", ...target())).toContain("signed policy version 8 is in force");
   await expect(run("publish", at("thief"), ...target())).rejects.toThrow(/policy_unknown_key/);
   expect(await evaluate(region, READ)).toMatchObject({ decision: true });
+});
+
+test("all root keys are lost: the next root is pinned by a deployment, and published by the same command", async () => {
+  const target8 = [at("release"), ...target()];
+  const keys = ["--root-key", jwk("n1"), jwk("n2"), "--policy-key", jwk("p3"), jwk("p4")];
+  await run("root", at("release"), ...keys, "--timestamp-key", jwk("t3"));
+  for (const key of ["n1", "n2"]) await run("sign", at("release"), "--role", "root", "--key", jwk(key));
+  // Nobody whom the region trusts endorsed it, and no deployment pinned it: the region says so.
+  await expect(run("rollback-check", ...target8)).rejects.toThrow(/policy_root_not_endorsed/);
+  await expect(run("publish", ...target8)).rejects.toThrow(/policy_root_not_endorsed/);
+  const pinned = readFileSync(at("release/roots/4.json"), "utf8");
+  await region.restart({ env: { INTERLOCK_LOG: "off", INTERLOCK_POLICY_ROOT: pinned } });
+  expect(await run("rollback-check", ...target8)).toContain("would take it");
+  expect(await run("publish", ...target8)).toContain("taken; in force: version 8");
+  expect((await policy()).trust!.root.version).toBe(4);
+});
+
+test("what would leave nothing in force is said before it is done, and ends with 1", async () => {
+  const keys = ["--root-key", jwk("n1"), jwk("n2"), "--policy-key", jwk("p1"), jwk("p2")];
+  await run("root", at("release"), ...keys, "--timestamp-key", jwk("t3"));
+  for (const key of ["n1", "n2"]) await run("sign", at("release"), "--role", "root", "--key", jwk(key));
+  const later = new Date(Date.now() + 86_400_000).toISOString();
+  await run("release", at("release"), "--version", "9", "--policies", at("packs"), "--not-before", later);
+  for (const key of ["p1", "p2"]) await run("sign", at("release"), "--role", "policy", "--key", jwk(key));
+  await run("timestamp", at("release"), "--key", jwk("t3"));
+  expect(await run("rollback-check", at("release"), ...target())).toContain("WARNING: region eu would trust no policy");
+  await expect(run("publish", at("release"), ...target())).rejects.toThrow(/WARNING.*taken; DENIES EVERYTHING/s);
+  await expect(run("status", ...target())).rejects.toThrow(/DENIES EVERYTHING.*publish a policy without --not-before/s);
+  expect(await evaluate(region, READ)).toMatchObject({ decision: false });
 });

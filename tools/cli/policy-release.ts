@@ -1,9 +1,11 @@
 import { devCommand } from "./policy-dev.ts";
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import type { PolicyView } from "../../src/objects/policy.ts";
 import type { Offer } from "../../src/policy/bundles/update.ts";
 import type { AdminClient } from "../region/admin-client.ts";
+import type { Release } from "../policy/release.ts";
 import type { Role } from "../../src/policy/bundles/refusals.ts";
 import { Problem } from "../problem.ts";
 import { addTargetOptions, printJson, targetOf, type TargetFlags } from "./target.ts";
@@ -33,6 +35,16 @@ function time(text: string): number {
   return t_ms;
 }
 
+async function existing(dir: string): Promise<Release> {
+  if (!existsSync(dir))
+    throw new Problem(
+      `There is no release directory ${dir}`,
+      "Check the path, or make one: interlock policy release.",
+      2,
+    );
+  return releaseAt(dir);
+}
+
 const releaseAt = async (dir: string) => new (await import("../policy/release.ts")).Release(dir);
 
 export function releaseCommands(command: Command): void {
@@ -59,14 +71,18 @@ export function releaseCommands(command: Command): void {
     .addOption(new Option("--role <role>", "what is signed").choices(["root", "policy"]).makeOptionMandatory())
     .requiredOption("--key <file>", "Ed25519 private JWK with a kid")
     .action(async (dir: string, { role, key }: { role: "root" | "policy"; key: string }) => {
-      const [{ addSignature, documentIn }, { signingKey }] = await signing();
+      const [{ addSignature, documentIn }, { signingKey }, { assureSigner }] = await signing();
       const at = await releaseAt(dir);
       const envelope = role === "root" ? at.roots().at(-1) : at.document("policy");
       if (envelope === undefined || envelope === null) throw nothingToSign(dir, role);
       const { version, sha256 } = documentIn(role, envelope, dir);
-      const signed = await addSignature(envelope, role, await signingKey(key));
+      const signer = await signingKey(key);
+      assureSigner(at, role, signer, key);
+      const signed = await addSignature(envelope, role, signer);
       at.write(role, signed, version);
-      say(`${role} version ${version} (${sha256}): ${signed.signatures.length} signatures`);
+      say(
+        `${role} version ${version} (${sha256}): ${signed.signatures.length === 1 ? "1 signature" : `${signed.signatures.length} signatures`}`,
+      );
     });
   stampOptions(
     command
@@ -94,8 +110,17 @@ export function releaseCommands(command: Command): void {
       .option("--dry-run", "only what the region would say; changes nothing"),
   ).action(publish);
   addTargetOptions(
-    command.command("status").description("what a region decides by, until when, and the signed documents behind it"),
-  ).action(async (flags: TargetFlags) => printJson(await targetOf(flags).client.policy()));
+    command
+      .command("status")
+      .description("what a region decides by, until when, and what to do next; exit code 1 where nothing is in force")
+      .option("--json", "all that the region says, with the signed documents"),
+  ).action(async (flags: TargetFlags & { readonly json?: true }) => {
+    const { describeStanding } = await import("../policy/standing.ts");
+    const view = await targetOf(flags).client.policy();
+    if (flags.json === true) printJson(view);
+    else for (const line of describeStanding(view, Date.now())) say(line);
+    if (view.problem !== null) process.exitCode = 1;
+  });
   addTargetOptions(
     command
       .command("rollback-check")
@@ -104,6 +129,7 @@ export function releaseCommands(command: Command): void {
       .option("--acknowledge <digest>", "of the report: what it newly allows is meant"),
   ).action(async (dir: string, flags: TargetFlags & { readonly acknowledge?: string }) => {
     const { client } = targetOf(flags);
+    await existing(dir);
     const view = await client.policy();
     await checkAgainst(dir, view);
     await dryRun(client, (await releaseAt(dir)).offerFor(view), flags.acknowledge);
@@ -121,7 +147,8 @@ export function releaseCommands(command: Command): void {
   devCommand(command);
 }
 
-const signing = () => Promise.all([import("../policy/sign.ts"), import("../region/keys.ts")] as const);
+const signing = () =>
+  Promise.all([import("../policy/sign.ts"), import("../region/keys.ts"), import("../policy/signer.ts")] as const);
 
 const nothingToSign = (dir: string, role: Role): Problem =>
   new Problem(
@@ -218,7 +245,7 @@ const stampOptions = (command: Command): Command =>
     );
 
 async function stamp(dir: string, { key, hours }: StampFlags): Promise<void> {
-  const [{ documentIn, signDocument, timestampDocument }, { signingKey }] = await signing();
+  const [{ documentIn, signDocument, timestampDocument }, { signingKey }, { assureSigner }] = await signing();
   const at = await releaseAt(dir);
   const policy = at.document("policy");
   if (policy === null) throw nothingToSign(dir, "policy");
@@ -226,7 +253,9 @@ async function stamp(dir: string, { key, hours }: StampFlags): Promise<void> {
   const version = before === null ? 1 : documentIn("timestamp", before, dir).version + 1;
   const named = documentIn("policy", policy, dir);
   const document = timestampDocument(named, version, Date.now(), hours * HOUR_MS);
-  at.write("timestamp", await signDocument("timestamp", document, [await signingKey(key)]));
+  const signer = await signingKey(key);
+  assureSigner(at, "timestamp", signer, key);
+  at.write("timestamp", await signDocument("timestamp", document, [signer]));
   say(`timestamp ${version} over policy ${named.version}, until ${new Date(document.expires_ms).toISOString()}`);
 }
 
@@ -245,11 +274,22 @@ async function refresh(dir: string, flags: StampFlags & TargetFlags & { readonly
 
 async function checkAgainst(dir: string, view: PolicyView): Promise<void> {
   const { rollbackCheck } = await import("../policy/release.ts");
-  const why = await rollbackCheck(await releaseAt(dir), view, Date.now());
-  if (why !== null)
+  const now = Date.now();
+  const checked = await rollbackCheck(await releaseAt(dir), view, now);
+  if (!checked.ok) {
+    const { code, role, detail } = checked.error;
+    // A deployment may have pinned the new root, which only the region knows: it is asked next.
+    if (code === "root_not_endorsed" || code === "root_skipped") return;
     throw new Problem(
-      `region ${view.region} would refuse it: policy_${why.code} (${why.role}: ${why.detail})`,
-      "See docs/policy.md.",
+      `region ${view.region} would refuse it: policy_${code} (${role}: ${detail})`,
+      "Nothing has changed. What each code means: docs/policy.md, What is refused.",
+    );
+  }
+  const { policy, previous } = checked.value;
+  const until = policy !== null && policy.document.not_before_ms > now && previous === null;
+  if (policy === null || until)
+    say(
+      `WARNING: region ${view.region} would trust no policy ${until ? `before ${new Date(policy.document.not_before_ms).toISOString()}` : "until one is signed by its root's keys"}, and deny everything until then`,
     );
 }
 
@@ -277,7 +317,7 @@ async function publish(dir: string, flags: PublishFlags): Promise<void> {
   const { offerBody } = await import("../policy/release.ts");
   const { assureGolden } = await import("../policy/golden-of.ts");
   const { client, name } = targetOf(flags);
-  const at = await releaseAt(dir);
+  const at = await existing(dir);
   const bytes = at.bundle();
   if (bytes !== null) say(assureGolden(bytes));
   const view = await client.policy();
@@ -285,14 +325,16 @@ async function publish(dir: string, flags: PublishFlags): Promise<void> {
   const { acknowledge } = flags;
   await dryRun(client, at.offerFor(view), acknowledge);
   if (flags.dryRun) return say(`${name}: it would take it`);
-  const { outcome, version, next, asked } = await client.putPolicy({
+  const { outcome, version, next, asked, problem, source } = await client.putPolicy({
     ...offerBody(at.offerFor(view)),
     ...(acknowledge === undefined ? {} : { acknowledge }),
   });
   if (outcome === "asked")
     say(`${name}: asked by ${asked?.asked_by}; another administrator has to bring the same (--second)`);
-  else say(`${name}: ${outcome}; in force: ${version === null ? "the baseline" : `version ${version}`}`);
+  else if (problem !== null) say(`${name}: ${outcome}; DENIES EVERYTHING: ${problem}`);
+  else say(`${name}: ${outcome}; in force: ${source === "baseline" ? "the baseline" : `version ${version}`}`);
   if (next !== null) say(`${name}: version ${next.version} from ${new Date(next.from_ms).toISOString()}`);
+  if (problem !== null && outcome !== "asked") process.exitCode = 1;
 }
 
 async function check(

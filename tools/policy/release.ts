@@ -1,11 +1,13 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { base64url } from "../../src/base/bytes.ts";
+import { err, ok, type Result } from "../../src/base/result.ts";
 import { sha256 } from "../../src/base/digest.ts";
 import { ENGINE } from "../../src/decision/engine.ts";
 import type { PolicyView } from "../../src/objects/policy.ts";
 import type { Envelope } from "../../src/policy/bundles/envelope.ts";
 import { refusal, type Refusal, type Role } from "../../src/policy/bundles/refusals.ts";
+import type { PolicyTrust } from "../../src/policy/bundles/state.ts";
 import { pinnedRoot, takeOffer, trustOf, type Offer } from "../../src/policy/bundles/update.ts";
 import { ed25519 } from "../evidence/ed25519.ts";
 import { Problem } from "../problem.ts";
@@ -94,16 +96,20 @@ export const offerBody = ({ roots, timestamp, policy, bundle }: Offer): PolicyOf
 });
 
 /**
- * What the region will say to the release, by the same code and by what it trusts now: `null`, where it takes it.
+ * What the region will say to the release, by the same code and by what it trusts now: what it would trust then.
  * `first`: the root that a region which never took one is pinned to.
  */
-export async function rollbackCheck(release: Release, view: PolicyView, now_ms: number): Promise<Refusal | null> {
+export async function rollbackCheck(
+  release: Release,
+  view: PolicyView,
+  now_ms: number,
+): Promise<Result<PolicyTrust, Refusal>> {
   let { trust } = view;
   if (trust === null) {
     const [first] = release.roots();
-    if (first === undefined) return refusal("missing", "root", "the release has no root");
+    if (first === undefined) return err(refusal("missing", "root", "the release has no root"));
     const pinned = await pinnedRoot(first, { verify: ed25519, sha256 });
-    if (!pinned.ok) return pinned.error;
+    if (!pinned.ok) return pinned;
     trust = trustOf(pinned.value);
   }
   const taken = await takeOffer(trust, release.offerFor(view), now_ms, {
@@ -114,5 +120,5 @@ export async function rollbackCheck(release: Release, view: PolicyView, now_ms: 
     region: view.region,
     engine: ENGINE.slice(ENGINE.indexOf("/") + 1),
   });
-  return taken.ok ? null : taken.error;
+  return taken.ok ? ok(taken.value.trust) : taken;
 }

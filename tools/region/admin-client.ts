@@ -163,6 +163,7 @@ const TODO: Readonly<Record<number, string>> = {
   401: "Give a valid admin credential of this region: --token, INTERLOCK_ADMIN_TOKEN, or --region with its data directory.",
   403: "Use a credential with the scope that this needs (docs/routes.md).",
   404: "Look at what there is: `interlock revocations`, `interlock pep list`.",
+  422: "Nothing has changed. What each code means: docs/policy.md, What is refused.",
   409: "It is not as expected any more: look at `interlock status`, then try again.",
 };
 
