@@ -4,7 +4,7 @@ import type { StateTally, Tampered } from "./state-tally.ts";
 const SLICE = 250;
 const PAUSE_MS = 20;
 /** Between the end of one look and the beginning of the next, while there are requests. */
-export const REST_MS = 10_000;
+const REST_MS = 10_000;
 
 /** Reads all trust entries of an object again and again while it is asked for something. */
 export class StateScan {

@@ -91,7 +91,7 @@ function aloneOf(policy: LoadedPolicy, { name, source }: PolicyPart): LoadedPoli
 }
 
 /** Entities that are read in a round at most, the first by name: a fraction of a millisecond. */
-export const MAX_ENTITIES = 512;
+const MAX_ENTITIES = 512;
 
 /** The directory as it lies in memory: no list of questions meets every entity of it in a way that shows. */
 function* directoryIn({ sovereign, application }: LoadedPolicy, { source }: PolicyPart): Generator<void, string> {
