@@ -61,6 +61,7 @@ export class PolicyGate {
     after: PolicyTrust & { readonly policy: Held<PolicyDocument> },
     offered: { readonly bytes: Uint8Array; readonly policy: LoadedPolicy } | null,
     acknowledge: string | null,
+    now_ms: number,
   ): Promise<Gated> {
     const { Gate, goldenHolds, irreversibleNamed } = await gateRoom();
     const named = after.policy.document.bundle.sha256;
@@ -70,7 +71,13 @@ export class PolicyGate {
     const candidate: Compared = { policy, tests: testsIn(bytes) };
     const golden = await unhurried(goldenHolds(policy, candidate.tests));
     if (!golden.ok) return { report: null, refusal: refusal("golden_failed", "bundle", golden.error) };
-    const gate = new Gate(this.#region.name, this.#compared(before), candidate, nodeSha256);
+    const gate = new Gate(
+      this.#region.name,
+      this.#compared(before),
+      candidate,
+      nodeSha256,
+      this.#until(before, after.policy.document.not_before_ms, now_ms),
+    );
     await unhurried(gate.ask());
     await this.#replay(gate);
     const report = gate.report(golden.value);
@@ -96,6 +103,14 @@ export class PolicyGate {
     const { sha256 } = policy.document.bundle;
     const [loaded, bytes] = [this.#room.load(sha256), this.#room.bytes(sha256)];
     return loaded === null || bytes === null ? null : { policy: loaded, tests: testsIn(bytes) };
+  }
+
+  /** What was approved for a later time is new where it comes sooner. */
+  #until({ policy, previous }: PolicyTrust, from_ms: number, now_ms: number): readonly (LoadedPolicy | null)[] {
+    const waits_ms = policy?.document.not_before_ms ?? 0;
+    if (waits_ms <= now_ms || waits_ms <= from_ms) return [];
+    if (previous === "baseline") return [this.#room.baseline];
+    return [previous === null ? null : this.#room.load(previous.document.bundle.sha256)];
   }
 
   /** Decides the newest records again. A shard that does not give them in time holds nothing up. */

@@ -231,7 +231,7 @@ export class ActivePolicy {
     // A root that only the deployment has brought so far is news, whatever the offer holds.
     if (!taken.value.changed && this.#trust()?.root.version === trust.root.version)
       return { ok: true, outcome: "unchanged", gate: null, view: this.view() };
-    const gated = await this.#look(before, taken.value, message);
+    const gated = await this.#look(before, taken.value, message, now_ms);
     const { report: gate, refusal: why } = gated;
     if (message.dry_run)
       return { ok: true, outcome: why === null ? "would_take" : "would_refuse", gate, why, view: this.view() };
@@ -251,11 +251,16 @@ export class ActivePolicy {
   }
 
   /** A timestamp or a root alone changes nothing of what is decided. */
-  async #look(before: PolicyTrust, { trust, bundle }: Taken, message: PutPolicyMessage): Promise<Gated> {
+  async #look(
+    before: PolicyTrust,
+    { trust, bundle }: Taken,
+    message: PutPolicyMessage,
+    now_ms: number,
+  ): Promise<Gated> {
     const { policy } = trust;
     if (policy === null || policy === before.policy) return { report: null, refusal: null };
     const after: PolicyTrust & { readonly policy: Held<PolicyDocument> } = { ...trust, policy };
-    return this.#gate.look(before, after, bundle, message.acknowledge);
+    return this.#gate.look(before, after, bundle, message.acknowledge, now_ms);
   }
 
   /**

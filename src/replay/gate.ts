@@ -104,6 +104,7 @@ export class Gate {
   readonly #region: string;
   readonly #before: Compared | null;
   readonly #after: Compared;
+  readonly #until: readonly (LoadedPolicy | null)[];
   readonly #sha: Sha256;
   readonly #backtest: Backtest;
   readonly #asked = { asked: 0, newly_allowed: 0, newly_denied: 0 };
@@ -111,7 +112,18 @@ export class Gate {
   readonly #found: (readonly [pack: string, action: string])[] = [];
   readonly #silent: number[] = [];
 
-  constructor(region: string, before: Compared | null, after: Compared, sha: Sha256) {
+  /**
+   * `until`: what is in force until `before` comes into force, where `after` comes sooner than that; `null` in it:
+   * nothing is.
+   */
+  constructor(
+    region: string,
+    before: Compared | null,
+    after: Compared,
+    sha: Sha256,
+    until: readonly (LoadedPolicy | null)[] = [],
+  ) {
+    this.#until = until;
     this.#region = region;
     this.#before = before === null || before.policy.problem !== null ? null : before;
     this.#after = after;
@@ -163,7 +175,23 @@ export class Gate {
         listing(action).map((pack) => ({ pack, action, why: "a recorded denial would be an allow" })),
       ),
     ];
-    const newly_allowed = merged(widened(before, after), seen, irreversibleIn(before, after));
+    const structural = widened(before, after);
+    const sooner = this.#until.flatMap((until) =>
+      widened(until, after).map((one) => ({ ...one, why: one.why.map((why) => `sooner than it was to be: ${why}`) })),
+    );
+    const all = sooner.reduce<readonly Widening[]>(
+      (known, { pack, action, why, irreversible }) => [
+        ...known.filter((one) => one.pack !== pack || one.action !== action),
+        both(known.find((one) => one.pack === pack && one.action === action) ?? null, {
+          pack,
+          action,
+          why,
+          irreversible,
+        }),
+      ],
+      structural,
+    );
+    const newly_allowed = merged(all, seen, irreversibleIn(before, after));
     const actions = newly_allowed.map(({ pack, action, irreversible }) => [pack, action, irreversible]);
     const named = { region: this.#region, before: before?.digest ?? null, after: after.digest };
     return {
@@ -188,6 +216,12 @@ export class Gate {
     };
   }
 }
+
+const both = (one: Widening | null, other: Widening): Widening => ({
+  ...other,
+  irreversible: other.irreversible || one?.irreversible === true,
+  why: [...(one?.why ?? []), ...other.why],
+});
 
 function merged(
   structural: readonly Widening[],

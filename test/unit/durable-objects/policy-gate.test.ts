@@ -12,7 +12,6 @@ import {
   DAY_MS,
   newRoleKeys,
   NOTHING,
-  offerOf,
   policyOf,
   renamed,
   rootOf,
@@ -74,9 +73,14 @@ const ANA = { actor: "ana", key: "k1", another_key: true, acknowledge: null, dry
 const put = (offer: Partial<Offer>, by: Partial<PutPolicyMessage> = {}): Promise<PutPolicyAnswer> =>
   eu.authority.policy.put({ ...NOTHING, ...offer, ...ANA, ...by });
 
-async function offer(bundle: Uint8Array, version: number, signers: readonly Signer[]): Promise<Offer> {
+async function offer(
+  bundle: Uint8Array,
+  version: number,
+  signers: readonly Signer[],
+  changes: { readonly not_before_ms?: number } = {},
+): Promise<Offer> {
   const now = Date.now();
-  const policy = policyOf(bundle, version, now);
+  const policy = policyOf(bundle, version, now, changes);
   return {
     roots: [],
     policy: await sign("policy", policy, signers),
@@ -146,15 +150,30 @@ test("dropping the mark needs two, so that no next bundle lets the action throug
 
 test("a policy that waits for its time is what the next one is compared with", async () => {
   await put(await offer(SHIPPED, 1, two()));
-  const waiting = await offerOf(keys, withoutPolicy("large-payment"), {
-    version: 2,
-    now_ms: Date.now(),
-    changes: { not_before_ms: Date.now() + DAY_MS },
-  });
+  const not_before_ms = Date.now() + DAY_MS;
+  const waiting = await offer(withoutPolicy("large-payment"), 2, two(), { not_before_ms });
   expect(await put(waiting)).toMatchObject({ outcome: "taken", view: { version: 1, next: { version: 2 } } });
-  const { digest } = eu.authority.policy;
-  expect(await put(await offer(withoutPolicy("large-payment"), 3, one()))).toMatchObject({ outcome: "taken" });
-  expect(eu.authority.policy.digest).not.toBe(digest);
+  // What was wider is wider than what is to come.
+  const back = await put(await offer(withoutPolicy("step-limit"), 3, one(), { not_before_ms }));
+  expect(back).toMatchObject({ ok: false, refusal: { code: "needs_two_signatures" } });
+});
+
+test("what two keys approved for a later time one key does not bring sooner", async () => {
+  expect(await put(await offer(SHIPPED, 1, two()))).toMatchObject({ outcome: "taken" });
+  const lax = withoutPolicy("large-payment");
+  const from = (version: number, not_before_ms: number, signers: readonly Signer[]) =>
+    offer(lax, version, signers, { not_before_ms });
+  const then = Date.now() + DAY_MS;
+  expect(await put(await from(2, then, two()))).toMatchObject({ outcome: "taken" });
+  for (const sooner of [0, then - 1]) {
+    const answer = await put(await from(3, sooner, one()));
+    expect(answer).toMatchObject({ ok: false, refusal: { code: "needs_two_signatures" } });
+    expect(JSON.stringify(answer)).toContain("sooner than it was to be: forbid large-payment is gone or changed");
+  }
+  expect(await put(await from(3, then, one()))).toMatchObject({ outcome: "taken", gate: { newly_allowed: [] } });
+  expect(await put(await from(4, 0, two()))).toMatchObject({ outcome: "taken" });
+  // In force now, so nothing of it is sooner.
+  expect(await put(await from(5, 0, one()))).toMatchObject({ outcome: "taken", gate: { newly_allowed: [] } });
 });
 
 test("golden decisions are run here, of the packs that this region runs", async () => {
