@@ -80,6 +80,13 @@ export async function takeOffer(trust: PolicyTrust, offer: Offer, now_ms: number
   return ok({ trust: ruled.value, changed: ruled.value !== trust, bundle: bundle.value });
 }
 
+const isFresh = ({ timestamp, policy, previous, floors }: PolicyTrust): boolean =>
+  timestamp === null &&
+  policy === null &&
+  previous === "baseline" &&
+  floors.timestamp === null &&
+  floors.policy === null;
+
 async function takeRoots(
   trust: PolicyTrust,
   roots: readonly unknown[],
@@ -93,7 +100,11 @@ async function takeRoots(
     if (!opened.ok) return opened;
     const next = opened.value;
     if (next.version === root.version && next.sha256 === root.sha256) continue;
-    if (next.version < root.version) return err(behind("root", next, root));
+    if (next.version < root.version) {
+      // A region that never took anything may be pinned to a later root than the release begins with.
+      if (isFresh(trust)) continue;
+      return err(behind("root", next, root));
+    }
     const unendorsed = await unsignedBy(root.document, next, ports.verify);
     if (next.version === root.version) return err(unendorsed ?? differs("root", next));
     if (next.version !== root.version + 1)

@@ -284,6 +284,20 @@ describe("signatures", () => {
 });
 
 describe("root rotation", () => {
+  test("a region that is pinned to a later root passes over the earlier ones, once", async () => {
+    const next = { ...keys, root: (await newRoleKeys("b")).root };
+    const two = await sign("root", rootOf(next, 2, T + YEAR), [...keys.root, ...next.root]);
+    const three = await sign("root", rootOf(next, 3, T + YEAR), next.root);
+    const root = await pinnedRoot(two, ports);
+    if (!root.ok) throw new Error(root.error.detail);
+    const late = await taken(trustOf(root.value), { ...five, roots: [pinned, two, three] });
+    expect(late.trust).toMatchObject({ root: { version: 3 }, policy: { version: 5 } });
+    // Nor is a root of another lineage taken under the number of the pinned one.
+    const other = await sign("root", rootOf(keys, 2, T + YEAR), keys.root);
+    expect(await refused(trustOf(root.value), { ...five, roots: [pinned, other] })).toMatch(/^root /);
+    expect(await refused(late.trust, { roots: [pinned] })).toBe("root rollback");
+  });
+
   test("one version at a time, endorsed by the old keys and by the new", async () => {
     const next = { ...keys, root: (await newRoleKeys("b")).root };
     const document = rootOf(next, 2, T + YEAR);
