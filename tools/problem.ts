@@ -21,3 +21,6 @@ export const messageOf = (cause: unknown): string => (cause instanceof Error ? c
 /** `ENOENT`, `EADDRINUSE` …, where the error carries one. */
 export const codeOf = (cause: unknown): string | undefined =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined;
+
+/** It did not answer, or said that it cannot now (5xx): the same may succeed later. */
+export class Unreachable extends Problem {}

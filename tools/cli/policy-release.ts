@@ -262,14 +262,16 @@ async function stamp(dir: string, { key, hours }: StampFlags): Promise<void> {
 async function refresh(dir: string, flags: StampFlags & TargetFlags & { readonly every?: number }): Promise<void> {
   const { offerBody } = await import("../policy/release.ts");
   const { client, name } = targetOf(flags);
-  for (;;) {
+  const step = async (): Promise<void> => {
     await stamp(dir, flags);
     const timestamp = (await releaseAt(dir)).document("timestamp");
     const view = await client.putPolicy(offerBody({ roots: [], timestamp, policy: null, bundle: null }));
     say(`${name}: ${view.outcome}`);
-    if (flags.every === undefined) return;
-    await sleep(flags.every * 60_000);
-  }
+  };
+  if (flags.every === undefined) return step();
+  const { publishAgain } = await import("../policy/publisher.ts");
+  const complain = (text: string): void => void process.stderr.write(`interlock: ${text}\n`);
+  await publishAgain(step, flags.every * 60_000, { sleep, complain });
 }
 
 async function checkAgainst(dir: string, view: PolicyView): Promise<void> {

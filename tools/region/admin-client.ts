@@ -9,7 +9,7 @@ import type { ReplayView } from "../../src/objects/replay.ts";
 import type { RequestView } from "../../src/objects/requests.ts";
 import type { SourceView } from "../../src/objects/identity.ts";
 import type { EquivocationProof, PeersView } from "../../src/objects/peers.ts";
-import { messageOf, Problem } from "../problem.ts";
+import { messageOf, Problem, Unreachable } from "../problem.ts";
 
 /** What `GET /admin/v1/status` and the other calls below give back is what the authority gives: `src/objects`. */
 export type Registered = PepView & { readonly credential: string };
@@ -144,7 +144,7 @@ export class AdminClient {
       text = await answer.text();
     } catch (cause) {
       const inner = cause instanceof Error && cause.cause !== undefined ? messageOf(cause.cause) : messageOf(cause);
-      throw new Problem(
+      throw new Unreachable(
         `${this.#url} cannot be reached (${inner})`,
         "Is the region running? Name it with --region or --region-url.",
       );
@@ -181,5 +181,6 @@ function refusal(method: string, url: string, status: number, text: string): Pro
   } catch {
     // Text as it came.
   }
-  return new Problem(`${method} ${url} answered ${status}: ${detail}`, todoOf(status, url));
+  const Kind = status >= 500 ? Unreachable : Problem;
+  return new Kind(`${method} ${url} answered ${status}: ${detail}`, todoOf(status, url));
 }
