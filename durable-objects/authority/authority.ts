@@ -281,6 +281,7 @@ export class Authority {
       send,
       snapshot_every,
     );
+    await authority.policy.start();
     authority.#startSync();
     await authority.keys.certify(own.current.publicJwk, "authority");
     authority.epochs.start();

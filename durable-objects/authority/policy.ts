@@ -1,5 +1,6 @@
 import { digestOf } from "../../src/base/digest.ts";
 import { jcs } from "../../src/base/jcs.ts";
+import { err, type Result } from "../../src/base/result.ts";
 import { ENGINE } from "../../src/decision/engine.ts";
 import { COMMITMENT_SALT_BYTES, commitment } from "../../src/lineage/record.ts";
 import type { Env } from "../../src/objects/address.ts";
@@ -14,8 +15,8 @@ import { refusal, type Refusal } from "../../src/policy/bundles/refusals.ts";
 import { loadArtefact, readArtefact, type Artefact } from "../../src/policy/bundles/artefact.ts";
 import { inForce, scheduleOf, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
 import { packsOf } from "../../src/policy/regions.ts";
-import type { Held, PolicyTrust } from "../../src/policy/bundles/state.ts";
-import type { PolicyDocument } from "../../src/policy/bundles/documents.ts";
+import type { Held, Mark, PolicyTrust } from "../../src/policy/bundles/state.ts";
+import type { PolicyDocument, RootDocument } from "../../src/policy/bundles/documents.ts";
 import type { GateReport } from "../../src/replay/gate.ts";
 import type { Taken } from "../../src/policy/bundles/update.ts";
 import type { LoadedPolicy, PackStatus } from "../../src/policy/load.ts";
@@ -30,8 +31,9 @@ import type { AuthorityStore } from "./store.ts";
 import type { RegionSync } from "./sync.ts";
 import type { EventWriter } from "./writer.ts";
 
-/** Loaded when an offer arrives: its schemas would cost every start time, and no decision needs them. */
+/** Loaded when an offer arrives, or something signed is stored: its schemas would cost every other start time. */
 const updateRoom = () => import("../../src/policy/bundles/update.ts");
+const proofRoom = () => import("../../src/policy/bundles/prove.ts");
 
 /** How long the second administrator has. */
 const ASKED_MS = 3_600_000;
@@ -66,6 +68,8 @@ export class ActivePolicy {
   readonly #room: ActivePolicyRoom;
   readonly #gate: PolicyGate;
   #schedule: PolicySchedule | null = null;
+  /** What is stored, as it was verified or taken: what is stored now counts only where it is that text. */
+  #proven: Proven = { text: null, trust: null, stored_root: null, problem: null };
   /** The last bundle that was taken, as it was compiled to be checked. */
   #checked: LoadedPolicy | null = null;
   #putting: Promise<unknown> = Promise.resolve();
@@ -82,13 +86,43 @@ export class ActivePolicy {
     });
   }
 
-  /** What every lease carries. By its serial, not from memory: storage is the truth also after a failed transaction. */
+  /**
+   * Verifies what is stored from the pinned root on, before anything is granted: who can write the storage cannot sign.
+   * Where it does not hold, nothing is in force until the signed documents are brought again.
+   */
+  async start(): Promise<void> {
+    const text = this.#room.store.meta(TRUST);
+    if (text === null) return;
+    const pinned = await this.#pinned();
+    const stored = storedTrust(text);
+    const proof = !pinned.ok ? pinned : stored === null ? err(UNREADABLE) : await proven(stored, pinned.value);
+    if (proof.ok) {
+      this.#proven = { text, trust: proof.value, stored_root: stored?.root ?? null, problem: null };
+      return;
+    }
+    const { role, detail } = proof.error;
+    const problem = `the stored policy does not follow from INTERLOCK_POLICY_ROOT: ${role}: ${detail}`;
+    console.error(
+      JSON.stringify({ level: "error", event: "policy_unproven", region: this.#region.name, detail: problem }),
+    );
+    const { trustOf } = await updateRoom();
+    // Not the baseline, which was left for good; and no way back behind the versions that it says.
+    const floors = stored?.floors ?? { timestamp: null, policy: null };
+    const trust = pinned.ok ? { ...trustOf(pinned.value), previous: null, floors } : null;
+    this.#proven = { text, trust, stored_root: stored?.root ?? null, problem };
+  }
+
+  /** What every lease carries. */
   get schedule(): PolicySchedule {
     const { store, rows } = this.#room;
     const serial = Number(store.meta(SERIAL) ?? "0");
+    const { text, trust, problem } = this.#proven;
+    if (store.meta(TRUST) !== text)
+      return { ...scheduleOf(trust, serial, this.#baseline.digest, () => ""), problem: CHANGED };
     if (this.#schedule?.serial !== serial) {
       const digestOfBundle = (bundle: string): string => rows.bundle(bundle)?.digest ?? "";
-      this.#schedule = scheduleOf(this.#trust(), serial, this.#baseline.digest, digestOfBundle);
+      const schedule = scheduleOf(trust, serial, this.#baseline.digest, digestOfBundle);
+      this.#schedule = problem === null ? schedule : { ...schedule, problem };
     }
     return this.#schedule;
   }
@@ -138,8 +172,7 @@ export class ActivePolicy {
   }
 
   #trust(): PolicyTrust | null {
-    const text = this.#room.store.meta(TRUST);
-    return text === null ? null : (JSON.parse(text) as PolicyTrust);
+    return this.#proven.trust;
   }
 
   standing(): PolicyStanding {
@@ -228,8 +261,18 @@ export class ActivePolicy {
       return refused(taken.error);
     }
     const { trust } = taken.value;
+    const { stored_root, problem } = this.#proven;
+    // What was not proven is not trusted, and yet no root may come in its place that would be a step back.
+    if (problem !== null && stored_root !== null && !follows(trust.root, stored_root))
+      return refused(
+        refusal(
+          "rollback",
+          "root",
+          `version ${trust.root.version} does not lead to the stored one, ${stored_root.version}`,
+        ),
+      );
     // A root that only the deployment has brought so far is news, whatever the offer holds.
-    if (!taken.value.changed && this.#trust()?.root.version === trust.root.version)
+    if (!taken.value.changed && this.#proven.stored_root?.version === trust.root.version)
       return { ok: true, outcome: "unchanged", gate: null, view: this.view() };
     const gated = await this.#look(before, taken.value, message, now_ms);
     const { report: gate, refusal: why } = gated;
@@ -267,15 +310,10 @@ export class ActivePolicy {
    * What the region trusts before the offer. A pinned root above the stored one is the deployment's word: it takes the
    * place of a root whose keys are lost or stolen.
    */
-  async #trusted(): Promise<
-    { readonly ok: true; readonly value: PolicyTrust } | { readonly ok: false; readonly error: Refusal }
-  > {
-    const text = this.#env.INTERLOCK_POLICY_ROOT ?? "";
-    if (text === "") return { ok: false, error: refusal("no_pinned_root", "root", "INTERLOCK_POLICY_ROOT is empty") };
-    const { pinnedRoot, adoptRoot, trustOf } = await updateRoom();
-    const pinned = await pinnedRoot(parsed(text), { verify: ed25519Verify, sha256: nodeSha256 });
-    if (!pinned.ok)
-      return { ok: false, error: { ...pinned.error, detail: `INTERLOCK_POLICY_ROOT: ${pinned.error.detail}` } };
+  async #trusted(): Promise<Result<PolicyTrust, Refusal>> {
+    const { adoptRoot, trustOf } = await updateRoom();
+    const pinned = await this.#pinned();
+    if (!pinned.ok) return pinned;
     const stored = this.#trust();
     if (stored === null) return { ok: true, value: trustOf(pinned.value) };
     return {
@@ -284,10 +322,19 @@ export class ActivePolicy {
     };
   }
 
+  async #pinned(): Promise<Result<Held<RootDocument>, Refusal>> {
+    const text = this.#env.INTERLOCK_POLICY_ROOT ?? "";
+    if (text === "") return err(refusal("no_pinned_root", "root", "INTERLOCK_POLICY_ROOT is empty"));
+    const { pinnedRoot } = await updateRoom();
+    const pinned = await pinnedRoot(parsed(text), { verify: ed25519Verify, sha256: nodeSha256 });
+    return pinned.ok ? pinned : err({ ...pinned.error, detail: `INTERLOCK_POLICY_ROOT: ${pinned.error.detail}` });
+  }
+
   /** Everything in one transaction: the bundle, the documents, what is trusted, the leaf, and the revision. */
   #store({ trust, bundle }: Taken, gate: GateReport | null, by: Approval, now_ms: number): void {
     const { store, rows, acts, writer } = this.#room;
     const { root, timestamp, policy } = trust;
+    const text = JSON.stringify(trust);
     const act = jcs({ actor: by.actor, confirms: by.confirms, t_ms: now_ms, what: "policy" });
     const salt = randomBytes(COMMITMENT_SALT_BYTES);
     writer.record((leaf) => {
@@ -299,7 +346,7 @@ export class ActivePolicy {
         );
       rows.addDocument("root", root.version, root.sha256, root.envelope, now_ms);
       if (policy !== null) rows.addDocument("policy", policy.version, policy.sha256, policy.envelope, now_ms);
-      store.setMeta(TRUST, JSON.stringify(trust));
+      store.setMeta(TRUST, text);
       store.setMeta(SERIAL, String(store.nextRevision()));
       store.setMeta(ASKED, "");
       if (gate !== null) store.setMeta(GATE, JSON.stringify(gate));
@@ -327,6 +374,7 @@ export class ActivePolicy {
       );
       acts.addAct(sseq, act);
     });
+    this.#proven = { text, trust, stored_root: root, problem: null };
   }
 
   get #approvals(): 1 | 2 {
@@ -375,6 +423,15 @@ export class ActivePolicy {
   }
 }
 
+type Proven = {
+  readonly text: string | null;
+  readonly trust: PolicyTrust | null;
+  /** The root that is stored: the pinned one may be above it. */
+  readonly stored_root: Mark | null;
+  readonly problem: string | null;
+};
+const CHANGED = "what is stored of the policy was changed while the region ran";
+
 type Approval = { readonly actor: string; readonly confirms: string | null };
 
 const refused = (why: Refusal): PutPolicyAnswer => ({ ok: false, code: "refused", refusal: why });
@@ -397,3 +454,23 @@ function parsed(text: string): unknown {
     return null;
   }
 }
+
+const UNREADABLE = refusal("malformed", "root", "what is stored cannot be read");
+
+function storedTrust(text: string): PolicyTrust | null {
+  const trust = parsed(text) as Partial<PolicyTrust> | null;
+  const { root, floors } = trust ?? {};
+  return typeof root?.version === "number" && typeof floors === "object" ? (trust as PolicyTrust) : null;
+}
+
+async function proven(stored: PolicyTrust, pinned: Held<RootDocument>): Promise<Result<PolicyTrust, Refusal>> {
+  const { prove } = await proofRoom();
+  try {
+    return await prove(stored, pinned, { verify: ed25519Verify, sha256: nodeSha256 });
+  } catch {
+    return err(UNREADABLE);
+  }
+}
+
+const follows = (root: Mark, stored: Mark): boolean =>
+  root.version > stored.version || (root.version === stored.version && root.sha256 === stored.sha256);

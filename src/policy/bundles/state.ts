@@ -17,6 +17,8 @@ export type Mark = { readonly version: number; readonly sha256: string };
 export type PolicyTrust = {
   readonly v: 1;
   readonly root: Held<RootDocument>;
+  /** Every root after the first one that was pinned, up to `root`; absent in what an earlier version stored. */
+  readonly chain?: readonly Envelope[];
   /** `null`: none yet, or its keys were taken away. Nothing is decided without one once a policy was accepted. */
   readonly timestamp: Held<TimestampDocument> | null;
   /** The newest, in force from its `not_before_ms` on. */

@@ -94,7 +94,7 @@ async function takeRoots(
   ports: UpdatePorts,
 ): Step<PolicyTrust> {
   if (roots.length > MAX_ROOTS) return err(refusal("too_large", "root", `more than ${MAX_ROOTS} roots`));
-  let { root, floors } = trust;
+  let { root, floors, chain = [] } = trust;
   for (const offered of roots) {
     const opened = openEnvelope("root", offered, ports.sha256);
     if (!opened.ok) return opened;
@@ -115,14 +115,15 @@ async function takeRoots(
     if (self !== null) return err(refusal("root_not_self_signed", "root", self.detail));
     floors = floorsUnder({ root, floors }, next.document);
     root = held(next);
+    chain = [...chain, next.envelope];
   }
   if (root.document.expires_ms <= now_ms) return err(expired("root", root));
-  return ok(root === trust.root ? trust : await underRoot({ ...trust, root, floors }, ports.verify));
+  return ok(root === trust.root ? trust : await underRoot({ ...trust, root, floors, chain }, ports.verify));
 }
 
 /** A root that the deployment vouches for, whatever the one before says of it: the last resort. */
 export const adoptRoot = (trust: PolicyTrust, root: Held<RootDocument>, verify: Verify): Promise<PolicyTrust> =>
-  underRoot({ ...trust, root, floors: floorsUnder(trust, root.document) }, verify);
+  underRoot({ ...trust, root, floors: floorsUnder(trust, root.document), chain: [] }, verify);
 
 /** Whoever had the keys that went may have raised the versions out of reach (recovery from fast-forward). */
 const floorsUnder = (

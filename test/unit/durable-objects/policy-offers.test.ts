@@ -3,7 +3,9 @@ import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
 import type { Bundle } from "../../../src/policy/bundle.ts";
 import { keyKey } from "../../../src/trust/keys.ts";
-import type { Envelope } from "../../../src/policy/bundles/envelope.ts";
+import { sha256 } from "../../../src/base/digest.ts";
+import { openEnvelope, type Envelope } from "../../../src/policy/bundles/envelope.ts";
+import type { PolicyTrust } from "../../../src/policy/bundles/state.ts";
 import { inForce } from "../../../src/policy/bundles/schedule.ts";
 import type { Offer } from "../../../src/policy/bundles/update.ts";
 import bundleJson from "../../../policies/bundle.json" with { type: "json" };
@@ -132,10 +134,12 @@ test("what was taken is there after a kill, and the baseline does not come back"
   await eu.restart(secrets);
   expect(eu.authority.policy.digest).toBe(digest);
   expect(await put(await offer(ONE, 1))).toMatchObject({ refusal: { code: "equivocation" } });
-  // Also where the root is not configured any more: nothing more is taken, and what was taken stays.
+  // Without a pinned root nobody can say that what is stored was signed: nothing is decided by it, or taken.
   await configure({});
-  expect(eu.authority.policy.digest).toBe(digest);
+  expect(eu.authority.policy.standing()).toMatchObject({ version: null, problem: expect.stringContaining("is empty") });
   expect(await put(first)).toMatchObject({ refusal: { code: "no_pinned_root" } });
+  await configure({ INTERLOCK_POLICY_ROOT: root });
+  expect(eu.authority.policy.digest).toBe(digest);
 });
 
 test("a crash at any storage call leaves the old policy or the new one, each with its leaf", async () => {
@@ -246,9 +250,12 @@ test("a pinned root above the stored one is the deployment's word, for keys that
   expect(await taken(await offerOf(others, ONE, { version: 1, now_ms: Date.now() }))).toMatchObject({
     outcome: "taken",
   });
-  // An older pin does not take it back.
+  // An older pin does not take it back: it does not lead to what is stored, and nothing is in force.
   await configure({ INTERLOCK_POLICY_ROOT: root });
-  expect(await put(await offer(TWO, 9))).toMatchObject({ refusal: { code: "unknown_key" } });
+  expect(eu.authority.policy.digest).toBe("");
+  expect(await put(await offer(TWO, 9))).toMatchObject({ refusal: { code: "rollback", role: "root" } });
+  await configure({ INTERLOCK_POLICY_ROOT: JSON.stringify(lost) });
+  expect(eu.authority.policy.standing()).toMatchObject({ version: 1, problem: null });
 });
 
 test("a pinned root of other keys takes effect with any offer, also one that has nothing else in it", async () => {
@@ -263,6 +270,103 @@ test("a pinned root of other keys takes effect with any offer, also one that has
   });
   expect(leaves().at(-1)).toMatchObject({ root: 2, policy: null, timestamp: null });
   expect(await taken({ roots: [second] })).toMatchObject({ outcome: "unchanged" });
+});
+
+const stored = (): PolicyTrust => JSON.parse(eu.authority.store.meta("policy_trust")!) as PolicyTrust;
+const write = (trust: unknown): void => eu.authority.store.setMeta("policy_trust", JSON.stringify(trust));
+type Writable = { -readonly [K in keyof PolicyTrust]: PolicyTrust[K] };
+
+test("who writes the storage and has no key decides nothing: what is stored is verified at every start", async () => {
+  await taken(await offer(TWO, 1));
+  const thieves = await newRoleKeys("t");
+  const theirs = await offerOf(thieves, ONE, { version: 2, now_ms: Date.now() });
+  const good = stored();
+  const open = (role: "timestamp" | "policy", envelope: unknown) => {
+    const read = openEnvelope(role, envelope, sha256);
+    if (!read.ok) throw new Error(read.error.detail);
+    return read.value;
+  };
+  const theirRoot = await sign("root", rootOf(thieves, 1, Date.now() + DAY_MS), thieves.root);
+  const forged: Readonly<Record<string, (trust: Writable) => unknown>> = {
+    "a policy of other keys": (trust) => (trust.policy = open("policy", theirs.policy) as typeof trust.policy),
+    "both of other keys": (trust) => {
+      trust.policy = open("policy", theirs.policy) as typeof trust.policy;
+      trust.timestamp = open("timestamp", theirs.timestamp) as typeof trust.timestamp;
+    },
+    "all of other keys": (trust) => {
+      trust.policy = open("policy", theirs.policy) as typeof trust.policy;
+      trust.timestamp = open("timestamp", theirs.timestamp) as typeof trust.timestamp;
+      const root = openEnvelope("root", theirRoot, sha256);
+      if (root.ok) trust.root = root.value;
+    },
+    "a chain that nobody endorsed": (trust) => (trust.chain = [theirRoot]),
+    "a signature less": (trust) => {
+      const { envelope } = trust.policy!;
+      trust.policy = { ...trust.policy!, envelope: { ...envelope, signatures: envelope.signatures.slice(1) } };
+    },
+    "nothing that can be read": (trust) => delete (trust as Partial<Writable>).floors,
+  };
+  for (const [what, change] of Object.entries(forged)) {
+    const trust = structuredClone(good) as Writable;
+    change(trust);
+    write(trust);
+    // While it runs: what was verified is not what is stored any more.
+    expect(inForce(eu.authority.policy.schedule, Date.now()), what).toMatchObject({ ok: false });
+    await eu.restart(secrets);
+    expect(inForce(eu.authority.policy.schedule, Date.now()).ok, what).toBe(false);
+    expect(eu.authority.policy.standing(), what).toMatchObject({ version: null, problem: expect.any(String) });
+    write(good);
+    await eu.restart(secrets);
+    expect(eu.authority.policy.standing(), what).toMatchObject({ version: 1, problem: null });
+  }
+});
+
+test("of a stored document only what was signed counts, and bringing it again repairs the rest", async () => {
+  await taken(await offer(ONE, 1));
+  await taken(await offer(TWO, 2));
+  const { digest } = eu.authority.policy;
+  const good = stored();
+  // Says another bundle, version and end than was signed.
+  const { bundle } = good.previous === "baseline" ? good.policy!.document : good.previous!.document;
+  write({ ...good, policy: { ...good.policy!, document: { ...good.policy!.document, bundle, expires_ms: 9e15 } } });
+  await eu.restart(secrets);
+  expect(eu.authority.policy.digest).toBe(digest);
+  expect(eu.authority.policy.standing().expires_ms.policy).toBeLessThan(9e15);
+  write({ ...good, timestamp: { ...good.timestamp!, sha256: good.policy!.sha256 } });
+  await eu.restart(secrets);
+  expect(eu.authority.policy.digest).toBe("");
+  expect(await put(await offer(ONE, 1))).toMatchObject({ refusal: { code: "rollback" } });
+  expect(await taken(await offer(TWO, 3))).toMatchObject({ outcome: "taken", view: { version: 3, problem: null } });
+});
+
+test("a region that has followed several roots proves them all from the one that is pinned", async () => {
+  await taken(await offer(TWO, 1));
+  let held = keys;
+  const later: Envelope[] = [];
+  for (const [at, name] of ["r2", "r3", "r4"].entries()) {
+    const next = await newRoleKeys(name);
+    const document = rootOf(next, at + 2, Date.now() + 300 * DAY_MS);
+    later.push(await sign("root", document, [...held.root, ...next.root]));
+    held = next;
+  }
+  await taken({ roots: later.slice(0, 2) });
+  await taken({ ...(await offerOf(held, ONE, { version: 2, now_ms: Date.now() })), roots: later.slice(2) });
+  const { digest } = eu.authority.policy;
+  await eu.restart(secrets);
+  expect(eu.authority.policy.digest).toBe(digest);
+  // Pinned to one on the way, and to the newest.
+  for (const pinned of [later[0], later[2]]) {
+    await configure({ INTERLOCK_POLICY_ROOT: JSON.stringify(pinned) });
+    expect(eu.authority.policy.digest).toBe(digest);
+  }
+  // One on the way is lost: what follows it is not proven, until the roots are brought again.
+  await configure({ INTERLOCK_POLICY_ROOT: root });
+  write({ ...stored(), chain: [] });
+  await eu.restart(secrets);
+  expect(eu.authority.policy.digest).toBe("");
+  const again = await offerOf(held, ONE, { version: 3, now_ms: Date.now() });
+  expect(await put({ ...again, roots: later.slice(0, 2) })).toMatchObject({ ok: false });
+  expect(await taken({ ...again, roots: later })).toMatchObject({ outcome: "taken", view: { version: 3 } });
 });
 
 test("an authority that was put back takes nothing and grants nothing: the log knows of a later policy", async () => {
