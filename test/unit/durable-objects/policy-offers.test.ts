@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
 import type { Bundle } from "../../../src/policy/bundle.ts";
@@ -276,49 +276,42 @@ const stored = (): PolicyTrust => JSON.parse(eu.authority.store.meta("policy_tru
 const write = (trust: unknown): void => eu.authority.store.setMeta("policy_trust", JSON.stringify(trust));
 type Writable = { -readonly [K in keyof PolicyTrust]: PolicyTrust[K] };
 
-test("who writes the storage and has no key decides nothing: what is stored is verified at every start", async () => {
-  await taken(await offer(TWO, 1));
-  const thieves = await newRoleKeys("t");
-  const theirs = await offerOf(thieves, ONE, { version: 2, now_ms: Date.now() });
-  const good = stored();
-  const open = (role: "timestamp" | "policy", envelope: unknown) => {
-    const read = openEnvelope(role, envelope, sha256);
-    if (!read.ok) throw new Error(read.error.detail);
-    return read.value;
-  };
-  const theirRoot = await sign("root", rootOf(thieves, 1, Date.now() + DAY_MS), thieves.root);
-  const forged: Readonly<Record<string, (trust: Writable) => unknown>> = {
-    "a policy of other keys": (trust) => (trust.policy = open("policy", theirs.policy) as typeof trust.policy),
-    "both of other keys": (trust) => {
-      trust.policy = open("policy", theirs.policy) as typeof trust.policy;
-      trust.timestamp = open("timestamp", theirs.timestamp) as typeof trust.timestamp;
-    },
-    "all of other keys": (trust) => {
-      trust.policy = open("policy", theirs.policy) as typeof trust.policy;
-      trust.timestamp = open("timestamp", theirs.timestamp) as typeof trust.timestamp;
-      const root = openEnvelope("root", theirRoot, sha256);
-      if (root.ok) trust.root = root.value;
-    },
-    "a chain that nobody endorsed": (trust) => (trust.chain = [theirRoot]),
+describe("who writes the storage and has no key decides nothing", () => {
+  type Forge = (trust: Writable, theirs: Theirs) => unknown;
+  type Theirs = Pick<PolicyTrust, "root"> & { readonly policy: never; readonly timestamp: never };
+  const FORGED: Readonly<Record<string, Forge>> = {
+    "a policy of other keys": (trust, { policy }) => Object.assign(trust, { policy }),
+    "policy and timestamp of other keys": (trust, { policy, timestamp }) => Object.assign(trust, { policy, timestamp }),
+    "all of other keys": (trust, theirs) => Object.assign(trust, theirs),
+    "a chain that nobody endorsed": (trust, { root }) => (trust.chain = [root.envelope]),
     "a signature less": (trust) => {
       const { envelope } = trust.policy!;
       trust.policy = { ...trust.policy!, envelope: { ...envelope, signatures: envelope.signatures.slice(1) } };
     },
     "nothing that can be read": (trust) => delete (trust as Partial<Writable>).floors,
   };
-  for (const [what, change] of Object.entries(forged)) {
+  test.each(Object.entries(FORGED))("%s", async (_, forge) => {
+    await taken(await offer(TWO, 1));
+    const thieves = await newRoleKeys("t");
+    const { policy, timestamp } = await offerOf(thieves, ONE, { version: 2, now_ms: Date.now() });
+    const opened = [
+      openEnvelope("root", await sign("root", rootOf(thieves, 1, Date.now() + DAY_MS), thieves.root), sha256),
+      openEnvelope("policy", policy, sha256),
+      openEnvelope("timestamp", timestamp, sha256),
+    ].map((read) => (read.ok ? read.value : null));
+    const good = stored();
     const trust = structuredClone(good) as Writable;
-    change(trust);
+    forge(trust, { root: opened[0], policy: opened[1], timestamp: opened[2] } as unknown as Theirs);
     write(trust);
     // While it runs: what was verified is not what is stored any more.
-    expect(inForce(eu.authority.policy.schedule, Date.now()), what).toMatchObject({ ok: false });
+    expect(inForce(eu.authority.policy.schedule, Date.now())).toMatchObject({ ok: false });
     await eu.restart(secrets);
-    expect(inForce(eu.authority.policy.schedule, Date.now()).ok, what).toBe(false);
-    expect(eu.authority.policy.standing(), what).toMatchObject({ version: null, problem: expect.any(String) });
+    expect(inForce(eu.authority.policy.schedule, Date.now())).toMatchObject({ ok: false });
+    expect(eu.authority.policy.standing()).toMatchObject({ version: null, problem: expect.any(String) });
     write(good);
     await eu.restart(secrets);
-    expect(eu.authority.policy.standing(), what).toMatchObject({ version: 1, problem: null });
-  }
+    expect(eu.authority.policy.standing()).toMatchObject({ version: 1, problem: null });
+  });
 });
 
 test("of a stored document only what was signed counts, and bringing it again repairs the rest", async () => {
