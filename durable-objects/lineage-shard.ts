@@ -1,4 +1,4 @@
-import type { PublicJwk } from "../src/objects/authority.ts";
+import type { PublicJwk } from "../src/objects/jwk.ts";
 import { DurableObject } from "cloudflare:workers";
 import { epochOfName, shardOfName, type Env } from "../src/objects/address.ts";
 import type {
@@ -14,29 +14,31 @@ import type {
   ApplyTrustMessage,
   ClaimAnswer,
   ClaimMessage,
-  ChangeRunMessage,
-  DecideAnswer,
-  DecideMessage,
-  DecideRefusal,
   EndLeasesMessage,
-  FindRecordsAnswer,
-  FindRecordsMessage,
-  LineageAnswer,
-  NoteReceiptsMessage,
-  OpenPassMessage,
-  OpenRunMessage,
-  RecordDescription,
-  RunAnswer,
-  RunExport,
-  RunHeadView,
-  RunLineage,
-  RunView,
   SearchAnswer,
   SearchMessage,
   ShardRpc,
   ShardStatus,
-  StepReceiptAnswer,
 } from "../src/objects/shard.ts";
+import type {
+  ChangeRunMessage,
+  NoteReceiptsMessage,
+  OpenPassMessage,
+  OpenRunMessage,
+  RunAnswer,
+  RunView,
+  StepReceiptAnswer,
+} from "../src/objects/runs.ts";
+import type { DecideAnswer, DecideMessage, DecideRefusal } from "../src/objects/decide.ts";
+import type {
+  FindRecordsAnswer,
+  FindRecordsMessage,
+  LineageAnswer,
+  RecordDescription,
+  RunExport,
+  RunHeadView,
+  RunLineage,
+} from "../src/objects/records.ts";
 import type {
   HoldMessage,
   HoldRead,

@@ -4,7 +4,7 @@ import { utf8 } from "../src/base/bytes.ts";
 import type { Sha256 } from "../src/base/digest.ts";
 import type { Aead } from "../src/lineage/seal.ts";
 import type { HmacSha256 } from "../src/lineage/subject-tag.ts";
-import type { PublicJwk } from "../src/objects/authority.ts";
+import type { PublicJwk } from "../src/objects/jwk.ts";
 import type { Rows } from "./rows.ts";
 
 /** The platform's primitives behind the pure rooms' parameters. Synchronous where a turn must not yield. */

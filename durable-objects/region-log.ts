@@ -3,7 +3,7 @@ import type { JsonObject } from "../src/base/json.ts";
 import type { Incident } from "../src/lineage/incident.ts";
 import type { StateKind } from "../src/lineage/state-record.ts";
 import { authority, epochOfName, inEpoch, regionLog, shardAt, type Env } from "../src/objects/address.ts";
-import type { PublicJwk } from "../src/objects/authority.ts";
+import type { PublicJwk } from "../src/objects/jwk.ts";
 import type {
   CoverageMessage,
   IntegrateAnswer,
@@ -18,7 +18,7 @@ import type {
   UntoldRead,
   WitnessTarget,
 } from "../src/objects/log.ts";
-import type { RunHeadView } from "../src/objects/shard.ts";
+import type { RunHeadView } from "../src/objects/records.ts";
 import { askPeersMs, readRegion, type Region } from "../src/region/config.ts";
 import { Log } from "./log/log.ts";
 

@@ -1,26 +1,20 @@
 import { DurableObject } from "cloudflare:workers";
 import type { ReplayView, StartReplayMessage } from "../src/objects/replay.ts";
 import type { Env } from "../src/objects/address.ts";
+import type { AdminResult } from "../src/objects/admin.ts";
 import type {
-  AdminResult,
   AuthorityRpc,
-  AuthorityStatus,
   Enrolment,
-  DropEpochMessage,
-  EpochStatus,
-  EpochView,
-  LeaseAnswer,
-  LeaseRequest,
-  Material,
   PepView,
-  PublicJwk,
   RegisterPepMessage,
-  RevocationView,
-  RevokeMessage,
   SignedMembership,
-  SyncAnswer,
-  Wait,
 } from "../src/objects/authority.ts";
+import type { AuthorityStatus } from "../src/objects/authority-status.ts";
+import type { DropEpochMessage, EpochStatus, EpochView } from "../src/objects/epochs.ts";
+import type { LeaseAnswer, LeaseRequest, Material } from "../src/objects/lease.ts";
+import type { PublicJwk } from "../src/objects/jwk.ts";
+import type { RevocationView, RevokeMessage, Wait } from "../src/objects/revocations.ts";
+import type { ClockResetView, EquivocationProof, PeersView, SyncAnswer } from "../src/objects/peers.ts";
 import type { AcknowledgeDriftMessage, DriftView } from "../src/objects/drift.ts";
 import type { EraseOrder, ErasureLeaf, ErasureView, JournalEntry } from "../src/objects/erasure.ts";
 import type {
@@ -36,7 +30,6 @@ import type { PutSourceMessage, QuarantineMessage, SourceView } from "../src/obj
 import type { FreezeView, UnfreezeMessage } from "../src/objects/freeze.ts";
 import type { KeysView, NextKeyMessage, RotateShardKeysMessage, SwitchKeyMessage } from "../src/objects/keys.ts";
 import type { PolicyView, PutPolicyAnswer, PutPolicyMessage } from "../src/objects/policy.ts";
-import type { ClockResetView, EquivocationProof, PeersView } from "../src/objects/peers.ts";
 import type { AcceptRequestMessage, RequestView } from "../src/objects/requests.ts";
 import { readRegion } from "../src/region/config.ts";
 import { Authority } from "./authority/authority.ts";

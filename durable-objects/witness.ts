@@ -12,7 +12,7 @@ import {
 import { formatNote, parseNote } from "../src/lineage/note.ts";
 import { admit, advance, cosignReply } from "../src/lineage/witness.ts";
 import type { Env } from "../src/objects/address.ts";
-import type { PublicJwk } from "../src/objects/authority.ts";
+import type { PublicJwk } from "../src/objects/jwk.ts";
 import type { WitnessAnswer, WitnessRpc } from "../src/objects/log.ts";
 import { readRegion } from "../src/region/config.ts";
 import { ed25519Signer, ed25519Verify, nodeSha256, ownSigningKey, type SigningKey } from "./platform.ts";

@@ -1,7 +1,7 @@
 import { Replays } from "./replays.ts";
 import type { OutsideWitnesses } from "../../src/lineage/witnesses.ts";
 import type { Env } from "../../src/objects/address.ts";
-import type { AuthorityStatus } from "../../src/objects/authority.ts";
+import type { AuthorityStatus } from "../../src/objects/authority-status.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import { issuedTypes } from "../../src/policy/obligations.ts";
 import type { Region } from "../../src/region/config.ts";

@@ -1,4 +1,4 @@
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import { CERTIFICATE_MS, CERTIFICATE_TYPE, type CertificateClaims } from "../../src/credentials/between/certificate.ts";
 import { signJws, type SigningKey } from "../platform.ts";
 

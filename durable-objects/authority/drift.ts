@@ -2,7 +2,8 @@ import { digestOf } from "../../src/base/digest.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { ENGINE } from "../../src/decision/engine.ts";
 import type { Incident } from "../../src/lineage/incident.ts";
-import type { AdminResult, LeaseAnswer } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { LeaseAnswer } from "../../src/objects/lease.ts";
 import type { AcknowledgeDriftMessage, DriftEntry, DriftStatus, DriftView } from "../../src/objects/drift.ts";
 import {
   describeDrift,

@@ -1,5 +1,6 @@
 import { inEpoch, regionLog, shardAt, type Env } from "../../src/objects/address.ts";
-import type { AdminResult, DropEpochMessage, EpochStatus, EpochView } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { DropEpochMessage, EpochStatus, EpochView } from "../../src/objects/epochs.ts";
 import { withDeadline } from "../../src/objects/deadline.ts";
 import type { Region } from "../../src/region/config.ts";
 import { regionKey } from "../../src/trust/keys.ts";

@@ -1,7 +1,8 @@
 import { equalBytes } from "../../src/base/bytes.ts";
 import { decodeStateRecord } from "../../src/lineage/state-record.ts";
 import { inEpoch, regionLog, shardAt, type Env } from "../../src/objects/address.ts";
-import type { AdminResult, EpochStatus, EpochView } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { EpochStatus, EpochView } from "../../src/objects/epochs.ts";
 import type { LogState, LogStatus, RegionLogRpc } from "../../src/objects/log.ts";
 import { withDeadline } from "../../src/objects/deadline.ts";
 import type { Region } from "../../src/region/config.ts";

@@ -1,6 +1,6 @@
 import { parseDecisionId, parseRunId } from "../../src/base/ids.ts";
 import { inEpoch, shardAt, shardOfRun, type Env } from "../../src/objects/address.ts";
-import type { EpochView } from "../../src/objects/authority.ts";
+import type { EpochView } from "../../src/objects/epochs.ts";
 import type { ErasureTarget, PrepareErasureAnswer } from "../../src/objects/erasure.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
 import { withDeadline } from "../../src/objects/deadline.ts";

@@ -1,5 +1,5 @@
 import { base64url } from "../../src/base/bytes.ts";
-import type { Forwarded } from "../../src/objects/requests.ts";
+import type { Forwarded } from "../../src/objects/revocations.ts";
 import { parseKey } from "../../src/trust/keys.ts";
 import { randomBytes } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";

@@ -1,5 +1,7 @@
-import type { AdminResult, AuthorityStatus, Wait } from "../../src/objects/authority.ts";
-import type { FreezeStanding, FreezeView, UnfreezeMessage, UnfreezeRequest } from "../../src/objects/freeze.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { AuthorityStatus, FreezeStanding, UnfreezeRequest } from "../../src/objects/authority-status.ts";
+import type { Wait } from "../../src/objects/revocations.ts";
+import type { FreezeView, UnfreezeMessage } from "../../src/objects/freeze.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { Acknowledgement } from "../../src/sync/acknowledgement.ts";
 import { eventId } from "../../src/trust/event-chain.ts";

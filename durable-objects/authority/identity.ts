@@ -11,7 +11,7 @@ import {
 } from "../../src/credentials/sources/document.ts";
 import type { IdentityMaterial, SourceMaterial } from "../../src/credentials/sources/material.ts";
 import type { SourceKind } from "../../src/credentials/sources/schema.ts";
-import type { AdminResult } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
 import type { PutSourceMessage, QuarantineMessage, SourceView } from "../../src/objects/identity.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { IncidentKind } from "../../src/lineage/incident.ts";

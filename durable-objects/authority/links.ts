@@ -1,4 +1,4 @@
-import type { SyncAnswer } from "../../src/objects/authority.ts";
+import type { SyncAnswer } from "../../src/objects/peers.ts";
 import { base64url } from "../../src/base/bytes.ts";
 import { isObject, parseJson, type JsonValue } from "../../src/base/json.ts";
 import type { Effect } from "../../src/sync/effects.ts";

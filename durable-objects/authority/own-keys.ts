@@ -1,5 +1,5 @@
 import type { JWK } from "jose";
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import type { PastKey } from "../../src/objects/keys.ts";
 import { listedKey, speaks, validityOf } from "../../src/trust/key-validity.ts";
 import type { Membership } from "../../src/trust/membership.ts";

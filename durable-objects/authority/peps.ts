@@ -1,5 +1,6 @@
 import { base64url } from "../../src/base/bytes.ts";
-import type { AdminResult, PepView, RegisterPepMessage } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { PepView, RegisterPepMessage } from "../../src/objects/authority.ts";
 import type { Region } from "../../src/region/config.ts";
 import { credentialKey, issuerKey, keyKey, parseKey, pepKey, regionKey } from "../../src/trust/keys.ts";
 import { randomBytes, signJws } from "../platform.ts";

@@ -1,6 +1,6 @@
 import { shardAt, type Env } from "../../src/objects/address.ts";
 import { withDeadline } from "../../src/objects/deadline.ts";
-import type { FoundRecord } from "../../src/objects/shard.ts";
+import type { FoundRecord } from "../../src/objects/records.ts";
 import type { LoadedPolicy } from "../../src/policy/load.ts";
 import { readArtefact } from "../../src/policy/bundles/artefact.ts";
 import { unsignedBy } from "../../src/policy/bundles/envelope.ts";

@@ -1,6 +1,6 @@
 import { base64url } from "../../src/base/bytes.ts";
 import { shardAt, type Env } from "../../src/objects/address.ts";
-import type { AdminResult } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
 import type { ReplayView, ShardReplay, StartReplayMessage } from "../../src/objects/replay.ts";
 import type { Region } from "../../src/region/config.ts";
 import { randomBytes } from "../platform.ts";

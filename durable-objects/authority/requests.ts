@@ -1,4 +1,5 @@
-import type { AdminResult, RevocationView } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { RevocationView } from "../../src/objects/revocations.ts";
 import type { AcceptRequestMessage, RequestView } from "../../src/objects/requests.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { RequestBody } from "../../src/sync/messages.ts";

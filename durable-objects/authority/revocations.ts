@@ -1,11 +1,6 @@
-import type {
-  AdminResult,
-  AuthorityRpc,
-  RevocationStatus,
-  RevocationView,
-  RevokeMessage,
-  Wait,
-} from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { AuthorityRpc } from "../../src/objects/authority.ts";
+import type { RevocationStatus, RevocationView, RevokeMessage, Wait } from "../../src/objects/revocations.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { Acknowledgement, Home } from "../../src/sync/acknowledgement.ts";
 import { encodeConsistency } from "../../src/trust/consistency.ts";

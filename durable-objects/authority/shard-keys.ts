@@ -1,5 +1,5 @@
 import { shardAt, type Env } from "../../src/objects/address.ts";
-import type { AdminResult } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
 import type { KeysView, RotateShardKeysMessage } from "../../src/objects/keys.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { Epochs } from "./epochs.ts";

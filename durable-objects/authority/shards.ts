@@ -1,12 +1,9 @@
+import type { PolicySchedule } from "../../src/policy/bundles/schedule.ts";
 import { parseReceiptKid, receiptKid } from "../../src/lineage/receipt.ts";
 import { shardAt, type Env } from "../../src/objects/address.ts";
-import type {
-  AuthorityStatus,
-  LeaseAnswer,
-  LeaseRequest,
-  OriginLease,
-  RevocationStatus,
-} from "../../src/objects/authority.ts";
+import type { AuthorityStatus } from "../../src/objects/authority-status.ts";
+import type { LeaseAnswer, LeaseRequest, OriginLease } from "../../src/objects/lease.ts";
+import type { RevocationStatus } from "../../src/objects/revocations.ts";
 import type { ClockResetView } from "../../src/objects/peers.ts";
 import type { Region } from "../../src/region/config.ts";
 import { ShardCertificates } from "./certificates.ts";
@@ -14,7 +11,6 @@ import type { CertifiedKeys } from "./keys.ts";
 import type { Epochs } from "./epochs.ts";
 import type { Drift } from "./drift.ts";
 import { pause } from "./pause.ts";
-import type { ActivePolicy } from "./policy.ts";
 import type { StateDrift } from "./state-drift.ts";
 import type { Standing } from "./standing.ts";
 import type { Rewind } from "./rewind.ts";
@@ -37,7 +33,7 @@ export type ShardsRoom = {
   readonly rewind: Rewind;
   readonly epochs: Epochs;
   /** Which every lease names. */
-  readonly policy: Pick<ActivePolicy, "digest" | "schedule">;
+  readonly policy: { readonly digest: string; readonly schedule: PolicySchedule };
   readonly sync: RegionSync;
   readonly drift: () => Pick<Drift, "heard" | "met">;
   readonly states: () => Pick<StateDrift, "shard" | "look">;

@@ -1,5 +1,5 @@
 import { base64url, utf8 } from "../../src/base/bytes.ts";
-import type { AdminResult } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
 import type {
   AcceptSignalAnswer,
   AcceptSignalMessage,

@@ -1,5 +1,5 @@
 import { thumbprintOf } from "../../src/credentials/thumbprint.ts";
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { FederationView } from "../../src/trust/federation.ts";
 import type { Membership } from "../../src/trust/membership.ts";

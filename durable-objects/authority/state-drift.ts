@@ -1,4 +1,4 @@
-import type { ShardState } from "../../src/objects/authority.ts";
+import type { ShardState } from "../../src/objects/lease.ts";
 import type { Difference } from "../../src/policy/drift.ts";
 import type { Core, SyncState } from "../../src/sync/state.ts";
 import { describeDifference, isSameSum, plus, readSum, sumText, type StateSum } from "../../src/trust/state-digest.ts";

@@ -1,4 +1,6 @@
-import type { DroppedEpoch, EpochView, PublicJwk, SignedMembership } from "../../src/objects/authority.ts";
+import type { DroppedEpoch, EpochView } from "../../src/objects/epochs.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
+import type { SignedMembership } from "../../src/objects/authority.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { eventText } from "../../src/trust/event-chain.ts";
 import type { TrustEntry, TrustEvent } from "../../src/trust/events.ts";

@@ -1,5 +1,5 @@
 import { base64url } from "../../src/base/bytes.ts";
-import type { LeaseRequest, OriginLease } from "../../src/objects/authority.ts";
+import type { LeaseRequest, OriginLease } from "../../src/objects/lease.ts";
 import type { Region } from "../../src/region/config.ts";
 import { alarms, type AlarmChange, type Troubles } from "../../src/sync/alarm.ts";
 import { OPEN_SECRET } from "../../src/region/federation-secrets.ts";

@@ -1,4 +1,4 @@
-import type { AdminResult } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
 import type { ClockResetView, EquivocationProof, PeersView } from "../../src/objects/peers.ts";
 import type { Region } from "../../src/region/config.ts";
 import type { AlarmChange } from "../../src/sync/alarm.ts";

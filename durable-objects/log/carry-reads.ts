@@ -1,4 +1,4 @@
-import type { EpochView } from "../../src/objects/authority.ts";
+import type { EpochView } from "../../src/objects/epochs.ts";
 import type { LogState, RegionLogRpc, UntoldRead } from "../../src/objects/log.ts";
 
 /** Leaves in one message. */

@@ -4,7 +4,7 @@ import { incidentBody, type Incident } from "../../src/lineage/incident.ts";
 import { logOrigin } from "../../src/lineage/names.ts";
 import { formatVerifierKey, SIGNATURE_TYPE, verifierKey, type VerifierKey } from "../../src/lineage/note-key.ts";
 import type { StateKind } from "../../src/lineage/state-record.ts";
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import type {
   CoverageMessage,
   IntegrateAnswer,

@@ -1,5 +1,5 @@
 import { decodeStateRecord } from "../../src/lineage/state-record.ts";
-import type { RunHeadView } from "../../src/objects/shard.ts";
+import type { RunHeadView } from "../../src/objects/records.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { LogTree } from "./log-tree.ts";
 import type { LogStore } from "./store.ts";

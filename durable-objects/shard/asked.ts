@@ -1,5 +1,5 @@
 import { digestOf } from "../../src/base/digest.ts";
-import type { DecideMessage } from "../../src/objects/shard.ts";
+import type { DecideMessage } from "../../src/objects/decide.ts";
 import type { Facts } from "../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../platform.ts";
 

@@ -24,7 +24,7 @@ import type {
   DecideMessage,
   DecideRefusal,
   ItemAnswer,
-} from "../../src/objects/shard.ts";
+} from "../../src/objects/decide.ts";
 import { bindingEnds } from "../../src/runs/binding.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import { consentsOf } from "../../src/policy/consents.ts";

@@ -1,6 +1,11 @@
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import { isObject, parseJson } from "../../src/base/json.ts";
-import type { FindRecordsAnswer, FindRecordsMessage, FoundRecord, RecordDescription } from "../../src/objects/shard.ts";
+import type {
+  FindRecordsAnswer,
+  FindRecordsMessage,
+  FoundRecord,
+  RecordDescription,
+} from "../../src/objects/records.ts";
 import type { ShardStore, TimedRecordRow } from "./store.ts";
 import type { SubjectTags } from "./subject-tags.ts";
 

@@ -1,4 +1,4 @@
-import type { LeaseAnswer, LeaseRequest } from "../../src/objects/authority.ts";
+import type { LeaseAnswer, LeaseRequest } from "../../src/objects/lease.ts";
 import { FRESHNESS } from "../../src/region/config.ts";
 import type { ShardTrust } from "./trust.ts";
 

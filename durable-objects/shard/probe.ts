@@ -1,6 +1,6 @@
 import { ENGINE } from "../../src/decision/engine.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
-import type { LeaseAnswer } from "../../src/objects/authority.ts";
+import type { LeaseAnswer } from "../../src/objects/lease.ts";
 import type { LoadedPolicy } from "../../src/policy/load.ts";
 import { deviations, probing, type PolicyProbe } from "../../src/policy/probe.ts";
 import { FRESHNESS } from "../../src/region/config.ts";

@@ -1,5 +1,5 @@
 import type { JWK } from "jose";
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import { importSigningKey, newSigningJwk, ownSigningKey, type SigningKey } from "../platform.ts";
 import type { Rows } from "../rows.ts";
 

@@ -1,4 +1,4 @@
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import { base64url } from "../../src/base/bytes.ts";
 import { mintRunId } from "../../src/base/ids.ts";
 import { isUnanchored } from "../../src/decision/anchoring.ts";
@@ -17,19 +17,14 @@ import type {
   ApplyTrustMessage,
   ClaimAnswer,
   ClaimMessage,
-  Continuity,
-  DecideAnswer,
-  DecideMessage,
-  DecideRefusal,
   EndLeasesMessage,
-  FindRecordsAnswer,
-  FindRecordsMessage,
-  RunAnswer,
-  RunHeadView,
   SearchAnswer,
   SearchMessage,
   ShardStatus,
 } from "../../src/objects/shard.ts";
+import type { Continuity, DecideAnswer, DecideMessage, DecideRefusal } from "../../src/objects/decide.ts";
+import type { FindRecordsAnswer, FindRecordsMessage, RunHeadView } from "../../src/objects/records.ts";
+import type { RunAnswer } from "../../src/objects/runs.ts";
 import type { ReplayOrder, ShardReplay } from "../../src/objects/replay.ts";
 import type { Replayed } from "../../src/replay/replay.ts";
 import { ACCESS_REQUESTS, bindingKey, mintBinding, type Keyed } from "../../src/runs/binding.ts";

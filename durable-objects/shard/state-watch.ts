@@ -1,5 +1,5 @@
 import type { ShardCondition } from "../../src/decision/checks.ts";
-import type { ShardState } from "../../src/objects/authority.ts";
+import type { ShardState } from "../../src/objects/lease.ts";
 import { plus, sumText } from "../../src/trust/state-digest.ts";
 import { StateScan } from "../state-scan.ts";
 import type { Tampered } from "../state-tally.ts";

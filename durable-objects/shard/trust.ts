@@ -2,7 +2,8 @@ import { base64url, utf8 } from "../../src/base/bytes.ts";
 import { digestText } from "../../src/base/digest.ts";
 import { trustDigestOf } from "../../src/decision/trust-digest.ts";
 import { sourceName } from "../../src/credentials/sources/material.ts";
-import type { LeaseAnswer, LeaseRequest, Material, PublicJwk } from "../../src/objects/authority.ts";
+import type { LeaseAnswer, LeaseRequest, Material } from "../../src/objects/lease.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import type { ApplyTrustAnswer, ApplyTrustMessage } from "../../src/objects/shard.ts";
 import { anchor, end, NO_LEASE, type ShardLease } from "../../src/sync/shard-lease.ts";
 import { baselineSchedule, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
@@ -12,8 +13,14 @@ import { Federation } from "../../src/trust/federation.ts";
 import { frozenKey, regionKey } from "../../src/trust/keys.ts";
 import { levelAt } from "../../src/trust/levels.ts";
 import { RevocationIndex } from "../../src/trust/revocation-index.ts";
-import { FROZEN } from "../../src/vocabulary/types.ts";
-import type { Facts, OriginTrust, RegionMode, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
+import {
+  FROZEN,
+  type Facts,
+  type OriginTrust,
+  type RegionMode,
+  type TrustMatch,
+  type TrustView,
+} from "../../src/vocabulary/types.ts";
 import { nodeSha256, randomBytes } from "../platform.ts";
 import type { Pseudonyms } from "../pseudonyms.ts";
 import type { MarkPorts, Marks } from "./run/marks.ts";

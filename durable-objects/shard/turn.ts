@@ -5,7 +5,7 @@ import type { Keyed } from "../../src/runs/binding.ts";
 import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
-import type { Continuity } from "../../src/objects/shard.ts";
+import type { Continuity } from "../../src/objects/decide.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Call } from "./group-commit.ts";
 import type { Halts } from "./permits/halts.ts";

@@ -3,7 +3,7 @@ import { dependenciesOf, homesOf, usedHomes } from "../../src/decision/basis.ts"
 import { toldKeys } from "../../src/decision/told.ts";
 import { consentsOf } from "../../src/policy/consents.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
-import type { DecideMessage } from "../../src/objects/shard.ts";
+import type { DecideMessage } from "../../src/objects/decide.ts";
 import { decodeConsistency } from "../../src/trust/consistency.ts";
 import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
 import type { Wanted } from "./lease-keeper.ts";

@@ -1,5 +1,5 @@
 import type { AttestationFacts, Delegation, IdentityFacts, WorkloadFacts } from "../vocabulary/run.ts";
-import type { FailedCheck } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 import { attestationPolicyKey, keyKey } from "../trust/keys.ts";
 import { isBetter, type Tier } from "./attestation/tiers.ts";
 import { verifyAttestation, type Verdict } from "./attestation/verify.ts";

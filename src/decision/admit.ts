@@ -1,4 +1,5 @@
-import type { FailedCheck, Facts, TrustMatch } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
+import type { Facts, TrustMatch } from "../vocabulary/types.ts";
 import { callerKeys } from "./basis.ts";
 import { homesAct, nothingRevoked, trustHolds } from "./checks.ts";
 import { regionChecks, type DecideInput } from "./decide.ts";

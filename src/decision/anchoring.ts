@@ -1,5 +1,5 @@
 import type { AnchoringLimit } from "../policy/anchoring.ts";
-import type { FailedCheck } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 
 /**
  * The promise of a receipt: a record is in the region log this long after its decision (`merge_by`), and, where the

@@ -12,7 +12,8 @@ import { byText } from "../runs/input.ts";
 import { regionKey } from "../trust/keys.ts";
 import type { Approval, Charged } from "../vocabulary/run.ts";
 import type { StepRules } from "../vocabulary/rules.ts";
-import type { CanonicalRequest, Facts, FailedCheck, RunState, TrustView } from "../vocabulary/types.ts";
+import type { CanonicalRequest, Facts, RunState, TrustView } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 import { toldKeys } from "./told.ts";
 import { dependenciesOf, endsAt, homesOf, subjectForm, usedHomes } from "./basis.ts";
 

@@ -1,8 +1,16 @@
 import type { Anchoring } from "./anchoring.ts";
 import type { ConsistencyToken } from "../trust/consistency.ts";
 import { entityForm } from "../trust/keys.ts";
-import { FROZEN } from "../vocabulary/types.ts";
-import type { FailedCheck, Facts, RegionMode, RunState, Subject, TrustMatch, TrustView } from "../vocabulary/types.ts";
+import {
+  FROZEN,
+  type Facts,
+  type RegionMode,
+  type RunState,
+  type Subject,
+  type TrustMatch,
+  type TrustView,
+} from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 
 /**
  * One small function per check: plain data in, the failed check or `null` out. No clock, no I/O; the order in which

@@ -32,11 +32,10 @@ import {
   type ShardCondition,
 } from "./checks.ts";
 import { attestationHolds, current, identityHolds } from "./identity.ts";
-import { REASON_ORDER } from "../vocabulary/reasons.ts";
+import { REASON_ORDER, type FailedCheck } from "../vocabulary/reasons.ts";
 import type {
   CanonicalRequest,
   Facts,
-  FailedCheck,
   Obligation,
   Outcome,
   RunState,

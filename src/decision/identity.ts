@@ -1,6 +1,6 @@
 import type { AttestationFacts, IdentityFacts, WorkloadFacts } from "../vocabulary/run.ts";
 import type { AttestationRule, StepRules } from "../vocabulary/rules.ts";
-import type { FailedCheck } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 
 /**
  * Who acts, and what a verifier says of it (DESIGN section 11, TRUST 1.9). What came along and does not verify denies

@@ -1,4 +1,5 @@
-import type { FailedCheck, TrustMatch, TrustView } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
+import type { TrustMatch, TrustView } from "../vocabulary/types.ts";
 import type { Purpose } from "./bearing.ts";
 import type { ShardCondition } from "./checks.ts";
 

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { adminIssuer, type Administrator } from "../credentials/admin.ts";
-import type { AdminResult, AuthorityRpc } from "../objects/authority.ts";
+import type { AdminResult } from "../objects/admin.ts";
+import type { AuthorityRpc } from "../objects/authority.ts";
 import type { LogStatus } from "../objects/log.ts";
 import { faultText, logLine } from "../observe/decision-log.ts";
 import type { ErasureTarget } from "../objects/erasure.ts";

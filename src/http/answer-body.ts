@@ -3,7 +3,7 @@ import { approvalContext } from "./approval-context.ts";
 import { shownObligation } from "../policy/obligations.ts";
 import { explainedReason, type ExplainedCheck } from "../replay/explain/explanation.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
-import type { DecideAnswer, ItemAnswer } from "../objects/shard.ts";
+import type { DecideAnswer, ItemAnswer } from "../objects/decide.ts";
 
 /** A decision as AuthZEN shows it. `context` holds only what is deterministic, and what was asked for inline. */
 export type DecisionBody = { readonly decision: boolean; readonly context?: Readonly<Record<string, unknown>> };

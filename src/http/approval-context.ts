@@ -1,4 +1,4 @@
-import type { ItemAnswer } from "../objects/shard.ts";
+import type { ItemAnswer } from "../objects/decide.ts";
 import { ACCESS_REQUESTS, timeText } from "../runs/binding.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 

@@ -1,7 +1,7 @@
 import { err, type Result } from "../base/result.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { Caller } from "../credentials/pep.ts";
-import type { DecideAnswer, DecideMessage } from "../objects/shard.ts";
+import type { DecideAnswer, DecideMessage } from "../objects/decide.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { callShard } from "./call-shard.ts";
 import type { CallerState } from "./caller-state.ts";

@@ -1,5 +1,5 @@
 import type { ReasonCode } from "../vocabulary/reasons.ts";
-import type { BatchSemantic, DecideAnswer, ItemAnswer } from "../objects/shard.ts";
+import type { BatchSemantic, DecideAnswer, ItemAnswer } from "../objects/decide.ts";
 import type { Problem } from "./reply.ts";
 import type { Asked } from "./ask-shard.ts";
 import type { AskedItem } from "./workload.ts";

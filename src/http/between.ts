@@ -4,7 +4,8 @@ import { verifyStepReceipt } from "../credentials/between/step-receipt.ts";
 import type { KeySet } from "../credentials/material.ts";
 import { guestRunId } from "../runs/guest.ts";
 import type { PassFacts, StepReceiptFacts } from "../vocabulary/run.ts";
-import type { Facts, FailedCheck } from "../vocabulary/types.ts";
+import type { Facts } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 import type { Between } from "./between-option.ts";
 import type { Room } from "./deps.ts";
 

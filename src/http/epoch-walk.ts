@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../base/result.ts";
-import type { DroppedEpoch } from "../objects/authority.ts";
+import type { DroppedEpoch } from "../objects/epochs.ts";
 import type { Room } from "./deps.ts";
 import { SILENT } from "./epochs.ts";
 import { twice } from "../objects/deadline.ts";

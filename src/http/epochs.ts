@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../base/result.ts";
 import type { Handler } from "./access.ts";
-import type { DroppedEpoch } from "../objects/authority.ts";
+import type { DroppedEpoch } from "../objects/epochs.ts";
 import type { Arrival, Room } from "./deps.ts";
 import { refuse, unavailable, type Problem } from "./reply.ts";
 import { twice } from "../objects/deadline.ts";

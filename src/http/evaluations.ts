@@ -1,5 +1,5 @@
 import { isObject, type JsonObject, type JsonValue } from "../base/json.ts";
-import type { BatchSemantic, DecideAnswer } from "../objects/shard.ts";
+import type { BatchSemantic, DecideAnswer } from "../objects/decide.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import { askShard } from "./ask-shard.ts";
 import type { CallerState } from "./caller-state.ts";

@@ -1,4 +1,4 @@
-import type { Continuity, DecideAnswer } from "../objects/shard.ts";
+import type { Continuity, DecideAnswer } from "../objects/decide.ts";
 import { decodeConsistency } from "../trust/consistency.ts";
 
 /**

@@ -2,7 +2,7 @@ import { utf8 } from "../base/bytes.ts";
 import { discloseRecord } from "../lineage/build-evidence.ts";
 import { evidenceRecordText, type CountedRecord } from "../lineage/evidence.ts";
 import { decodeRecord } from "../lineage/record.ts";
-import type { LineageAnswer, RunExport } from "../objects/shard.ts";
+import type { LineageAnswer, RunExport } from "../objects/records.ts";
 import type { Room } from "./deps.ts";
 
 /**

@@ -2,7 +2,7 @@ import { parseRunId } from "../base/ids.ts";
 import type { JsonObject } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { mergeLooks } from "../lineage/found-order.ts";
-import type { FoundRecord } from "../objects/shard.ts";
+import type { FoundRecord } from "../objects/records.ts";
 import type { Handler } from "./access.ts";
 import { callShard } from "./call-shard.ts";
 import type { Room } from "./deps.ts";

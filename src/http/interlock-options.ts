@@ -3,7 +3,7 @@ import type { Credentials } from "../credentials/workload-facts.ts";
 import { isBetweenOption, misplaced, NOTHING_BETWEEN, readBetweenOption, type Between } from "./between-option.ts";
 import { readCredentials } from "./credentials-option.ts";
 import { within, type Invalid } from "./json-text.ts";
-import type { PermitAsk } from "../objects/permits.ts";
+import type { PermitAsk } from "../objects/decide.ts";
 import { readPermitAsk } from "./permit-options.ts";
 import { isStepOption, NO_STEP, readStepOption, withoutRun, type StepOptions } from "./step-options.ts";
 

@@ -1,6 +1,6 @@
 import { isObject, type JsonValue } from "../base/json.ts";
 import { MAX_PERMIT_MS } from "../credentials/permit-life.ts";
-import type { PermitAsk } from "../objects/permits.ts";
+import type { PermitAsk } from "../objects/decide.ts";
 
 export const AUDIENCE = /^[!-~]{1,120}$/;
 export const AUDIENCE_FORM = "1 to 120 visible ASCII characters";

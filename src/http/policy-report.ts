@@ -1,4 +1,4 @@
-import type { AuthorityStatus } from "../objects/authority.ts";
+import type { AuthorityStatus } from "../objects/authority-status.ts";
 import type { Gauge } from "../observe/metrics.ts";
 
 /** How long what the region decides by is still good: who publishes hears of it before the region denies. */

@@ -1,4 +1,4 @@
-import type { AuthorityStatus } from "../objects/authority.ts";
+import type { AuthorityStatus } from "../objects/authority-status.ts";
 import type { LogStatus } from "../objects/log.ts";
 import type { ShardStatus } from "../objects/shard.ts";
 import type { Room } from "./deps.ts";

@@ -1,5 +1,5 @@
 import type { ReasonCode } from "../vocabulary/reasons.ts";
-import type { DecideAnswer } from "../objects/shard.ts";
+import type { DecideAnswer } from "../objects/decide.ts";
 import { logLine } from "../observe/decision-log.ts";
 import { readTraceparent } from "../observe/traceparent.ts";
 import type { Arrival, Room } from "./deps.ts";

@@ -1,4 +1,4 @@
-import type { AuthorityStatus } from "../objects/authority.ts";
+import type { AuthorityStatus } from "../objects/authority-status.ts";
 import type { Gauge } from "../observe/metrics.ts";
 import type { SyncOverview } from "../sync/overview.ts";
 

@@ -1,5 +1,5 @@
 import { fromUtf8 } from "../base/bytes.ts";
-import type { SyncAnswer } from "../objects/authority.ts";
+import type { SyncAnswer } from "../objects/peers.ts";
 import type { Handler } from "./access.ts";
 import { readBounded } from "./body.ts";
 import { bad, refuse, unavailable } from "./reply.ts";

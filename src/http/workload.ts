@@ -12,7 +12,8 @@ import {
   type Credentials,
   type VerifiedWorkload,
 } from "../credentials/workload-facts.ts";
-import type { ClaimMessage, DecideItem } from "../objects/shard.ts";
+import type { ClaimMessage } from "../objects/shard.ts";
+import type { DecideItem } from "../objects/decide.ts";
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { Facts } from "../vocabulary/types.ts";
 import { withBetween } from "./between.ts";

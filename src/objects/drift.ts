@@ -1,6 +1,7 @@
 import type { Drifting, PolicyStatement } from "../policy/drift.ts";
 import type { StatedState } from "../trust/state-statement.ts";
-import type { AdminResult, SyncAnswer } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
+import type { SyncAnswer } from "./peers.ts";
 
 /** What a region knows of how its policy and the others' differ (docs/drift.md). */
 

@@ -1,14 +1,8 @@
-import type { AdminResult, AuthorityStatus, RevocationStatus, Wait } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
+import type { AuthorityStatus } from "./authority-status.ts";
+import type { RevocationStatus, Wait } from "./revocations.ts";
 
 /** Freezing takes one administrator, lifting it two (docs/operations/freeze.md). */
-
-export type UnfreezeRequest = {
-  readonly asked_by: string;
-  readonly reason: string;
-  readonly asked_at_ms: number;
-  /** Confirmed by another administrator no later than this. Unix milliseconds. */
-  readonly expires_ms: number;
-};
 
 export type UnfreezeMessage = {
   readonly reason: string;
@@ -21,16 +15,6 @@ export type UnfreezeMessage = {
   readonly rests_on: readonly string[];
   /** `local` unless it says otherwise. */
   readonly wait?: "local" | "all";
-};
-
-/**
- * What the freeze, or its end, has reached: by region, as for a revocation. Elsewhere `confirmed` says that no shard
- * there allows what is at home in this region alone.
- */
-export type FreezeStanding = {
-  readonly id: string;
-  readonly since_ms: number;
-  readonly status: Readonly<Record<string, RevocationStatus>>;
 };
 
 /** `status`: by region, whether what was asked is effective there, as for a revocation. */

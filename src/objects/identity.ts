@@ -1,5 +1,5 @@
 import type { SourceBody, SourceKind } from "../credentials/sources/schema.ts";
-import type { AdminResult } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
 
 /** Messages about the registered sources of identity (docs/operations/workloads.md). */
 

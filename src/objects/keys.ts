@@ -1,4 +1,4 @@
-import type { AdminResult } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
 
 /** Messages to the `TrustAuthority` about the region's own keys (docs/operations/rotate-keys.md). */
 

@@ -2,8 +2,8 @@ import type { JsonObject } from "../base/json.ts";
 import type { ReadKind, ReadRange } from "../lineage/read-record.ts";
 import type { Incident } from "../lineage/incident.ts";
 import type { StateKind } from "../lineage/state-record.ts";
-import type { PublicJwk } from "./authority.ts";
-import type { RunHeadView } from "./shard.ts";
+import type { PublicJwk } from "./jwk.ts";
+import type { RunHeadView } from "./records.ts";
 
 /** Messages to the `RegionLog` and the `Witness` objects (docs/object-rpc.md). */
 

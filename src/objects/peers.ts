@@ -1,6 +1,7 @@
 import type { SyncOverview } from "../sync/overview.ts";
 import type { Poison } from "../sync/state.ts";
-import type { AdminResult, PublicJwk } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
+import type { PublicJwk } from "./jwk.ts";
 
 /** What an administrator asks the `TrustAuthority` about the other regions (docs/object-rpc.md). */
 
@@ -41,3 +42,6 @@ export interface PeersRpc {
   /** The clock was ahead and is right now: its mark is forgotten, and with it every lease. */
   resetClock(reason: string, actor: string): Promise<AdminResult<ClockResetView>>;
 }
+
+/** What the Worker answers to a peer region: a compact JWS where the status is 200. */
+export type SyncAnswer = { readonly status: 200 | 202 | 400 | 403; readonly body: string };

@@ -1,17 +1,8 @@
 import type { ReasonCode } from "../vocabulary/reasons.ts";
 import type { StepOutcome } from "../vocabulary/run.ts";
-import type { DecideAnswer } from "./shard.ts";
+import type { DecideAnswer } from "./decide.ts";
 
 /** Messages about permits and holds, to the shard of their run (docs/permits.md). */
-
-export type PermitAsk = {
-  /** Who may redeem it. */
-  readonly audience: string;
-  /** `null`: 60 s. */
-  readonly ttl_ms: number | null;
-  /** To be accepted without redeeming, so it lives no longer than Δ. */
-  readonly offline: boolean;
-};
 
 export type RedeemMessage = {
   readonly v: 1;

@@ -1,4 +1,4 @@
-import type { AdminResult } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
 
 /** What a shard found where it decided its own decisions again (docs/replay.md). */
 export type ReplayStatus = {

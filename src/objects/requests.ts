@@ -1,13 +1,12 @@
 import type { KeyKind } from "../trust/keys.ts";
-import type { AdminResult, RevocationView, SyncAnswer, Wait } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
+import type { SyncAnswer } from "./peers.ts";
+import type { RevocationView, Wait } from "./revocations.ts";
 
 /**
  * A region that takes trust from a key of another one's asks that home to do the same (docs/operations/revoke.md). The
  * request names the key by its pseudonym; the home's own rule, or its administrator, decides.
  */
-
-/** `unreachable`: no answer of the home has come yet; it is asked on. */
-export type Forwarded = "accepted" | "pending" | "refused" | "unreachable";
 
 export type RequestView = {
   /** `<region that asks>.<its id>`. */

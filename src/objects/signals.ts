@@ -2,7 +2,7 @@ import type { SourceRecord, Liveness } from "../ssf/liveness.ts";
 import type { SetErrorCode } from "../ssf/problem.ts";
 import type { Signal } from "../ssf/signal.ts";
 import type { SignalStream, StreamBody, SubjectRule } from "../ssf/stream.ts";
-import type { AdminResult } from "./authority.ts";
+import type { AdminResult } from "./admin.ts";
 
 /** What the TrustAuthority answers about Shared Signals streams (docs/object-rpc.md). */
 

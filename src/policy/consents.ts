@@ -1,5 +1,6 @@
 import { consentKey, parseKey } from "../trust/keys.ts";
-import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 import { textAttribute } from "./attributes.ts";
 import { covers, type Searched } from "./cedar-request.ts";
 import type { DependsEntry } from "./manifest-rules.ts";

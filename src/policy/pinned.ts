@@ -1,5 +1,6 @@
 import type { StepRules } from "../vocabulary/rules.ts";
-import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 
 /**
  * Whether what is used is still what was reviewed: the request states today's digest, and it is the pinned one. Nothing

@@ -1,4 +1,5 @@
-import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 import { textAttribute, textsAttribute } from "./attributes.ts";
 import { covers, type Searched } from "./cedar-request.ts";
 import type { ActionDemands } from "./demands.ts";

@@ -1,7 +1,7 @@
-import type { JsonObject, JsonValue } from "../base/json.ts";
-import { isObject } from "../base/json.ts";
+import { type JsonObject, type JsonValue, isObject } from "../base/json.ts";
 import { anchoredWithin, type Anchoring } from "../decision/anchoring.ts";
-import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 import {
   evaluatePolicy,
   runRequirement,

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { err, ok, type Result } from "../base/result.ts";
 import type { Budget, Charged, EntityForm } from "../vocabulary/run.ts";
-import type { Action, FailedCheck } from "../vocabulary/types.ts";
+import type { Action } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 import { amountText, ONE, readAmount, unitsOf, type Units } from "./amount.ts";
 import { amount, property, scopes, smallName, twice } from "./input.ts";
 import { anyCovers } from "./scope.ts";

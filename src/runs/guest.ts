@@ -4,7 +4,8 @@ import { mintRunId } from "../base/ids.ts";
 import { resourceKey, subjectKey } from "../trust/keys.ts";
 import { secretOf } from "../trust/pseudonym.ts";
 import type { GuestState, PassFacts } from "../vocabulary/run.ts";
-import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 
 /** Every pseudonym that a canonical key has here. */
 export type NamesOf = (key: string) => readonly string[];

@@ -1,6 +1,7 @@
 import { entityForm } from "../trust/keys.ts";
 import type { ParentStep, PlanNode, StepState } from "../vocabulary/run.ts";
-import type { CanonicalRequest, FailedCheck } from "../vocabulary/types.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
+import type { FailedCheck } from "../vocabulary/reasons.ts";
 
 /** Where a step stands in its run; plain data in, failed checks out, in registry order. */
 

@@ -267,3 +267,5 @@ export type ReasonCode = keyof typeof REASONS;
 export const REASON_ORDER: readonly ReasonCode[] = Object.keys(REASONS) as ReasonCode[];
 
 export const isReasonCode = (text: string): text is ReasonCode => Object.hasOwn(REASONS, text);
+
+export type FailedCheck = { readonly reason: ReasonCode; readonly detail?: string };

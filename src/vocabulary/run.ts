@@ -1,4 +1,4 @@
-import type { FailedCheck } from "./types.ts";
+import type { FailedCheck } from "./reasons.ts";
 
 /**
  * The words of runs (DESIGN sections 6 and 11, docs/runs.md): what a run declares, what it has done as far as one step

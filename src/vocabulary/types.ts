@@ -1,5 +1,5 @@
 import type { JsonObject } from "../base/json.ts";
-import type { ReasonCode } from "./reasons.ts";
+import type { FailedCheck, ReasonCode } from "./reasons.ts";
 import type {
   Delegation,
   GuestState,
@@ -136,8 +136,6 @@ export type RunState = {
 };
 
 export type Obligation = { readonly id: string; readonly type: string; readonly properties: JsonObject };
-
-export type FailedCheck = { readonly reason: ReasonCode; readonly detail?: string };
 
 /**
  * The canonical bytes that determinism is about (DESIGN section 6). Member order here is the sorted order, so that

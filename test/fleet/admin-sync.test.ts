@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { RevocationView } from "../../src/objects/authority.ts";
+import type { RevocationView } from "../../src/objects/revocations.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
 import type { RequestView } from "../../src/objects/requests.ts";
 import type { ClockResetView, PeersView } from "../../src/objects/peers.ts";

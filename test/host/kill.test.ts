@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { mintRunId } from "../../src/base/ids.ts";
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import { checkLineage } from "../../tools/lineage/check.ts";
 import { jwksOf, missingFromDisk, type Shards } from "../support/acknowledged.ts";
 import { evaluate, post, READ } from "../support/http.ts";

@@ -1,6 +1,6 @@
 import { calculateJwkThumbprint, decodeProtectedHeader } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { RevocationView } from "../../src/objects/authority.ts";
+import type { RevocationView } from "../../src/objects/revocations.ts";
 import { parseDecisionId } from "../../src/base/ids.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { jwksOf } from "../support/acknowledged.ts";

@@ -2,7 +2,7 @@ import { cpSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Incident } from "../../src/lineage/incident.ts";
-import type { RevocationView } from "../../src/objects/authority.ts";
+import type { RevocationView } from "../../src/objects/revocations.ts";
 import { checkLineage } from "../../tools/lineage/check.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { jwksOf, missingFromDisk } from "../support/acknowledged.ts";

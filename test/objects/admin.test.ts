@@ -2,7 +2,8 @@ import { runInDurableObject } from "cloudflare:test";
 import { beforeAll, describe, expect, it } from "vitest";
 import { fromUtf8 } from "../../src/base/bytes.ts";
 import { mintRunId } from "../../src/base/ids.ts";
-import type { AdminResult, RevocationView, RevokeMessage } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
+import type { RevocationView, RevokeMessage } from "../../src/objects/revocations.ts";
 import { activate, decide, env, factsOf, read1, region, shard, trust, undeclared } from "./region.ts";
 
 const message: RevokeMessage = {

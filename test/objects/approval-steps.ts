@@ -1,7 +1,7 @@
 import { jcs } from "../../src/base/jcs.ts";
 import { entityForm } from "../../src/trust/keys.ts";
 import type { AnswerRequestMessage, SubmitRequestMessage, TaskAnswer, TaskView } from "../../src/objects/approvals.ts";
-import type { ItemAnswer } from "../../src/objects/shard.ts";
+import type { ItemAnswer } from "../../src/objects/decide.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 import { ask, factsOf, shard } from "./region.ts";
 import { delegationTo, newId, open, step } from "./run-steps.ts";

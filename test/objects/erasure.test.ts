@@ -4,7 +4,7 @@ import { decodeStateRecord, type StateRecord } from "../../src/lineage/state-rec
 import { mintRunId, parseDecisionId } from "../../src/base/ids.ts";
 import { shardName } from "../../src/objects/address.ts";
 import type { EraseOrder, ErasureTarget, ErasureView, ShardSelector } from "../../src/objects/erasure.ts";
-import type { AdminResult } from "../../src/objects/authority.ts";
+import type { AdminResult } from "../../src/objects/admin.ts";
 import { change, delegationTo, open, step, viewOf } from "./run-steps.ts";
 import { readPlan } from "../../src/runs/plan.ts";
 import { activate, ask, decide, env, factsOf, read1, region, shard, trust, undeclared } from "./region.ts";

@@ -2,7 +2,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { beforeAll, describe, expect, it } from "vitest";
 import { mintRunId } from "../../src/base/ids.ts";
 import { shardName } from "../../src/objects/address.ts";
-import type { FindRecordsMessage, FoundRecord } from "../../src/objects/shard.ts";
+import type { FindRecordsMessage, FoundRecord } from "../../src/objects/records.ts";
 import { activate, decide, env, factsOf, read1, region, shard, undeclared } from "./region.ts";
 
 /** What one shard finds; the order over several is in test/unit/lineage/found-order.test.ts. */

@@ -10,7 +10,7 @@ import { checkSource } from "../../src/lineage/chain.ts";
 import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
 import { leafHash } from "../../src/lineage/record.ts";
 import { shardName } from "../../src/objects/address.ts";
-import type { DecideAnswer } from "../../src/objects/shard.ts";
+import type { DecideAnswer } from "../../src/objects/decide.ts";
 import { activate, ask, decide, env, factsOf, read1, region, shard, trust, undeclared } from "./region.ts";
 
 const bobWrites = { ...read1, subject: { type: "user", id: "bob" }, action: { name: "write" } };

@@ -9,11 +9,11 @@ import {
   type HaltRequest,
   type HoldNews,
   type HoldView,
-  type PermitAsk,
   type RedeemMessage,
   type TicketAnswer,
 } from "../../src/objects/permits.ts";
-import type { FoundRecord } from "../../src/objects/shard.ts";
+import { type PermitAsk } from "../../src/objects/decide.ts";
+import type { FoundRecord } from "../../src/objects/records.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 import { wordOf } from "../../src/replay/tally.ts";

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { activePolicy } from "../../src/policy/baseline.ts";
-import type { FoundRecord } from "../../src/objects/shard.ts";
+import type { FoundRecord } from "../../src/objects/records.ts";
 import { wordOf } from "../../src/replay/tally.ts";
 import bundleJson from "../../policies/bundle.json" with { type: "json" };
 import { sha256 } from "../../src/base/digest.ts";

@@ -2,7 +2,7 @@ import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { beforeEach, describe, expect, it } from "vitest";
 import { activate, decide, env, read1, region, shard, trust, named } from "./region.ts";
 import { regionLog } from "../../src/objects/address.ts";
-import type { RevokeMessage, RevocationView } from "../../src/objects/authority.ts";
+import type { RevokeMessage, RevocationView } from "../../src/objects/revocations.ts";
 
 /** The authority alone is put back: by what the shards know, and by what the region log knows, it is found. */
 const ALICE = "subject:user/alice";

@@ -1,13 +1,7 @@
 import { mintRunId } from "../../src/base/ids.ts";
 import { jcs } from "../../src/base/jcs.ts";
-import type {
-  ChangeRunMessage,
-  DecideAnswer,
-  OpenRunMessage,
-  RunAnswer,
-  RunChange,
-  RunView,
-} from "../../src/objects/shard.ts";
+import type { ChangeRunMessage, OpenRunMessage, RunAnswer, RunChange, RunView } from "../../src/objects/runs.ts";
+import type { DecideAnswer } from "../../src/objects/decide.ts";
 import { readPlan } from "../../src/runs/plan.ts";
 import { entityForm } from "../../src/trust/keys.ts";
 import type { Budget, Delegation, Plan } from "../../src/vocabulary/run.ts";

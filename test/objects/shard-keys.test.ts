@@ -4,7 +4,7 @@ import { fromBase64url } from "../../src/base/bytes.ts";
 import { parseReceipt } from "../../src/lineage/receipt-read.ts";
 import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
 import { shardName } from "../../src/objects/address.ts";
-import type { DecideAnswer } from "../../src/objects/shard.ts";
+import type { DecideAnswer } from "../../src/objects/decide.ts";
 import { nodeSha256 } from "../../durable-objects/platform.ts";
 import { activate, decide, env, read1, region, shard, trust } from "./region.ts";
 

@@ -2,7 +2,7 @@ import { base64url } from "../../src/base/bytes.ts";
 import { sha256 } from "../../src/base/digest.ts";
 import { parseDecisionId } from "../../src/base/ids.ts";
 import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
-import type { PublicJwk } from "../../src/objects/authority.ts";
+import type { PublicJwk } from "../../src/objects/jwk.ts";
 import type { Acknowledged } from "./load.ts";
 import type { StoredRecord } from "./stored.ts";
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RevocationView } from "../../src/objects/authority.ts";
+import type { RevocationView } from "../../src/objects/revocations.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { claimsOf, post } from "./http.ts";
 import { Links } from "./links.ts";

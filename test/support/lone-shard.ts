@@ -1,9 +1,9 @@
 import { mintRunId } from "../../src/base/ids.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import type { Env } from "../../src/objects/address.ts";
-import type { LeaseAnswer, LeaseRequest } from "../../src/objects/authority.ts";
+import type { LeaseAnswer, LeaseRequest } from "../../src/objects/lease.ts";
 import type { IntegrateAnswer, IntegrateMessage } from "../../src/objects/log.ts";
-import type { DecideMessage } from "../../src/objects/shard.ts";
+import type { DecideMessage } from "../../src/objects/decide.ts";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import { OPEN_SECRET } from "../../src/region/federation-secrets.ts";
 import type { Region } from "../../src/region/config.ts";

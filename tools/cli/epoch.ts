@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { placeOfOrigin } from "../../src/lineage/archive.ts";
-import type { EpochStatus } from "../../src/objects/authority.ts";
+import type { EpochStatus } from "../../src/objects/epochs.ts";
 import { Problem } from "../problem.ts";
 import { prepareEpoch } from "../region/launch.ts";
 import { dataDirOf } from "../workerd/data-dir.ts";

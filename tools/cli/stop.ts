@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Command, Option } from "commander";
-import type { RevocationView, Wait } from "../../src/objects/authority.ts";
+import type { RevocationView, Wait } from "../../src/objects/revocations.ts";
 import type { FreezeView } from "../../src/objects/freeze.ts";
 import { messageOf, Problem } from "../problem.ts";
 import type { AdminClient, RevokeRequest } from "../region/admin-client.ts";

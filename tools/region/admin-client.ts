@@ -1,5 +1,7 @@
 import type { PolicyOutcome, PolicyView } from "../../src/objects/policy.ts";
-import type { Enrolment, EpochStatus, PepView, RevocationView } from "../../src/objects/authority.ts";
+import type { Enrolment, PepView } from "../../src/objects/authority.ts";
+import type { EpochStatus } from "../../src/objects/epochs.ts";
+import type { RevocationView } from "../../src/objects/revocations.ts";
 import type { DriftView } from "../../src/objects/drift.ts";
 import type { ErasureView } from "../../src/objects/erasure.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";

@@ -1,5 +1,5 @@
 import type { TaskAnswer, TaskProblem, TaskView } from "../../../src/objects/approvals.ts";
-import type { RunAnswer } from "../../../src/objects/shard.ts";
+import type { RunAnswer } from "../../../src/objects/runs.ts";
 import type { Turn } from "../turn.ts";
 import { RunCall } from "../run/run-call.ts";
 import type { TaskRow } from "./tasks.ts";

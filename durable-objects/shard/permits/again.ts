@@ -8,10 +8,10 @@ import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "
 import { Watch } from "../../../src/decision/seen.ts";
 import { receiptText } from "../../../src/lineage/receipt.ts";
 import type { TicketAnswer } from "../../../src/objects/permits.ts";
-import type { ItemAnswer } from "../../../src/objects/shard.ts";
+import type { ItemAnswer } from "../../../src/objects/decide.ts";
 import { runKey, subjectKey } from "../../../src/trust/keys.ts";
-import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
-import type { CanonicalRequest, FailedCheck, Facts, Outcome, RunState } from "../../../src/vocabulary/types.ts";
+import type { FailedCheck, ReasonCode } from "../../../src/vocabulary/reasons.ts";
+import type { CanonicalRequest, Facts, Outcome, RunState } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Call, Flush } from "../group-commit.ts";

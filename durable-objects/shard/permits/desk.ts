@@ -1,17 +1,17 @@
 import { callerKeys, dependenciesOf, homesOf, usedHomes } from "../../../src/decision/basis.ts";
 import { bearingOn } from "../../../src/decision/bearing.ts";
 import { digestOf } from "../../../src/base/digest.ts";
-import type {
-  HaltRequest,
-  HoldMessage,
-  HoldRead,
-  HoldView,
-  RedeemMessage,
-  ReportHoldMessage,
-  TicketAnswer,
+import {
+  type HaltRequest,
+  type HoldMessage,
+  type HoldRead,
+  type HoldView,
+  type RedeemMessage,
+  type ReportHoldMessage,
+  type TicketAnswer,
+  LISTEN_HEADER,
 } from "../../../src/objects/permits.ts";
-import { LISTEN_HEADER } from "../../../src/objects/permits.ts";
-import type { LineageAnswer } from "../../../src/objects/shard.ts";
+import type { LineageAnswer } from "../../../src/objects/records.ts";
 import { rulesFor } from "../../../src/policy/step-rules.ts";
 import { runKey } from "../../../src/trust/keys.ts";
 import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";

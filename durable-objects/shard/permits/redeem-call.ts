@@ -1,5 +1,6 @@
 import type { RedeemMessage, TicketAnswer } from "../../../src/objects/permits.ts";
-import type { Facts, FailedCheck } from "../../../src/vocabulary/types.ts";
+import type { Facts } from "../../../src/vocabulary/types.ts";
+import type { FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import type { Turn } from "../turn.ts";
 import type { Appended } from "../writer.ts";
 import { AgainCall, type StepCall } from "./again.ts";

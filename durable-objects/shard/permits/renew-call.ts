@@ -1,6 +1,5 @@
 import type { TicketAnswer } from "../../../src/objects/permits.ts";
-import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
-import type { FailedCheck } from "../../../src/vocabulary/types.ts";
+import type { FailedCheck, ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import type { Turn } from "../turn.ts";
 import type { Appended } from "../writer.ts";
 import { AgainCall, type StepCall } from "./again.ts";

@@ -4,7 +4,7 @@ import type { PermitClaims } from "../../../src/credentials/permit.ts";
 import { permitEnd } from "../../../src/credentials/permit-life.ts";
 import { decodeRecord } from "../../../src/lineage/record.ts";
 import { shardOfRun } from "../../../src/objects/address.ts";
-import type { PermitAsk } from "../../../src/objects/permits.ts";
+import type { PermitAsk } from "../../../src/objects/decide.ts";
 import { FRESHNESS } from "../../../src/region/config.ts";
 import type { CanonicalRequest, Outcome } from "../../../src/vocabulary/types.ts";
 import { nodeSha256, randomBytes } from "../../platform.ts";

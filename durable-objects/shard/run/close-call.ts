@@ -1,5 +1,5 @@
 import { jcs } from "../../../src/base/jcs.ts";
-import type { RunAnswer } from "../../../src/objects/shard.ts";
+import type { RunAnswer } from "../../../src/objects/runs.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Turn } from "../turn.ts";
 import { RunCall } from "./run-call.ts";

@@ -1,6 +1,6 @@
 import { amountText } from "../../../src/runs/amount.ts";
 import { countedFrom } from "../../../src/runs/budgets.ts";
-import type { RunDescription, RunView } from "../../../src/objects/shard.ts";
+import type { RunDescription, RunView } from "../../../src/objects/runs.ts";
 import type { Plan } from "../../../src/vocabulary/run.ts";
 import type { RunRow } from "../store.ts";
 import type { RunBook } from "./book.ts";

@@ -5,7 +5,7 @@ import type {
   OpenRunMessage,
   RunAnswer,
   StepReceiptAnswer,
-} from "../../../src/objects/shard.ts";
+} from "../../../src/objects/runs.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Call } from "../group-commit.ts";
 import type { Turn } from "../turn.ts";

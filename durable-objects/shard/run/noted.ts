@@ -1,5 +1,5 @@
 import type { StepReceiptFacts } from "../../../src/vocabulary/run.ts";
-import type { FailedCheck } from "../../../src/vocabulary/types.ts";
+import type { FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import type { RunBook } from "./book.ts";
 import type { GuestStep } from "./guest-steps.ts";
 

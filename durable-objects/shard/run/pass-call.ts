@@ -3,7 +3,7 @@ import { jcs } from "../../../src/base/jcs.ts";
 import { callerKeys, homesOf } from "../../../src/decision/basis.ts";
 import { homesHeard } from "../../../src/decision/checks.ts";
 import { regionChecks } from "../../../src/decision/decide.ts";
-import type { OpenPassMessage, RunAnswer } from "../../../src/objects/shard.ts";
+import type { OpenPassMessage, RunAnswer } from "../../../src/objects/runs.ts";
 import { runPseudonym } from "../../../src/runs/guest.ts";
 import { resourceKey } from "../../../src/trust/keys.ts";
 import { mayBeTold } from "../../../src/trust/pseudonym.ts";

@@ -1,5 +1,5 @@
 import { runAdmits } from "../../../src/decision/checks.ts";
-import type { OpenPassMessage } from "../../../src/objects/shard.ts";
+import type { OpenPassMessage } from "../../../src/objects/runs.ts";
 import { withinBudgets } from "../../../src/runs/budgets.ts";
 import { authorityOf, chainKeys, isLimit } from "../../../src/runs/delegation.ts";
 import { effectOf } from "../../../src/runs/effect.ts";
@@ -8,7 +8,8 @@ import { nothingAboveRevoked, parentsHold, position } from "../../../src/runs/se
 import { rulesFor } from "../../../src/policy/step-rules.ts";
 import { entityForm, regionKey, runKey } from "../../../src/trust/keys.ts";
 import type { ParentStep, PlanNode, StepEffect } from "../../../src/vocabulary/run.ts";
-import type { CanonicalRequest, Facts, FailedCheck } from "../../../src/vocabulary/types.ts";
+import type { CanonicalRequest, Facts } from "../../../src/vocabulary/types.ts";
+import type { FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import { nodeSha256 } from "../../platform.ts";
 import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";

@@ -1,6 +1,6 @@
 import { base64url } from "../../../src/base/bytes.ts";
 import { jcs } from "../../../src/base/jcs.ts";
-import type { RunAnswer } from "../../../src/objects/shard.ts";
+import type { RunAnswer } from "../../../src/objects/runs.ts";
 import type { StepReceiptFacts } from "../../../src/vocabulary/run.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Turn } from "../turn.ts";

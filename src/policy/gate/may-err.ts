@@ -44,8 +44,8 @@ function isThere(json: JsonValue): boolean {
   const path: string[] = [];
   let at = json;
   while (isObject(at) && isObject(at["."] ?? null)) {
-    const { left, attr } = at["."] as { readonly left: JsonValue; readonly attr: JsonValue };
-    path.unshift(String(attr));
+    const { left, attr } = at["."] as { readonly left: JsonValue; readonly attr: string };
+    path.unshift(attr);
     at = left;
   }
   const root = isObject(at) ? at["Var"] : undefined;

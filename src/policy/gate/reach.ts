@@ -87,7 +87,7 @@ function typed(scope: EntityScope, types: ReadonlySet<string>): boolean {
       return types.has(scope.entity.type);
     case "is":
       return types.has(scope.type);
-    case "in":
+    default:
       return scope.type === null || types.has(scope.type);
   }
 }

@@ -3,8 +3,8 @@ import { covers } from "../../policy/cedar-request.ts";
 import type { ApplicationPack, LoadedPack, LoadedPolicy } from "../../policy/load.ts";
 import { uidKey } from "../../cedar/index.ts";
 import { manifestRules, type ManifestRule } from "./manifest-rules.ts";
-import { REASON_ORDER, REASONS, type ReasonCode } from "../../vocabulary/reasons.ts";
-import type { CanonicalRequest, Determining, FailedCheck } from "../../vocabulary/types.ts";
+import { REASON_ORDER, REASONS, type ReasonCode, type FailedCheck } from "../../vocabulary/reasons.ts";
+import type { CanonicalRequest, Determining } from "../../vocabulary/types.ts";
 
 /** Where a policy stands; `line` from 1. `null`: the law in force has no such policy any more. */
 type Place = { readonly file: string | null; readonly line: number | null };

@@ -1,5 +1,6 @@
 import { entityForm, resourceKey, subjectKey } from "../../trust/keys.ts";
-import type { CanonicalRequest, FailedCheck } from "../../vocabulary/types.ts";
+import type { CanonicalRequest } from "../../vocabulary/types.ts";
+import type { FailedCheck } from "../../vocabulary/reasons.ts";
 
 /** Kinds of keys that name nobody: the caller, its run, the regions. */
 const OWN = new Set(["pep", "region", "run"]);

@@ -3,7 +3,8 @@ import type { LoadedPolicy } from "../../policy/load.ts";
 import type { ApplicationManifest } from "../../policy/manifest.ts";
 import type { Flow } from "../../policy/manifest-rules.ts";
 import { pointerOf, type RulePath } from "../../policy/rule-lines.ts";
-import type { CanonicalRequest, FailedCheck } from "../../vocabulary/types.ts";
+import type { CanonicalRequest } from "../../vocabulary/types.ts";
+import type { FailedCheck } from "../../vocabulary/reasons.ts";
 
 /** A rule of a manifest that asked for what was lacking. `line`: from 1; `null`: the pack was built without lines. */
 export type ManifestRule = {

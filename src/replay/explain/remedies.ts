@@ -4,7 +4,8 @@ import { consentsOf } from "../../policy/consents.ts";
 import { rulesFor } from "../../policy/step-rules.ts";
 import { amountText, unitsOf } from "../../runs/amount.ts";
 import { overspent } from "../../runs/budgets.ts";
-import type { FailedCheck, Outcome } from "../../vocabulary/types.ts";
+import type { FailedCheck } from "../../vocabulary/reasons.ts";
+import type { Outcome } from "../../vocabulary/types.ts";
 import type { Charged } from "../../vocabulary/run.ts";
 import { atomsOf } from "./atoms.ts";
 import {

@@ -3,7 +3,7 @@ import { decide, type DecideInput } from "../../../src/decision/decide.ts";
 import type { Bundle } from "../../../src/policy/bundle.ts";
 import type { LoadedPolicy } from "../../../src/policy/evaluate.ts";
 import { loadPolicy } from "../../../src/policy/load.ts";
-import { REASON_ORDER } from "../../../src/vocabulary/reasons.ts";
+import { REASON_ORDER, type FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import type {
   AttestationFacts,
   Delegation,
@@ -14,7 +14,7 @@ import type {
   StepState,
   WorkloadFacts,
 } from "../../../src/vocabulary/run.ts";
-import type { CanonicalRequest, Facts, FailedCheck, RunState } from "../../../src/vocabulary/types.ts";
+import type { CanonicalRequest, Facts, RunState } from "../../../src/vocabulary/types.ts";
 import { approvalScope } from "../../../src/runs/rows.ts";
 import { sha256 } from "../../../src/base/digest.ts";
 import { buildPacks } from "../../../tools/policy/build.ts";

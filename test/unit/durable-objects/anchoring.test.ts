@@ -5,7 +5,7 @@ import { decodeRecord } from "../../../src/lineage/record.ts";
 import type { ReceiptPayload } from "../../../src/lineage/receipt.ts";
 import type { Env } from "../../../src/objects/address.ts";
 import type { IntegrateAnswer, IntegrateMessage } from "../../../src/objects/log.ts";
-import type { DecideAnswer } from "../../../src/objects/shard.ts";
+import type { DecideAnswer } from "../../../src/objects/decide.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 import { bindings, question, REGION } from "../../support/lone-shard.ts";
 

@@ -6,7 +6,7 @@ import { fromBase64url } from "../../../src/base/bytes.ts";
 import { sha256 } from "../../../src/base/digest.ts";
 import { readerCommitment } from "../../../src/lineage/read-record.ts";
 import { decodeStateRecord, type StateRecord } from "../../../src/lineage/state-record.ts";
-import type { EpochView } from "../../../src/objects/authority.ts";
+import type { EpochView } from "../../../src/objects/epochs.ts";
 import type { LogEnding, ReadMessage } from "../../../src/objects/log.ts";
 import type { Region } from "../../../src/region/config.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";

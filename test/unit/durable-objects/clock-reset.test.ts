@@ -3,7 +3,7 @@ import { Shard } from "../../../durable-objects/shard/shard.ts";
 import { mintRunId } from "../../../src/base/ids.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import type { Env } from "../../../src/objects/address.ts";
-import type { DecideAnswer, DecideMessage } from "../../../src/objects/shard.ts";
+import type { DecideAnswer, DecideMessage } from "../../../src/objects/decide.ts";
 import type { Budget } from "../../../src/vocabulary/run.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 import { bindings, FACTS, question, REGION } from "../../support/lone-shard.ts";

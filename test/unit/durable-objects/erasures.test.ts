@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Authority } from "../../../durable-objects/authority/authority.ts";
 import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { Env } from "../../../src/objects/address.ts";
-import type { AdminResult } from "../../../src/objects/authority.ts";
+import type { AdminResult } from "../../../src/objects/admin.ts";
 import type { EraseAnswer, EraseOrder, ErasureTarget, ErasureView } from "../../../src/objects/erasure.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
 import type { Region } from "../../../src/region/config.ts";

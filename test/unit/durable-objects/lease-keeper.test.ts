@@ -3,7 +3,7 @@ import { LeaseKeeper } from "../../../durable-objects/shard/lease-keeper.ts";
 import { ShardStore } from "../../../durable-objects/shard/store.ts";
 import { ShardTrust } from "../../../durable-objects/shard/trust.ts";
 import { Pseudonyms } from "../../../durable-objects/pseudonyms.ts";
-import type { LeaseAnswer, LeaseRequest } from "../../../src/objects/authority.ts";
+import type { LeaseAnswer, LeaseRequest } from "../../../src/objects/lease.ts";
 import { FRESHNESS } from "../../../src/region/config.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { RevocationView } from "../../../src/objects/authority.ts";
+import type { RevocationView } from "../../../src/objects/revocations.ts";
 import type { RequestView } from "../../../src/objects/requests.ts";
 import { newSecret, TestFederation, type TestAuthority } from "../../support/authorities.ts";
 

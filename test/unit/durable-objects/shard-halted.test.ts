@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Shard } from "../../../durable-objects/shard/shard.ts";
-import type { DecideAnswer, DecideMessage } from "../../../src/objects/shard.ts";
+import type { DecideAnswer, DecideMessage } from "../../../src/objects/decide.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 import { bindings, question, REGION } from "../../support/lone-shard.ts";
 

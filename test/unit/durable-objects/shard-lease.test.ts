@@ -4,7 +4,7 @@ import { ShardTrust } from "../../../durable-objects/shard/trust.ts";
 import { NOTHING_WANTED } from "../../../durable-objects/shard/lease-keeper.ts";
 import { Pseudonyms } from "../../../durable-objects/pseudonyms.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
-import type { LeaseAnswer, LeaseRequest, OriginLease } from "../../../src/objects/authority.ts";
+import type { LeaseAnswer, LeaseRequest, OriginLease } from "../../../src/objects/lease.ts";
 import type { FederationView } from "../../../src/trust/federation.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 

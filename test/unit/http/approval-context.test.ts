@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { approvalContext } from "../../../src/http/approval-context.ts";
-import type { ItemAnswer } from "../../../src/objects/shard.ts";
+import type { ItemAnswer } from "../../../src/objects/decide.ts";
 import type { ApprovalNote } from "../../../src/vocabulary/types.ts";
 
 const UNTIL = Date.UTC(2030, 0, 1);

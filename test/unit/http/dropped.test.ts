@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ok } from "../../../src/base/result.ts";
 import type { Room } from "../../../src/http/deps.ts";
 import { roomIn } from "../../../src/http/epochs.ts";
-import type { EpochView } from "../../../src/objects/authority.ts";
+import type { EpochView } from "../../../src/objects/epochs.ts";
 import { adminClaims, call, jsonOf, newRegion, sign } from "./region.ts";
 
 const ROOT = "A".repeat(43);

@@ -4,26 +4,15 @@ import type { EraseOrder, ErasureView } from "../../../src/objects/erasure.ts";
 import { CompactSign } from "jose";
 import { digestOf } from "../../../src/base/digest.ts";
 import { encodeConsistency } from "../../../src/trust/consistency.ts";
-import type {
-  AdminResult,
-  AuthorityRpc,
-  AuthorityStatus,
-  Enrolment,
-  DropEpochMessage,
-  EpochStatus,
-  EpochView,
-  LeaseAnswer,
-  Material,
-  MaterialKey,
-  PepView,
-  RegisterPepMessage,
-  RevocationView,
-  RevokeMessage,
-  SyncAnswer,
-  Wait,
-} from "../../../src/objects/authority.ts";
+import type { AdminResult } from "../../../src/objects/admin.ts";
+import type { AuthorityRpc, Enrolment, PepView, RegisterPepMessage } from "../../../src/objects/authority.ts";
+import type { AuthorityStatus, UnfreezeRequest } from "../../../src/objects/authority-status.ts";
+import type { DropEpochMessage, EpochStatus, EpochView } from "../../../src/objects/epochs.ts";
+import type { LeaseAnswer, Material, MaterialKey } from "../../../src/objects/lease.ts";
+import type { RevocationView, RevokeMessage, Wait } from "../../../src/objects/revocations.ts";
+import type { SyncAnswer } from "../../../src/objects/peers.ts";
 import type { AcceptRequestMessage, RequestView } from "../../../src/objects/requests.ts";
-import type { FreezeView, UnfreezeMessage, UnfreezeRequest } from "../../../src/objects/freeze.ts";
+import type { FreezeView, UnfreezeMessage } from "../../../src/objects/freeze.ts";
 import type { PolicyStanding, PolicyView, PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
 import { MemoryKeys } from "./memory-keys.ts";
 import type { Signer } from "./region.ts";

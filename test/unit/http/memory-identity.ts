@@ -1,4 +1,4 @@
-import type { AdminResult } from "../../../src/objects/authority.ts";
+import type { AdminResult } from "../../../src/objects/admin.ts";
 import type { IdentityRpc, PutSourceMessage, QuarantineMessage, SourceView } from "../../../src/objects/identity.ts";
 import { MemorySignals } from "./memory-signals.ts";
 

@@ -1,4 +1,4 @@
-import type { AdminResult } from "../../../src/objects/authority.ts";
+import type { AdminResult } from "../../../src/objects/admin.ts";
 import type {
   KeysRpc,
   KeysView,

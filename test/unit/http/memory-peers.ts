@@ -1,4 +1,4 @@
-import type { AdminResult } from "../../../src/objects/authority.ts";
+import type { AdminResult } from "../../../src/objects/admin.ts";
 import type { EquivocationProof, PeersRpc, ClockResetView, PeersView } from "../../../src/objects/peers.ts";
 import type { PeerOverview, SyncOverview } from "../../../src/sync/overview.ts";
 import { MemoryIdentity } from "./memory-identity.ts";

@@ -7,26 +7,27 @@ import type {
   ClaimAnswer,
   ClaimMessage,
   ApplyTrustAnswer,
-  ChangeRunMessage,
-  DecideAnswer,
-  DecideMessage,
-  DecideRefusal,
-  FindRecordsAnswer,
-  FindRecordsMessage,
-  ItemAnswer,
-  LineageAnswer,
-  OpenRunMessage,
-  RecordDescription,
-  RunAnswer,
-  RunDescription,
-  RunLineage,
-  RunView,
   SearchAnswer,
   SearchMessage,
   ShardRpc,
   ShardStatus,
-  StepReceiptAnswer,
 } from "../../../src/objects/shard.ts";
+import type {
+  ChangeRunMessage,
+  OpenRunMessage,
+  RunAnswer,
+  RunDescription,
+  RunView,
+  StepReceiptAnswer,
+} from "../../../src/objects/runs.ts";
+import type { DecideAnswer, DecideMessage, DecideRefusal, ItemAnswer } from "../../../src/objects/decide.ts";
+import type {
+  FindRecordsAnswer,
+  FindRecordsMessage,
+  LineageAnswer,
+  RecordDescription,
+  RunLineage,
+} from "../../../src/objects/records.ts";
 import type { ReplayOrder, ShardReplay } from "../../../src/objects/replay.ts";
 import { encodeConsistency } from "../../../src/trust/consistency.ts";
 import type { MemoryAuthority } from "./memory-authority.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { EpochView } from "../../../src/objects/authority.ts";
+import type { EpochView } from "../../../src/objects/epochs.ts";
 import type { RegionLogRpc } from "../../../src/objects/log.ts";
 import { MemoryReads } from "./memory-reads.ts";
 import { allowed, call, jsonOf, newRegion, type TestRegion } from "./region.ts";

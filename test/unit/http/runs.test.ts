@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { OpenRunMessage } from "../../../src/objects/shard.ts";
+import type { OpenRunMessage } from "../../../src/objects/runs.ts";
 import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import { alice, allowed, bob, call, newRegion, jsonOf } from "./region.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import bundleJson from "../../../policies/bundle.json" with { type: "json" };
 import { sha256 } from "../../../src/base/digest.ts";
-import { buildEntityStore, type EntityJson } from "../../../src/cedar/index.ts";
+import { buildEntityStore } from "../../../src/cedar/index.ts";
 import { packDigest, type Bundle, type ValidPack } from "../../../src/policy/bundle.ts";
 import { evaluatePolicy, loadPolicy, type LoadedPolicy } from "../../../src/policy/evaluate.ts";
 import { deviations, probePolicy, type PolicyProbe } from "../../../src/policy/probe.ts";
@@ -75,7 +75,7 @@ describe("a change to the law shows in the answers", () => {
         const policy = load(pack);
         const entities = [...structuredClone(pack.entities)];
         change(entities, at);
-        const built = buildEntityStore(entities as EntityJson[]);
+        const built = buildEntityStore(entities);
         if (!built.ok) throw new Error(built.error);
         Object.assign([...policy.sovereign, ...policy.application][0]!, { directory: built.value });
         return probed(policy).packs[0]!.probe;
