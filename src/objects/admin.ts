@@ -1,3 +1,4 @@
+/** What a change that an administrator asks for came to; the codes are those of the admin API (docs/routes.md). */
 export type AdminResult<T> =
   | { readonly ok: true; readonly value: T }
   | {

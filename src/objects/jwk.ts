@@ -1,3 +1,4 @@
+/** Public half of a signing key (RFC 7517), RSA, EC or OKP, under the name that revokes and verifies by it. */
 export type PublicJwk = {
   readonly kty: string;
   readonly crv?: string;
