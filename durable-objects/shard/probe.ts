@@ -19,11 +19,19 @@ export type ProbePorts = {
   readonly found: () => void;
 };
 
+/**
+ * The last round that is over, by the policy that it asked. Shards of one isolate that decide by one compiled policy would
+ * all ask the same object, so they share what was found of it; not while it is under way, since what one object waits
+ * for must not depend on the life of another.
+ */
+export type Rounds = WeakMap<LoadedPolicy, { readonly began_ms: number; readonly found: PolicyProbe }>;
+
 type PolicyDrift = NonNullable<ShardCondition["policy_drift"]> | null;
 
 /** Asks the policy that this object decides by, as it lies in memory, again and again while there are requests. */
 export class ShardProbe {
   readonly #ports: ProbePorts;
+  readonly #rounds: Rounds;
   #found: PolicyProbe | null = null;
   #expected: PolicyProbe | null = null;
   #drift: PolicyDrift = null;
@@ -35,8 +43,9 @@ export class ShardProbe {
   #running: Promise<void> | null = null;
   #timer = false;
 
-  constructor(ports: ProbePorts) {
+  constructor(ports: ProbePorts, rounds: Rounds = new WeakMap()) {
     this.#ports = ports;
+    this.#rounds = rounds;
   }
 
   /** What the last round found of the policy in force; `null`: none has been over since it is. */
@@ -106,35 +115,51 @@ export class ShardProbe {
 
   #begin(): void {
     if (this.#running !== null) return;
-    this.#began_ms = this.#ports.now();
-    const before = this.#found;
-    this.#running = this.#round().finally(() => {
-      this.#running = null;
-      this.#over_ms = this.#began_ms;
-      this.#judge();
-      if (this.#found !== null && !isSame(before, this.#found)) this.#ports.found();
-    });
+    const now_ms = this.#ports.now();
+    const policy = this.#ports.policy();
+    // One of a sibling counts where it is later than the last one here, and began no longer ago than one is due.
+    const shared = this.#rounds.get(policy);
+    if (
+      shared !== undefined &&
+      shared.began_ms > this.#began_ms &&
+      !this.#isOlder(shared.began_ms, now_ms, PROBING.every_ms)
+    )
+      return this.#over(shared.began_ms, shared.found);
+    this.#began_ms = now_ms;
+    this.#running = this.#ask(policy, now_ms);
   }
 
-  /** In small steps, between which whoever asks is answered. */
-  async #round(): Promise<void> {
-    const policy = this.#ports.policy();
+  async #ask(policy: LoadedPolicy, began_ms: number): Promise<void> {
+    const found = await this.#round(policy, began_ms);
+    this.#running = null;
+    this.#rounds.set(policy, { began_ms, found });
+    this.#over(began_ms, found);
+  }
+
+  #over(began_ms: number, found: PolicyProbe): void {
+    const before = this.#found;
+    this.#found = found;
+    this.#began_ms = began_ms;
+    this.#over_ms = began_ms;
+    this.#judge();
+    if (!isSame(before, found)) this.#ports.found();
+  }
+
+  /** In some steps, between which whoever asks is answered. */
+  async #round(policy: LoadedPolicy, began_ms: number): Promise<PolicyProbe> {
     try {
       const asking = probing(policy, ENGINE, nodeSha256);
       for (;;) {
         const { done, value } = asking.next();
-        if (done === true) {
-          this.#found = value;
-          return;
-        }
-        if (!this.#isOlder(this.#began_ms, this.#ports.now(), PROBING.round_ms))
+        if (done === true) return value;
+        if (!this.#isOlder(began_ms, this.#ports.now(), PROBING.round_ms))
           await new Promise((resolve) => setTimeout(resolve, 0));
       }
     } catch (cause) {
       // A policy that was loaded can be asked: whatever lies there now is another.
       const message = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
       console.error(JSON.stringify({ level: "error", event: "probe_failed", message }));
-      this.#found = { ...NOTHING_FOUND, policy: policy.digest, set: this.#expected?.set ?? 0 };
+      return { ...NOTHING_FOUND, policy: policy.digest, set: this.#expected?.set ?? 0 };
     }
   }
 }

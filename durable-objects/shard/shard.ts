@@ -70,12 +70,14 @@ import { SubjectTags } from "./subject-tags.ts";
 import { SelfAudit } from "./self-audit.ts";
 import { ShardKey } from "./shard-key.ts";
 import { ShardTrust } from "./trust.ts";
-import { ShardProbe } from "./probe.ts";
+import { ShardProbe, type Rounds } from "./probe.ts";
 import { StateWatch } from "./state-watch.ts";
 import { wantedBy } from "./wanted.ts";
 import { continuityOf, type Owed, type Turn } from "./turn.ts";
 import { SourceWriter, type SourceIdentity } from "./writer.ts";
 
+/** Of this isolate. */
+const rounds: Rounds = new WeakMap();
 /** What is known of the log is asked for again where it would say `unanchored` and is older than this. */
 const STALE_ANCHORING_MS = 5_000;
 const ASK_LOG_MS = 300;
@@ -188,11 +190,14 @@ export class Shard implements Turn {
     this.#stateWatch = new StateWatch(this.store, (line) =>
       console.error(JSON.stringify({ ...line, region: this.region, shard: this.shard, t_ms: Date.now() })),
     );
-    this.#probe = new ShardProbe({
-      policy: () => this.#policies.at(Date.now()).policy,
-      now: () => Date.now(),
-      found: () => void this.#lease.report(),
-    });
+    this.#probe = new ShardProbe(
+      {
+        policy: () => this.#policies.at(Date.now()).policy,
+        now: () => Date.now(),
+        found: () => void this.#lease.report(),
+      },
+      rounds,
+    );
     this.#regionKey = readRegionKey(env.INTERLOCK_REGION_KEY, this.store);
     this.#aead = aesGcm(this.#regionKey.bytes);
     const identity: SourceIdentity = {
