@@ -169,6 +169,8 @@ async function repeat(load: Load, sample: number): Promise<Load> {
     expect([...told]).toHaveLength(1);
     repeated.acknowledged.push(one.acknowledged[0]!);
     const first = answered.find(({ keyed }) => keyed === call) ?? one.acknowledged[0];
+    // Of a run that was closed since, a stored allow is no longer given.
+    if (one.acknowledged[0]!.reasons.includes("withheld") && (await isClosed(call))) continue;
     expect(one.acknowledged[0]).toEqual(first);
   }
   return repeated;
@@ -188,4 +190,14 @@ function executedBesides({ keyed, ids }: Acknowledged, disk: Shards): readonly s
     .flatMap((records) => records.filter((stored) => stored.run === run && stored.record.kind === "decision"))
     .map(({ record }) => record.decision_id.split("/")[0]!)
     .filter((call) => !ids.includes(call));
+}
+
+/** Whether a run that the call names, for one of its items or all of them, is closed. */
+async function isClosed({ body }: { readonly body: object }): Promise<boolean> {
+  for (const [, run] of JSON.stringify(body).matchAll(/"run":"([^"]+)"/g)) {
+    const headers = { authorization: `Bearer ${region.pep}` };
+    const answer = await fetch(`${region.url}/runs/v1/runs/${run}`, { headers });
+    if (answer.ok && (await answer.json<{ status: string }>()).status === "closed") return true;
+  }
+  return false;
 }
