@@ -48,7 +48,11 @@ export async function replayAll(
 
 const VERDICTS = { identical: "IDENTICAL", different: "DIFFERENT", incomplete: "INCOMPLETE" } as const;
 
+/** That nothing differs says nothing where nothing was decided again. */
+export const NOTHING = "NOTHING  there are no records to decide again";
+
 export function replayText({ verdict, records, counts, different }: ReplayReport): string {
+  if (records === 0) return NOTHING;
   return [
     `${VERDICTS[verdict]}  ${records} records`,
     ...counts.map(([word, n]) => `  ${String(n).padStart(8)}  ${word.replace(" ", ": ")}`),

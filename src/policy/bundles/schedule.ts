@@ -38,6 +38,8 @@ export type InForce =
     }
   | { readonly ok: false; readonly why: string };
 
+const NEVER = Number.POSITIVE_INFINITY;
+
 /** The policy in force at `t_ms`. At the millisecond of an expiry it has expired. */
 export function inForce(schedule: PolicySchedule, t_ms: number): InForce {
   const { problem, fresh_until_ms, from_ms, policy, before } = schedule;
@@ -47,8 +49,9 @@ export function inForce(schedule: PolicySchedule, t_ms: number): InForce {
   const at = t_ms >= from_ms ? policy : before;
   if (at === null) return { ok: false, why: "no policy that is trusted is in force" };
   if (at.expires_ms !== null && t_ms >= at.expires_ms) return { ok: false, why: "the policy has expired" };
-  const ends = [fresh_until_ms, at.expires_ms, t_ms < from_ms ? from_ms : null].filter((end) => end !== null);
-  return { ok: true, policy: at, until_ms: ends.length === 0 ? null : Math.min(...ends) };
+  // Several times a decision, so without a list.
+  const until_ms = Math.min(fresh_until_ms ?? NEVER, at.expires_ms ?? NEVER, t_ms < from_ms ? from_ms : NEVER);
+  return { ok: true, policy: at, until_ms: until_ms === NEVER ? null : until_ms };
 }
 
 export const baselineSchedule = (digest: string): PolicySchedule => ({
