@@ -152,7 +152,8 @@ test("consent withdrawn in fr, its home: de denies within Δ, and what else was 
   for (;;) {
     const { verdict } = await run.step(asked("imaging.fetch", "P-204"));
     if (verdict === "revoked") break;
-    expect(verdict).toBe("allow");
+    // The word may come between the decision and its release.
+    expect(["allow", "withheld"]).toContain(verdict);
     expect(Date.now()).toBeLessThan(withdrawn + DELTA_MS);
   }
   expect((await (await round()).step(read("P-204"))).verdict).toBe("revoked");
