@@ -3,7 +3,7 @@ import { ENGINE } from "./decision/engine.ts";
 import { createApp } from "./http/app.ts";
 import { DEFAULT_MAX_BODY_BYTES, type Deps } from "./http/deps.ts";
 import { refuse } from "./http/reply.ts";
-import { authority, inEpoch, regionLog, shardAt, shardOfRun, witness, type Env } from "./objects/address.ts";
+import { authority, inEpoch, regionLog, shardOfRun, shardsOf, witness, type Env } from "./objects/address.ts";
 import { readRegion, type Region } from "./region/config.ts";
 import { nodeSha256, randomBytes } from "../durable-objects/platform.ts";
 
@@ -55,7 +55,7 @@ function compose(env: Bindings): App {
 function objectsOf(env: Env, region: Region): Pick<Deps, "region" | "shard" | "regionLog" | "homeOf"> {
   return {
     region,
-    shard: (shard) => shardAt(env, region, shard),
+    shard: shardsOf(env, region),
     regionLog: () => regionLog(env, region),
     homeOf: (run) => shardOfRun(run, region.shards),
   };

@@ -14,7 +14,7 @@ import type { LoadedPolicy } from "../../src/policy/load.ts";
 import { forCaller } from "../../src/replay/explain/for-caller.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { PassFacts } from "../../src/vocabulary/run.ts";
-import type { CanonicalRequest, Facts, Outcome, RunState } from "../../src/vocabulary/types.ts";
+import type { CanonicalRequest, Facts, Outcome, RunState, TrustView } from "../../src/vocabulary/types.ts";
 import { inclusionPath, merkleTree } from "../../src/lineage/merkle.ts";
 import { receiptText } from "../../src/lineage/receipt.ts";
 import type {
@@ -33,6 +33,7 @@ import { subjectKey } from "../../src/trust/keys.ts";
 import { nodeSha256 } from "../platform.ts";
 import { askedDigest } from "./asked.ts";
 import type { Call, Flush } from "./group-commit.ts";
+import type { Live } from "./live.ts";
 import { PERMIT_TYPE } from "../../src/credentials/permit-life.ts";
 import type { PermitRow } from "./permits/rows.ts";
 import { claimsText, issue } from "./permits/ticket.ts";
@@ -369,7 +370,7 @@ export class DecideCall implements Call {
     }
   }
 
-  release(flush: Flush | null, index: number): void {
+  release(flush: Flush | null, index: number, live: Live): void {
     if (this.#refused !== null) return this.#resolve(this.#refused);
     if (this.#turnedAway !== null) return this.#denyAll(this.#turnedAway);
     if (this.#kept !== null) {
@@ -384,15 +385,14 @@ export class DecideCall implements Call {
       if (this.#decided.every(({ outcome }) => outcome.core.decision === "deny")) {
         setTimeout(() => {
           this.#counterfactuals = this.#search();
-          this.release(flush, index);
+          this.release(flush, index, this.#turn.live());
         }, 0);
         return;
       }
       this.#counterfactuals = this.#search();
     }
-    const now = this.#turn.now();
-    // Looked at once for the call: has anything that any decision rests on changed since?
-    const region = this.#regionProblem(now);
+    // Has anything that any decision rests on changed since?
+    const { t_ms: now, turned: region } = live;
     let unsettled = 0;
     // The deny leaves when its record is on disk, and with it the stored answer that a repetition gets.
     const settle = (stored: boolean): void => {
@@ -401,7 +401,11 @@ export class DecideCall implements Call {
       else if (unsettled === 0) this.#resolve(answer);
     };
     const items = this.#decided.map((item, at) => {
-      if (item.outcome.core.decision === "allow" && (region || now >= this.#deadline || this.#turned(item, now))) {
+      const homes = homesOf(live.trust, item.outcome.dependencies, item.outcome.homes);
+      if (
+        item.outcome.core.decision === "allow" &&
+        (region || now >= this.#deadline || this.#turned(item, homes, live))
+      ) {
         if (item.appended !== null && item.run !== null) {
           unsettled++;
           this.#turn.owe({
@@ -423,14 +427,14 @@ export class DecideCall implements Call {
       const said = this.#said.get(at);
       const turning = this.#counterfactuals?.[at] ?? null;
       return {
-        ...this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome)),
+        ...this.#answerOf(item, this.#message.explain, this.#validUntil(item.outcome.expires_ms, homes, live.trust)),
         ...(this.#message.explain ? { explained: this.#explained(item) } : {}),
         ...(turning === null ? {} : { counterfactual: turning }),
         ...(said === undefined ? {} : { step_receipt: said }),
       };
     });
     const signed = this.#signed !== null && items[0]?.decision === true ? { permit: this.#signed } : {};
-    const answer: DecideAnswer = { ...this.#answer(items, flush, index), ...signed };
+    const answer: DecideAnswer = { ...this.#answer(items, flush, index, live), ...signed };
     if (unsettled === 0) this.#resolve(answer);
   }
 
@@ -481,29 +485,29 @@ export class DecideCall implements Call {
   }
 
   /** What the item rests on is revoked, withdrawn or over, or a home of it has gone unheard, since it was decided. */
-  #turned({ outcome, run, appended, above, parents, pass }: Decided, now: number): boolean {
+  #turned({ outcome, run, appended, above, parents, pass }: Decided, homes: readonly string[], live: Live): boolean {
     const { dependencies, degraded } = outcome;
     return (
-      now >= outcome.expires_ms ||
+      live.t_ms >= outcome.expires_ms ||
       parents.some(this.#turn.withdrawn) ||
       this.#turn.revokedSince(above.length === 0 ? dependencies : [...dependencies, ...above], degraded) ||
       (run?.kind === "opened" && appended !== null && this.#turn.markedSince(appended.sseq)) ||
       (pass !== null && this.#turn.lost(pass.ancestors)) ||
-      homesHeard(this.#turn.liveTrust(), this.#homes(outcome), now) !== null
+      homesHeard(live.trust, homes, live.t_ms) !== null
     );
   }
 
   /** As of the release: what the shard knows now, which is what a PEP may rely on. */
-  #validUntil(basis: Pick<Outcome, "dependencies" | "homes" | "expires_ms">): number {
-    const fresh_ms = freshUntil(this.#turn.liveTrust(), this.#homes(basis));
-    return Math.min(fresh_ms, basis.expires_ms, policyEnds(this.#turn.condition));
+  #validUntil(expires_ms: number, homes: readonly string[], trust: TrustView): number {
+    return Math.min(freshUntil(trust, homes), expires_ms, policyEnds(this.#turn.condition));
   }
 
-  #homes({ dependencies, homes }: Pick<Outcome, "dependencies" | "homes">): readonly string[] {
-    return homesOf(this.#turn.liveTrust(), dependencies, homes);
-  }
-
-  #answer(items: readonly ItemAnswer[], flush: Flush | null, index: number): DecideAnswer {
+  #answer(
+    items: readonly ItemAnswer[],
+    flush: Flush | null,
+    index: number,
+    { consistency, continuity }: Live,
+  ): DecideAnswer {
     const hashes = this.leafHashes;
     const recorded = flush !== null && hashes.length > 0;
     const id = recorded ? decisionId(this.#turn.region, this.#turn.log_epoch, this.#turn.shard, this.#first) : null;
@@ -528,8 +532,8 @@ export class DecideCall implements Call {
       decision_id: id,
       receipt,
       items: answered,
-      consistency: this.#turn.consistency(),
-      continuity: this.#turn.continuity(),
+      consistency,
+      continuity,
       t_ms: this.#turn.t_ms,
       flush_size: flush?.size ?? 0,
     };
@@ -549,8 +553,11 @@ export class DecideCall implements Call {
         this.#regionProblem(now, readAtLeast(this.#message)) ||
         now >= this.#facts.facts.pep.exp_ms ||
         (kept.policy !== undefined && kept.policy !== this.#turn.liveCondition().active_policy);
-      const live = this.#turn.liveTrust();
-      const bases = kept.items.map((_, at) => this.#basisAt(kept, at));
+      const trust = this.#turn.liveTrust();
+      const bases = kept.items.map((_, at) => {
+        const basis = this.#basisAt(kept, at);
+        return { ...basis, homes: homesOf(trust, basis.dependencies, basis.homes) };
+      });
       const stands = (at: number): boolean => {
         const basis = bases[at]!;
         const step = kept.steps?.[at];
@@ -561,7 +568,7 @@ export class DecideCall implements Call {
           (step === undefined || !this.#turn.marked(step.sseq)) &&
           !this.#turn.lost(this.#factsAt(at).facts.pass?.ancestors ?? []) &&
           !this.#turn.revoked(basis.dependencies, kept.degraded?.includes(at) === true) &&
-          homesHeard(live, this.#homes(basis), now) === null
+          homesHeard(trust, basis.homes, now) === null
         );
       };
       const items = kept.items.map((item, at) =>
@@ -579,7 +586,7 @@ export class DecideCall implements Call {
           ...(this.#message.explain && failed !== undefined && determining !== undefined
             ? { failed, determining, explained: this.#explainedAgain(at, { ...item, failed, determining }) }
             : {}),
-          valid_until_ms: item.decision ? this.#validUntil(bases[at]!) : 0,
+          valid_until_ms: item.decision ? this.#validUntil(bases[at]!.expires_ms, bases[at]!.homes, trust) : 0,
           ...(this.#said.has(at) && item.decision === kept.items[at]!.decision
             ? { step_receipt: this.#said.get(at)! }
             : {}),

@@ -1,3 +1,5 @@
+import type { Live } from "./live.ts";
+
 /**
  * Group commit: calls that arrive while a flush is on its way to disk share the next one (DESIGN section 3.4).
  *
@@ -16,8 +18,11 @@ export interface Call {
   readonly records: number;
   /** After commit, before the release: signs what is to leave with the answer. Must not throw. */
   sign?(): Promise<void>;
-  /** After commit and signature. `index`: place in the flush tree, -1 for a call without records. */
-  release(flush: Flush | null, index: number): void;
+  /**
+   * After commit and signature. `index`: place in the flush tree, -1 for a call without records. `live`: the shard as it
+   * is while the calls of the flush are released, one after the other without a pause.
+   */
+  release(flush: Flush | null, index: number, live: Live): void;
   /** The turn or the flush failed: nothing of it may be relied on. */
   fail(): void;
 }
@@ -41,6 +46,7 @@ export type FlushSteps = {
   /** Stores what the turn made, in one transaction. */
   readonly write: () => Promise<void>;
   readonly sync: () => Promise<void>;
+  readonly live: () => Live;
   /** One pass of the event loop, so that what was released can leave. */
   readonly pass: () => Promise<void>;
   /** The shortest timer there is, about a millisecond. */
@@ -160,7 +166,8 @@ export class GroupCommit {
       const signing = calls.flatMap((call) => call.sign?.() ?? []);
       if (signing.length > 0) await Promise.all(signing);
       let index = flush?.first ?? 0;
-      for (const call of calls) call.release(flush, call.records > 0 ? index++ : -1);
+      const live = steps.live();
+      for (const call of calls) call.release(flush, call.records > 0 ? index++ : -1, live);
       return true;
     } catch (cause) {
       console.error(

@@ -73,7 +73,8 @@ import { ShardTrust } from "./trust.ts";
 import { ShardProbe, type Rounds } from "./probe.ts";
 import { StateWatch } from "./state-watch.ts";
 import { wantedBy } from "./wanted.ts";
-import { continuityOf, type Owed, type Turn } from "./turn.ts";
+import { continuityOf, type Live } from "./live.ts";
+import type { Owed, Turn } from "./turn.ts";
 import { SourceWriter, type SourceIdentity } from "./writer.ts";
 
 /** Of this isolate. */
@@ -290,6 +291,7 @@ export class Shard implements Turn {
       seal: (calls) => this.#flushes.seal(this.#withheld, calls),
       write: () => this.writer.write(),
       sync: () => this.store.sync(),
+      live: () => this.live(),
       // With nothing to write, a sync is one pass of the event loop: 10 µs, where a timer of 0 ms takes 1,100.
       pass: () => this.store.sync(),
       tick: () => pause(0),
@@ -420,6 +422,7 @@ export class Shard implements Turn {
 
   /** Nobody waits for it: the decision itself denies, and what comes next finds the event. Each workload is told once. */
   #quarantine({ items }: DecideMessage, { call, items: own }: AcceptedFacts): void {
+    if (call.facts.workload === undefined && own.every((facts) => facts === null)) return;
     const told = new Set<string>();
     for (const [at, { request }] of items.entries()) {
       const { facts } = own[at] ?? call;
@@ -659,10 +662,17 @@ export class Shard implements Turn {
   again = (call: Call): void => this.#commit.submit(call);
   mintRun = (): string => mintRunId(this.region, this.log_epoch, randomBytes(16));
   consistency = (): string => this.#trust.consistency();
-  continuity = (): Continuity => {
-    const { liveTrust, liveCondition, region, now } = this;
-    const { policy } = this.#policies.at(now());
-    return continuityOf({ liveTrust, liveCondition, region, now, policy }, this.#audit.word);
+  continuity = (): Continuity => this.live().continuity;
+  live = (): Live => {
+    const t_ms = this.now();
+    const now = { t_ms, trust: this.liveTrust(), condition: this.liveCondition() };
+    const { region } = this;
+    return {
+      ...now,
+      turned: regionChecks({ ...now, policy: this.policy, region, at_least: null }) !== null,
+      consistency: this.consistency(),
+      continuity: continuityOf(now, this.#policies.at(t_ms).policy, region, this.#audit.word),
+    };
   };
   contradicted = ({ pass, region, digest }: StepReceiptFacts, why: string): void => {
     const detail = `${region} said two things of pass ${pass}: ${why} (${digest})`;

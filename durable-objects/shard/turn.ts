@@ -1,13 +1,11 @@
-import { isUnanchored } from "../../src/decision/anchoring.ts";
-import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { Keyed } from "../../src/runs/binding.ts";
 import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
-import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { Continuity } from "../../src/objects/decide.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Call } from "./group-commit.ts";
+import type { Live } from "./live.ts";
 import type { Halts } from "./permits/halts.ts";
 import type { RunRow, ShardStore } from "./store.ts";
 import type { Appended, SourceWriter } from "./writer.ts";
@@ -67,6 +65,8 @@ export interface Turn {
   /** What this shard says to another region (`credentials/between`); `null`: its key is not certified. */
   statement(typ: string, claims: object): Promise<string | null>;
   now(): number;
+  /** All of it at once, for what is released together. */
+  live(): Live;
   liveTrust(): TrustView;
   liveCondition(): ShardCondition;
   /** Whether an entry in force names one of the keys; `degraded`: one that degrades them was known and admitted. */
@@ -96,52 +96,4 @@ export interface Turn {
   /** The receipt of an earlier call, made again: Ed25519 is deterministic, so it is the same receipt. */
   receiptOf(first_sseq: number, records: number): Promise<string | null>;
   bug(where: string, cause: unknown): void;
-}
-
-/** The words of the continuity block that a shard can vouch for. */
-export function continuityOf(
-  turn: Pick<Turn, "liveTrust" | "liveCondition" | "policy" | "region" | "now">,
-  replay: Continuity["replay"],
-): Continuity {
-  const [condition, t_ms] = [turn.liveCondition(), turn.now()];
-  const problem = regionChecks({
-    trust: turn.liveTrust(),
-    condition,
-    policy: turn.policy,
-    region: turn.region,
-    at_least: null,
-    t_ms,
-  });
-  const reason = problem?.reason ?? null;
-  return {
-    trust:
-      reason === "region_joining"
-        ? "joining"
-        : reason === "region_frozen"
-          ? "frozen"
-          : reason === "trust_lease_expired"
-            ? "stale"
-            : "current",
-    orchestration: reason === "lineage_halted" ? "halted" : "consistent",
-    policy: reason === "policy_stale" ? "stale" : (condition.policy_drift ?? null) !== null ? "drift" : "current",
-    cryptographic: cryptographicWord(reason, isUnanchored(condition, t_ms)),
-    synchronization: synchronizationOf(turn.liveTrust(), t_ms),
-    replay,
-  };
-}
-
-/** `signed`: receipts are, and everything that was due is under a checkpoint with a quorum. */
-function cryptographicWord(reason: ReasonCode | null, unanchored: boolean): string {
-  if (reason === "clock_anomaly") return "clock_anomaly";
-  if (reason === "lineage_unavailable") return "unlogged";
-  return unanchored ? "unanchored" : "signed";
-}
-
-/** One word for what is known of the other regions, the worst first. */
-function synchronizationOf({ origins }: TrustView, now_ms: number): string {
-  const all = [...origins.values()];
-  if (all.length === 0) return "region_only";
-  const problems = all.flatMap(({ problem }) => problem ?? []);
-  if (problems.length > 0) return problems.includes("sync_equivocation") ? "equivocation" : "unsupported";
-  return all.every((origin) => now_ms < origin.fresh_until_ms) ? "current" : "stale";
 }

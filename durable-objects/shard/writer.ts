@@ -184,7 +184,11 @@ export class SourceWriter {
     const payload = `{"core":${draft.core},"facts":${draft.facts},"input":${draft.input},"run":${JSON.stringify(run.id)},"run_salt":"${base64url(run.salt)}","run_state":${draft.run_state}${draft.seen === null ? "" : `,"seen":${draft.seen}`}${draft.sealed === "" ? "" : ","}${draft.sealed}}`;
     const prev_sseq = run.last_sseq === 0 ? null : run.last_sseq;
     this.#drafts.push({ row: { sseq, leaf, leaf_hash, prev_sseq }, run: run.id, t_ms: t, payload, random });
-    for (const tag of new Set(draft.subjects.map((subject) => this.#id.tags.of(subject)))) {
+    const { tags } = this.#id;
+    const [subject] = draft.subjects;
+    const named =
+      draft.subjects.length === 1 ? [tags.of(subject!)] : new Set(draft.subjects.map((one) => tags.of(one)));
+    for (const tag of named) {
       const sseqs = this.#subjects.get(tag);
       if (sseqs === undefined) this.#subjects.set(tag, [sseq]);
       else sseqs.push(sseq);

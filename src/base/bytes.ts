@@ -6,6 +6,34 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** UTF-8 bytes of `text`. Lone surrogates become U+FFFD, so refuse them earlier (`base/json`). */
 export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text) as Uint8Array<ArrayBuffer>;
 
+/** Room for what is put together only to be read once. */
+const SCRATCH = new Uint8Array(16_384);
+
+/**
+ * The parts in a row, numbers as bytes and text as UTF-8: a view that the next call writes over, so read it at once. A
+ * decision hashes a dozen of these, and a buffer for each would cost more than half of what hashing it does.
+ */
+export function scratch(...parts: readonly (number | Uint8Array | string)[]): Uint8Array {
+  let at = 0;
+  for (const part of parts) {
+    if (typeof part === "string") {
+      const { read, written } = encoder.encodeInto(part, at === 0 ? SCRATCH : SCRATCH.subarray(at));
+      if (read < part.length) return concat(...parts.map(bytesOf));
+      at += written;
+    } else {
+      const length = typeof part === "number" ? 1 : part.length;
+      if (at + length > SCRATCH.length) return concat(...parts.map(bytesOf));
+      if (typeof part === "number") SCRATCH[at] = part;
+      else SCRATCH.set(part, at);
+      at += length;
+    }
+  }
+  return SCRATCH.subarray(0, at);
+}
+
+const bytesOf = (part: number | Uint8Array | string): Uint8Array =>
+  typeof part === "string" ? utf8(part) : typeof part === "number" ? Uint8Array.of(part) : part;
+
 /** Text of UTF-8 `bytes`; `null` where they are not well-formed UTF-8. */
 export function fromUtf8(bytes: Uint8Array): string | null {
   try {
@@ -33,21 +61,24 @@ const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const SEXTET = new Int8Array(128).fill(-1);
 for (let i = 0; i < 64; i++) SEXTET[ALPHABET.charCodeAt(i)] = i;
 
+/** Two characters at a time: half the strings that a text is put together from. */
+const PAIRS = Array.from({ length: 4_096 }, (_, n) => ALPHABET[n >> 6]! + ALPHABET[n & 63]!);
+
 /** base64url without padding (RFC 4648 section 5). */
 export function base64url(bytes: Uint8Array): string {
   let out = "";
   let i = 0;
   for (; i + 2 < bytes.length; i += 3) {
     const n = (bytes[i]! << 16) | (bytes[i + 1]! << 8) | bytes[i + 2]!;
-    out += ALPHABET[n >> 18]! + ALPHABET[(n >> 12) & 63]! + ALPHABET[(n >> 6) & 63]! + ALPHABET[n & 63]!;
+    out += PAIRS[n >> 12]! + PAIRS[n & 4_095]!;
   }
   const rest = bytes.length - i;
   if (rest === 1) {
     const n = bytes[i]!;
-    out += ALPHABET[n >> 2]! + ALPHABET[(n & 3) << 4]!;
+    out += PAIRS[n << 4]!;
   } else if (rest === 2) {
     const n = (bytes[i]! << 8) | bytes[i + 1]!;
-    out += ALPHABET[n >> 10]! + ALPHABET[(n >> 4) & 63]! + ALPHABET[(n & 15) << 2]!;
+    out += PAIRS[n >> 4]! + ALPHABET[(n & 15) << 2]!;
   }
   return out;
 }
@@ -88,6 +119,15 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer>
     at += part.length;
   }
   return out;
+}
+
+/** `head`, then `text` as UTF-8. */
+export function followedBy(head: Uint8Array, text: string): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(head.length + text.length);
+  out.set(head);
+  // Of ASCII nothing is left over: most texts here are.
+  const { read } = encoder.encodeInto(text, out.subarray(head.length));
+  return read === text.length ? out : concat(head, utf8(text));
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

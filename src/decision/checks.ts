@@ -66,6 +66,7 @@ export const policyUndrifted = ({ policy_drift }: ShardCondition): Check =>
 
 /** Whether every home region of what the decision rests on is heard of; in the order of the reason registry. */
 export function homesHeard(trust: TrustView, homes: readonly string[], t_ms: number): Check {
+  if (homes.length === 0) return null;
   const found: { stale: string[]; sync_unsupported: string[]; sync_equivocation: string[] } = {
     stale: [],
     sync_unsupported: [],
@@ -119,6 +120,7 @@ export const callerCurrent = (facts: Facts, t_ms: number): Check =>
 
 /** A home region of what is asked about has frozen itself. */
 export function homesAct(matches: readonly TrustMatch[]): Check {
+  if (matches.length === 0) return null;
   const homes = matches.filter(({ state }) => state === FROZEN).map(({ origin }) => origin);
   return homes.length === 0 ? null : { reason: "region_frozen", detail: `${homes.join(", ")} has frozen itself` };
 }
@@ -131,6 +133,7 @@ export const trustHolds = (matches: readonly TrustMatch[], admits_degraded: bool
   (admits_degraded ? null : named("trust_degraded", matches, "degraded"));
 
 function named(reason: "revoked" | "trust_degraded", matches: readonly TrustMatch[], state: string): Check {
+  if (matches.length === 0) return null;
   const keys = [...new Set(matches.filter((match) => match.state === state).map((match) => match.key))];
   return keys.length === 0 ? null : { reason, detail: keys.join(", ") };
 }

@@ -9,7 +9,7 @@ import { evaluateOne } from "./evaluation.ts";
 import { evaluateMany } from "./evaluations.ts";
 import { requirePep } from "./pep-guard.ts";
 import { requireCaller, type Asking } from "./self-guard.ts";
-import { refuse, type Problem } from "./reply.ts";
+import { refuse, type Parts, type Problem } from "./reply.ts";
 import { search } from "./search.ts";
 
 /** A handler of one route. `params` are the decoded `{name}` parts of its path. */
@@ -18,7 +18,7 @@ export type Handler = (
   arrival: Arrival,
   request: Request,
   params: Readonly<Record<string, string>>,
-) => Promise<Response> | Response;
+) => Promise<Response | Parts> | Response;
 
 type Answer = (
   room: Room,
@@ -26,7 +26,7 @@ type Answer = (
   request: Request,
   state: CallerState,
   body: JsonObject,
-) => Promise<Response>;
+) => Promise<Response | Parts>;
 
 async function asPep(
   who: Result<Caller, Problem> | Promise<Result<Caller, Problem>>,

@@ -21,7 +21,7 @@ import type { Arrival, Deps, Room } from "./deps.ts";
 import { discoveryHandlers } from "./discovery.ts";
 import { health } from "./health.ts";
 import { metricsPage } from "./metrics-page.ts";
-import { refuse, type Problem, type ProblemStyle } from "./reply.ts";
+import { refuse, type Parts, type Problem, type ProblemStyle } from "./reply.ts";
 import { readRequestId } from "./request-id.ts";
 import { ROUTES, type Operation, type Route } from "./routes.ts";
 import { twice } from "../objects/deadline.ts";
@@ -207,15 +207,22 @@ async function serve(
   params: Readonly<Record<string, string>>,
 ): Promise<Response> {
   const arrival: Arrival = { started_ms: room.now(), request_id: readRequestId(request) };
-  let response: Response;
+  let answer: Response | Parts;
   try {
-    response = await handler(room, arrival, request, params);
+    answer = await handler(room, arrival, request, params);
   } catch (thrown) {
-    response = fault(room, route.operation, thrown, arrival.request_id, styleOf(route.path));
+    answer = fault(room, route.operation, thrown, arrival.request_id, styleOf(route.path));
   }
-  room.metrics.requests.add(`${route.operation}\n${response.status}`);
+  const status = answer instanceof Response ? answer.status : 200;
+  room.metrics.requests.add(`${route.operation}\n${status}`);
   room.metrics.duration.observe((room.now() - arrival.started_ms) / 1_000, route.operation);
-  return finish(response, arrival.request_id);
+  return answer instanceof Response ? finish(answer, arrival.request_id) : made(answer, arrival.request_id);
+}
+
+function made({ body, headers }: Parts, request_id: string | null): Response {
+  headers["X-Content-Type-Options"] = "nosniff";
+  if (request_id !== null) headers["X-Request-ID"] = request_id;
+  return new Response(body, { headers });
 }
 
 function finish(response: Response, request_id: string | null): Response {

@@ -27,7 +27,7 @@ import { mintBeside } from "./runs-body.ts";
 import { answerRequestBody, cancelRequestBody, listRequestsQuery, submitRequestBody } from "./schemas/approvals.ts";
 import { readBody, readQuery } from "./schema-input.ts";
 import { NO_STEP } from "./step-options.ts";
-import { ownerOf, withFacts } from "./workload.ts";
+import { withFacts } from "./workload.ts";
 
 /**
  * Requests for approvals (AuthZEN's access-request draft; docs/approvals.md). Nothing here gives access: an approval is
@@ -148,7 +148,6 @@ function answerHandler(answer: "grant" | "refuse"): Handler {
     const task = params["id"] ?? "";
     if (!isHere(room, task)) return refuse(UNKNOWN, "problem");
     const state = stateOf(request, who.value);
-    state.owner = ownerOf(room, who.value.pep, null, { texts: [], dry_run: false });
     const said = await ask(room, arrival, room.homeOf(task), state, async (stub, facts) => {
       let own = facts;
       if (presented !== null) {

@@ -12,7 +12,7 @@ import type { CallerState } from "./caller-state.ts";
 import { deny, receiptJson, release, singleBody, type DecisionBody } from "./answer-body.ts";
 import { evidenceHeaders, stepReceiptHeader } from "./evidence-headers.ts";
 import { countDecision, reportAnswer } from "./report.ts";
-import { bad, json, refuse } from "./reply.ts";
+import { bad, json, refuse, type Parts } from "./reply.ts";
 import { ownerOf, type AskedItem } from "./workload.ts";
 import { guestRunOf } from "./between.ts";
 import type { Arrival, Room } from "./deps.ts";
@@ -24,7 +24,7 @@ export async function evaluateOne(
   request: Request,
   state: CallerState,
   body: JsonObject,
-): Promise<Response> {
+): Promise<Response | Parts> {
   const context = body["context"];
   const options = readOptions(isObject(context) ? context["interlock"] : undefined, "call");
   if (isInvalid(options)) return refuse(bad(invalidText(options)), "text");
@@ -43,7 +43,7 @@ export async function evaluateOne(
   if (elsewhere !== null) return locally(room, elsewhere, explain);
 
   const { idempotency_key: key, dry_run } = options;
-  state.owner = ownerOf(room, state.caller.pep, key, { texts: [text], dry_run });
+  if (key !== null) state.owner = ownerOf(room, state.caller.pep, key, { texts: [text], dry_run });
   const named = options.run ?? (options.between === null ? null : await guestRunOf(room, options.between));
   const implicit = named === null ? implicitRun(room, state.caller.pep, options.idempotency_key) : null;
   const run = named ?? implicit!;
@@ -80,7 +80,7 @@ export async function evaluateOne(
   const headers = evidenceHeaders([answer], item.decision && !dry_run ? item.valid_until_ms : 0);
   if (item.decision && answer.permit !== undefined) headers["Interlock-Permit"] = answer.permit;
   Object.assign(headers, stepReceiptHeader(item.step_receipt));
-  return new Response(bodyText(shown, id === null ? null : answer.receipt), { headers });
+  return { body: bodyText(shown, id === null ? null : answer.receipt), headers };
 }
 
 /** An item that nothing came along with is as small as it was. */

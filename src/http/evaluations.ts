@@ -15,7 +15,7 @@ import { evidenceHeaders } from "./evidence-headers.ts";
 import { ONE_PERMIT, readOptions, type InterlockOptions } from "./interlock-options.ts";
 import { invalidText } from "./json-text.ts";
 import { ownerOf } from "./workload.ts";
-import { bad, refuse } from "./reply.ts";
+import { bad, refuse, type Parts } from "./reply.ts";
 import { countDecision, reportAnswer } from "./report.ts";
 
 const MAX_EVALUATIONS = 1_000;
@@ -29,7 +29,7 @@ export async function evaluateMany(
   request: Request,
   state: CallerState,
   body: JsonObject,
-): Promise<Response> {
+): Promise<Response | Parts> {
   const semantic = readSemantic(body["options"]);
   if (semantic === null) {
     return refuse(bad(`options.evaluations_semantic: one of ${SEMANTICS.join(", ")} is required`), "text");
@@ -51,7 +51,8 @@ export async function evaluateMany(
   if (!read.ok) return refuse(read.error, "text");
   const texts = read.value.map((item) => (item.kind === "request" ? item.text : ""));
   const { idempotency_key, dry_run } = options;
-  state.owner = ownerOf(room, state.caller.pep, idempotency_key, { texts: [semantic, ...texts], dry_run });
+  if (idempotency_key !== null)
+    state.owner = ownerOf(room, state.caller.pep, idempotency_key, { texts: [semantic, ...texts], dry_run });
   const guests = await guestRuns(room, read.value);
   const { plan, implicit } = planItems(room, state, read.value, { semantic, key: options.idempotency_key, guests });
   const traceparent = readTraceparent(request.headers.get("traceparent"));
@@ -175,7 +176,7 @@ function reply(
   released: ReadonlyMap<DecideAnswer, DecideAnswer>,
   { explain, dry_run, inline_evidence }: InterlockOptions,
   pdp: string,
-): Response {
+): Parts {
   const answers = executed.answers.map((answer) => released.get(answer)!);
   let validUntil_ms = 0;
   const evaluations = executed.done.map((one): DecisionBody => {
@@ -189,9 +190,9 @@ function reply(
     return itemBody(item, { explain, dry_run, id, pdp });
   });
   const headers = evidenceHeaders(answers, validUntil_ms);
-  if (!inline_evidence) return new Response(JSON.stringify({ evaluations }), { headers });
+  if (!inline_evidence) return { body: JSON.stringify({ evaluations }), headers };
   const receipts = answers.flatMap(({ decision_id, receipt }) =>
     receipt === null ? [] : { decision_id, receipt: receiptJson(receipt) },
   );
-  return new Response(JSON.stringify({ evaluations, context: { receipts } }), { headers });
+  return { body: JSON.stringify({ evaluations, context: { receipts } }), headers };
 }

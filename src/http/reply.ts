@@ -15,6 +15,9 @@ export type Problem = {
 
 export type ProblemStyle = "text" | "problem";
 
+/** An answer with status 200 that is not made yet: what every answer says is added first, since a header set later is dear. */
+export type Parts = { readonly body: string; readonly headers: Record<string, string> };
+
 const TITLES: Readonly<Record<Problem["status"], string>> = {
   400: "Bad request",
   401: "Authentication required",

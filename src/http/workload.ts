@@ -29,16 +29,15 @@ export type AskedItem = DecideItem & { readonly credentials?: Credentials; reado
 const CHALLENGE = "challenge";
 
 /**
- * Names the request to whoever records what it uses once: with an idempotency key by what is asked under it, so that a
- * retry of the same request is the same use; without one it is a request like no other.
+ * Names a request with an idempotency key to whoever records what it uses once: by what is asked under it, so that a
+ * retry of the same request is the same use.
  */
 export function ownerOf(
   room: Room,
   pep: string,
-  key: string | null,
+  key: string,
   { texts, dry_run }: { readonly texts: readonly string[]; readonly dry_run: boolean },
 ): string {
-  if (key === null) return base64url(room.random(16));
   return base64url(room.sha256(utf8(JSON.stringify([pep, key, dry_run, texts]))));
 }
 
@@ -167,6 +166,7 @@ async function claim(
   }
   for (const { nonce, exp_ms } of nonces) groupOf(nonce).uses.push({ jkt: CHALLENGE, jti: nonce, exp_ms });
   const left = deadline_ms - (room.now() - arrival.started_ms);
+  // Without a key it is a request like no other.
   const owner = (state.owner ??= base64url(room.random(16)));
   const answers = await Promise.all(
     [...groups].map(async ([shard, { uses, attested: said }]) => ({

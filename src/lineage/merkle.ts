@@ -1,4 +1,4 @@
-import { equalBytes } from "../base/bytes.ts";
+import { equalBytes, scratch } from "../base/bytes.ts";
 import type { Sha256 } from "../base/digest.ts";
 
 /**
@@ -11,11 +11,7 @@ export const emptyRoot = (sha: Sha256): Uint8Array => sha(new Uint8Array(0));
 
 /** SHA-256(0x01 ‖ left ‖ right). */
 function nodeHash(left: Uint8Array, right: Uint8Array, sha: Sha256): Uint8Array {
-  const message = new Uint8Array(65);
-  message[0] = 0x01;
-  message.set(left, 1);
-  message.set(right, 33);
-  return sha(message);
+  return sha(scratch(0x01, left, right));
 }
 
 /** All nodes of a small tree: `levels[0]` are the leaf hashes, the last level is the root. */

@@ -1,4 +1,4 @@
-import { base64url, concat, equalBytes, fromUtf8, utf8 } from "../base/bytes.ts";
+import { base64url, equalBytes, fromUtf8, scratch, utf8 } from "../base/bytes.ts";
 import type { Sha256 } from "../base/digest.ts";
 import { isRegionName, parseDecisionId } from "../base/ids.ts";
 import { parseJson, type JsonObject } from "../base/json.ts";
@@ -253,9 +253,7 @@ const matches = (value: unknown, pattern: RegExp): boolean => typeof value === "
 
 /** RFC 6962 section 2.1: SHA-256(0x00 ‖ leaf bytes). */
 export function leafHash(bytes: Uint8Array, sha: Sha256): Uint8Array {
-  const message = new Uint8Array(1 + bytes.length);
-  message.set(bytes, 1);
-  return sha(message);
+  return sha(scratch(0x00, bytes));
 }
 
 /** What a commitment is to. One byte each, so that a commitment to facts never passes as one to an input. */
@@ -272,7 +270,7 @@ export const RUN_SALT_BYTES = 16;
  */
 export function commitment(label: CommitmentLabel, salt: Uint8Array, payload: string, sha: Sha256): string {
   if (salt.length !== COMMITMENT_SALT_BYTES) throw new RangeError("commitment: the salt is 32 bytes");
-  return base64url(sha(concat(Uint8Array.of(0x02, LABEL[label]), salt, utf8(payload))));
+  return base64url(sha(scratch(0x02, LABEL[label], salt, payload)));
 }
 
 /**
@@ -285,5 +283,5 @@ export const committedState = (run_state: string, seen: string | null): string =
 /** base64url of SHA-256(0x03 ‖ salt ‖ run id): links the records of a run without naming it. */
 export function saltedRunHash(salt: Uint8Array, runId: string, sha: Sha256): string {
   if (salt.length !== RUN_SALT_BYTES) throw new RangeError("saltedRunHash: the salt is 16 bytes");
-  return base64url(sha(concat(Uint8Array.of(0x03), salt, utf8(runId))));
+  return base64url(sha(scratch(0x03, salt, runId)));
 }

@@ -1,4 +1,4 @@
-import { base64url, concat, fromUtf8, utf8 } from "../base/bytes.ts";
+import { base64url, concat, followedBy, fromUtf8, scratch } from "../base/bytes.ts";
 import { err, ok, type Result } from "../base/result.ts";
 import { COMMITMENT_SALT_BYTES, type CommitmentLabel } from "./record.ts";
 
@@ -102,10 +102,11 @@ export async function sealPayload(
   const head = headOf(regionKey.number);
   const recordKey = random.subarray(0, KEY_BYTES);
   const nonce = random.subarray(KEY_BYTES, KEY_BYTES + NONCE_BYTES);
-  const plaintext = concat(random.subarray(KEY_BYTES + NONCE_BYTES), utf8(text));
+  const plaintext = followedBy(random.subarray(KEY_BYTES + NONCE_BYTES), text);
+  const where = placeText(place);
   const [wrapped, sealed] = await Promise.all([
-    aead.seal(regionKey.bytes, nonce, aadOf("W", head, place), recordKey),
-    aead.seal(recordKey, ZERO_NONCE, aadOf("P", head, place), plaintext),
+    aead.seal(regionKey.bytes, nonce, aadOf("W", head, where), recordKey),
+    aead.seal(recordKey, ZERO_NONCE, aadOf("P", head, where), plaintext),
   ]);
   return concat(head, nonce, wrapped, sealed);
 }
@@ -124,9 +125,10 @@ export async function openPayload(
   const key = regionKey(new DataView(head.buffer, head.byteOffset).getUint32(1));
   if (key === null) return err("unreadable");
   const nonce = sealed.subarray(HEAD_BYTES, WRAP_AT);
-  const recordKey = await aead.open(key, nonce, aadOf("W", head, place), sealed.subarray(WRAP_AT, PAYLOAD_AT));
+  const where = placeText(place);
+  const recordKey = await aead.open(key, nonce, aadOf("W", head, where), sealed.subarray(WRAP_AT, PAYLOAD_AT));
   if (recordKey === null) return err("unreadable");
-  const plaintext = await aead.open(recordKey, ZERO_NONCE, aadOf("P", head, place), sealed.subarray(PAYLOAD_AT));
+  const plaintext = await aead.open(recordKey, ZERO_NONCE, aadOf("P", head, where), sealed.subarray(PAYLOAD_AT));
   const text = plaintext === null ? null : fromUtf8(plaintext.subarray(SALTS_BYTES));
   if (plaintext === null || text === null) return err("unreadable");
   return ok({ salts: splitSalts(plaintext), text });
@@ -139,5 +141,8 @@ function headOf(keyNumber: number): Uint8Array {
   return head;
 }
 
-const aadOf = (purpose: "W" | "P", head: Uint8Array, place: SealPlace): Uint8Array =>
-  concat(utf8(purpose), head, utf8(`${place.region}|${place.log_epoch}|${place.source}|${place.sseq}`));
+const placeText = ({ region, log_epoch, source, sseq }: SealPlace): string =>
+  `${region}|${log_epoch}|${source}|${sseq}`;
+
+const aadOf = (purpose: "W" | "P", head: Uint8Array, where: string): Uint8Array =>
+  scratch(purpose, head, where).slice();

@@ -57,6 +57,17 @@ export function shardOfName(name: string | undefined): number | null {
   return match === null ? null : Number(match[1]);
 }
 
+/** The same for the path of every request: an id is worked out from its name once. */
+export function shardsOf(env: Env, region: Region): (shard: number) => ShardRpc {
+  const namespace = place(env.LINEAGE_SHARD, region);
+  const ids = new Map<number, DurableObjectId>();
+  return (shard) => {
+    let id = ids.get(shard);
+    if (id === undefined) ids.set(shard, (id = namespace.idFromName(shardName(region, shard))));
+    return namespace.get(id) as unknown as ShardRpc;
+  };
+}
+
 export function shardAt(env: Env, region: Region, shard: number): ShardRpc {
   const namespace = place(env.LINEAGE_SHARD, region);
   return namespace.get(namespace.idFromName(shardName(region, shard))) as unknown as ShardRpc;

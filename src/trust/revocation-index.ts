@@ -31,7 +31,10 @@ export class RevocationIndex {
 
   has(token: Uint8Array): boolean {
     const slots = this.#slots;
-    const [a, b, c, d] = [word(token, 0), word(token, 4), word(token, 8), word(token, 12)];
+    const a = word(token, 0);
+    const b = word(token, 4);
+    const c = word(token, 8);
+    const d = word(token, 12);
     for (let slot = a & this.#mask; ; slot = (slot + 1) & this.#mask) {
       const at = slot * 4;
       if (isEmpty(slots, at)) return false;

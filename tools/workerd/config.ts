@@ -15,6 +15,8 @@ export const SECRETS = [
 ] as const satisfies readonly (keyof RegionVars)[];
 
 export const COMPATIBILITY_DATE = "2026-11-01";
+/** Timers as workerd makes them, and not Node's objects around them: every decision sets one. */
+export const COMPATIBILITY_FLAGS = ["no_nodejs_global_timers"] as const;
 
 /** `INTERLOCK_LOG`: `off` keeps the Worker from writing its log lines at all; optional everywhere. */
 export type Vars = RegionVars & { readonly INTERLOCK_LOG?: string };
@@ -74,6 +76,7 @@ const config :Workerd.Config = (
 const region :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],
   compatibilityDate = ${text(COMPATIBILITY_DATE)},
+  compatibilityFlags = [${COMPATIBILITY_FLAGS.map(text).join(", ")}],
   bindings = [
     ${bindings.join(",\n    ")},
   ],

@@ -4,7 +4,7 @@ import { decisionId } from "../../../src/base/ids.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import { homesOf } from "../../../src/decision/basis.ts";
 import { homesHeard } from "../../../src/decision/checks.ts";
-import { coreText, decide, denyInternal, regionChecks, type DecideInput } from "../../../src/decision/decide.ts";
+import { coreText, decide, denyInternal, type DecideInput } from "../../../src/decision/decide.ts";
 import { Watch } from "../../../src/decision/seen.ts";
 import { receiptText } from "../../../src/lineage/receipt.ts";
 import type { TicketAnswer } from "../../../src/objects/permits.ts";
@@ -15,6 +15,7 @@ import type { CanonicalRequest, Facts, Outcome, RunState } from "../../../src/vo
 import { nodeSha256 } from "../../platform.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Call, Flush } from "../group-commit.ts";
+import type { Live } from "../live.ts";
 import type { AskedTexts } from "../reader.ts";
 import { describeRunState } from "../run-state.ts";
 import { GOOD, type StepRow } from "../run/rows.ts";
@@ -222,10 +223,10 @@ export abstract class AgainCall implements Call {
     }
   }
 
-  release(flush: Flush | null, index: number): void {
+  release(flush: Flush | null, index: number, live: Live): void {
     const { turn } = this;
     if (this.#denied !== null) return this.#deny(this.#denied);
-    if (this.#again !== null) return this.#repeat(this.#again);
+    if (this.#again !== null) return this.#repeat(this.#again, live);
     const decided = this.#decided;
     if (decided === null) return this.#deny("internal");
     const { outcome, appended } = decided;
@@ -245,33 +246,23 @@ export abstract class AgainCall implements Call {
       flush_size: flush?.size ?? 0,
     };
     if (hold === null) return this.#answer(itemOf(outcome), null, evidence);
-    const now = turn.now();
     const ended = turn.writer.permits.hold(hold.id)?.state !== "active";
-    if (ended || this.#turned(decided, now)) return this.#withhold(decided, hold, now, evidence);
+    if (ended || this.#turned(decided, live)) return this.#withhold(decided, hold, live.t_ms, evidence);
     this.released(hold);
     this.#answer({ ...itemOf(outcome), valid_until_ms: hold.valid_until_ms }, hold, evidence);
   }
 
   /** Everything that it rests on, as it is when it is to leave. */
-  #turned({ outcome, above }: Decided, now: number): boolean {
+  #turned({ outcome, above }: Decided, { t_ms: now, trust, turned }: Live): boolean {
     const { turn, call } = this;
-    const live = turn.liveTrust();
-    const homes = homesOf(live, outcome.dependencies, outcome.homes);
+    const homes = homesOf(trust, outcome.dependencies, outcome.homes);
     return (
       now >= call.deadline_ms ||
       now >= Math.min(outcome.expires_ms, outcome.valid_until_ms) ||
-      this.#regionTurned(now) ||
+      turned ||
       turn.revokedSince([...outcome.dependencies, ...above], outcome.degraded) ||
       turn.markedSince(call.step) ||
-      homesHeard(live, homes, now) !== null
-    );
-  }
-
-  #regionTurned(now: number): boolean {
-    const { turn } = this;
-    const [trust, condition] = [turn.liveTrust(), turn.liveCondition()];
-    return (
-      regionChecks({ trust, condition, policy: turn.policy, region: turn.region, at_least: null, t_ms: now }) !== null
+      homesHeard(trust, homes, now) !== null
     );
   }
 
@@ -295,12 +286,11 @@ export abstract class AgainCall implements Call {
   }
 
   /** Redeemed before with the same key: the same hold, where it still is. */
-  #repeat({ id }: HoldRow): void {
+  #repeat({ id }: HoldRow, { t_ms: now, turned }: Live): void {
     const { turn } = this;
-    const now = turn.now();
     turn.halts.look();
     const hold = turn.writer.permits.hold(id);
-    if (hold === null || hold.state !== "active" || now >= hold.valid_until_ms || this.#regionTurned(now))
+    if (hold === null || hold.state !== "active" || now >= hold.valid_until_ms || turned)
       return this.#deny(hold?.reason ?? "hold_ended");
     const record = decisionId(turn.region, turn.log_epoch, turn.shard, hold.redeemed);
     const item = { ...deny("internal"), decision: true, reason: null, valid_until_ms: hold.valid_until_ms };

@@ -2,7 +2,6 @@ import { PASS_TYPE, MAX_ANCESTOR_KEYS, passOverflow, type PassClaims } from "../
 import { jcs } from "../../../src/base/jcs.ts";
 import { callerKeys, homesOf } from "../../../src/decision/basis.ts";
 import { homesHeard } from "../../../src/decision/checks.ts";
-import { regionChecks } from "../../../src/decision/decide.ts";
 import type { OpenPassMessage, RunAnswer } from "../../../src/objects/runs.ts";
 import { runPseudonym } from "../../../src/runs/guest.ts";
 import { resourceKey } from "../../../src/trust/keys.ts";
@@ -11,6 +10,7 @@ import { REASON_ORDER } from "../../../src/vocabulary/reasons.ts";
 import { nodeSha256 } from "../../platform.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Flush } from "../group-commit.ts";
+import type { Live } from "../live.ts";
 import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";
 import { passVerdict, type PassVerdict } from "./pass-verdict.ts";
@@ -138,21 +138,19 @@ export class PassCall extends RunCall {
   }
 
   /** What left is allowed elsewhere, so it is looked at again as an allow is. */
-  override release(flush: Flush | null, index: number): void {
+  override release(flush: Flush | null, index: number, live: Live): void {
     const owed = this.owed();
-    if (this.#given === null || owed === null || !this.#turned(this.#given)) return super.release(flush, index);
+    if (this.#given === null || owed === null || !this.#turned(this.#given, live))
+      return super.release(flush, index, live);
     this.turn.owe({ ...owed, settle: (stored) => this.withhold(stored) });
   }
 
-  #turned({ claims, verdict }: Given): boolean {
+  #turned({ claims, verdict }: Given, { t_ms: now, trust, turned }: Live): boolean {
     const { turn } = this;
-    const [now, trust] = [turn.now(), turn.liveTrust()];
     const keys = [...verdict.keys, ...callerKeys(this.#facts.facts, turn.region)];
-    const { policy, region } = turn;
-    const problem = regionChecks({ trust, condition: turn.liveCondition(), policy, region, at_least: null, t_ms: now });
     return (
       this.#text === null ||
-      problem !== null ||
+      turned ||
       now >= claims.exp_ms ||
       verdict.parents.some(({ sseq }) => turn.withdrawn(sseq)) ||
       turn.revokedSince(keys, false) ||

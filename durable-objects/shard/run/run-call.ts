@@ -13,6 +13,7 @@ import type { DecisionCore, Facts, TrustMatch } from "../../../src/vocabulary/ty
 import { nodeSha256 } from "../../platform.ts";
 import type { ParsedFacts } from "../decide-call.ts";
 import type { Call, Flush } from "../group-commit.ts";
+import type { Live } from "../live.ts";
 import { describeRunState } from "../run-state.ts";
 import type { RunRow } from "../store.ts";
 import type { Owed, Turn } from "../turn.ts";
@@ -181,7 +182,7 @@ export abstract class RunCall implements Call {
     return watch.text(this.turn.seenText, { keys, found: failed.slice(admission), purpose: "run" });
   }
 
-  release(flush: Flush | null, index: number): void {
+  release(flush: Flush | null, index: number, _live: Live): void {
     const { turn } = this;
     const appended = this.#appended;
     const evidence = {

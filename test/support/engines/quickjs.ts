@@ -15,12 +15,18 @@ export const quickjs: Engine = async (script, question) => {
   return JSON.parse(context.getString(result.value)) as Answer;
 };
 
-/** The language alone has no `TextEncoder` and `TextDecoder`: these are the two that the code asks for, no more. */
+/** The language alone has no `TextEncoder` and `TextDecoder`: these are what the code asks of the two, no more. */
 const ENCODING = `
 globalThis.TextEncoder = class {
   encode(text) {
     const escaped = unescape(encodeURIComponent(text.toWellFormed()));
     return Uint8Array.from(escaped, (unit) => unit.charCodeAt(0));
+  }
+  encodeInto(text, into) {
+    const bytes = this.encode(text);
+    if (bytes.length > into.length) return { read: 0, written: 0 };
+    into.set(bytes);
+    return { read: text.length, written: bytes.length };
   }
 };
 globalThis.TextDecoder = class {

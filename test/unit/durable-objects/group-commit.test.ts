@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { GroupCommit, type Call, type Flush, type FlushSteps } from "../../../durable-objects/shard/group-commit.ts";
+import type { Live } from "../../../durable-objects/shard/live.ts";
 
 class Probe implements Call {
   readonly records = 1;
@@ -26,6 +27,14 @@ class Probe implements Call {
   }
 }
 
+const live: Live = {
+  t_ms: 0,
+  trust: {} as Live["trust"],
+  condition: {} as Live["condition"],
+  turned: false,
+  consistency: "",
+  continuity: {} as Live["continuity"],
+};
 const flush: Flush = { jws: "", path: () => [], first: 0, size: 1 };
 
 function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log: string[] } {
@@ -46,6 +55,7 @@ function steps(overrides: Partial<FlushSteps> = {}): FlushSteps & { readonly log
     sync: async () => {
       log.push("sync");
     },
+    live: () => live,
     pass: () => new Promise((resolve) => setTimeout(resolve, 0)),
     tick: () => new Promise((resolve) => setTimeout(resolve, 0)),
     rest: () => new Promise((resolve) => setTimeout(resolve, 5)),

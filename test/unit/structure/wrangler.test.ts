@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { unstable_readConfig, type Unstable_Config } from "wrangler";
-import { COMPATIBILITY_DATE, OBJECTS, SECRETS } from "../../../tools/workerd/config.ts";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, OBJECTS, SECRETS } from "../../../tools/workerd/config.ts";
 import { readRegion, type RegionVars } from "../../../src/region/config.ts";
 import { ROOT } from "./source-files.ts";
 
@@ -37,11 +37,12 @@ test("a name is used by one region only", () => {
   expect(new Set(pdps).size).toBe(REGIONS.length);
 });
 
-test("raw workerd has the same objects and the same compatibility date as Cloudflare", () => {
+test("raw workerd has the same objects and the same compatibility date and flags as Cloudflare", () => {
   const config = configOf("eu");
   expect(config.durable_objects.bindings.map(({ name, class_name }) => [name, class_name])).toEqual(
     OBJECTS.map(({ binding, className }) => [binding, className]),
   );
   expect(config.compatibility_date).toBe(COMPATIBILITY_DATE);
+  expect(config.compatibility_flags).toEqual(COMPATIBILITY_FLAGS);
   expect(config.secrets?.required).toEqual(SECRETS);
 });
