@@ -1,4 +1,4 @@
-import { createHash, createHmac } from "node:crypto";
+import { createHmac, hash } from "node:crypto";
 import { CompactSign, exportJWK, generateKeyPair, importJWK, type JWK } from "jose";
 import { utf8 } from "../src/base/bytes.ts";
 import type { Sha256 } from "../src/base/digest.ts";
@@ -9,7 +9,7 @@ import type { Rows } from "./rows.ts";
 
 /** The platform's primitives behind the pure rooms' parameters. Synchronous where a turn must not yield. */
 
-export const nodeSha256: Sha256 = (bytes) => createHash("sha256").update(bytes).digest();
+export const nodeSha256: Sha256 = (bytes) => hash("sha256", bytes, "buffer");
 
 export const nodeHmacSha256: HmacSha256 = (key, message) => createHmac("sha256", key).update(message).digest();
 

@@ -6,13 +6,22 @@ import { unavailable, type Problem } from "./reply.ts";
 import { twice } from "../objects/deadline.ts";
 
 /** The authenticated PEP with `scope`, or the problem to answer with; a promise only where a credential is new. */
-export function requirePep(
+export const requirePep = (
   room: Room,
   request: Request,
   scope: PepScope,
   now_ms: number,
+): Result<Caller, Problem> | Promise<Result<Caller, Problem>> =>
+  pepOf(room, request.headers.get("authorization"), scope, now_ms);
+
+/** The same by the text of the header. */
+export function pepOf(
+  room: Room,
+  authorization: string | null,
+  scope: PepScope,
+  now_ms: number,
 ): Result<Caller, Problem> | Promise<Result<Caller, Problem>> {
-  const who = room.peps.authenticate(request.headers.get("authorization"), now_ms);
+  const who = room.peps.authenticate(authorization, now_ms);
   return who instanceof Promise
     ? who.then((answer) => judge(answer, scope, room.region.pdp))
     : judge(who, scope, room.region.pdp);

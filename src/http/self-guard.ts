@@ -9,7 +9,7 @@ import { verifyCredentials } from "../credentials/workload-facts.ts";
 import type { Presented } from "../credentials/workload/present.ts";
 import { proofInHeaders } from "../credentials/workload/wpt.ts";
 import type { Room } from "./deps.ts";
-import { requirePep } from "./pep-guard.ts";
+import { pepOf } from "./pep-guard.ts";
 import { unavailable, type Problem } from "./reply.ts";
 
 /** A workload that asks for itself: what it presented, and what that had to be made for. */
@@ -33,7 +33,7 @@ export function requireCaller(
     headers.has("workload-proof-token") ||
     (authorization !== null && /^(?:wpt|dpop) /i.test(authorization));
   if (proves) return askForSelf(room, request, now_ms);
-  const who = requirePep(room, request, "evaluate", now_ms);
+  const who = pepOf(room, authorization, "evaluate", now_ms);
   const judge = (answer: Result<Caller, Problem>): Result<Asking, Problem> | Promise<Result<Asking, Problem>> => {
     if (answer.ok) return ok({ caller: answer.value, self: null });
     // No PEP's credential: a workload's own, perhaps, where such bearers are registered.

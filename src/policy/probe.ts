@@ -113,16 +113,13 @@ function* directoryIn({ sovereign, application }: LoadedPolicy, { source }: Poli
 
 /** Everything that the pack brings to a decision. Messages of errors are left out: they are for people. */
 function answerOf(alone: LoadedPolicy, { request, env }: Probe): string {
-  const { reason, policy_reason, layer_failed, determining, obligations, errors, ...ends } = evaluatePolicy(
-    alone,
-    request,
-    env,
-  );
+  const answer = evaluatePolicy(alone, request, env);
+  const { reason, policy_reason, layer_failed, determining, obligations, errors } = answer;
   const { failed, carried, gained } = placesOf(alone, request, env.labels, env.region);
   const { keys, failed: unstated } = consentsOf(alone, request);
   // Members by name and in this order, so that it does not matter how the objects were made.
   return JSON.stringify([
-    [reason, policy_reason, layer_failed, ends.permit_ttl_ms, ends.valid_for_ms],
+    [reason, policy_reason, layer_failed, answer.permit_ttl_ms, answer.valid_for_ms],
     determining.map(({ policy, reason: why }) => [policy, why]),
     obligations.map(({ id, type, properties }) => [id, type, jcs(properties)]),
     errors.map(({ policy }) => policy),

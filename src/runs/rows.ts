@@ -174,11 +174,20 @@ function chargedTo(
     }));
 }
 
+/** A request never changes, and is asked about by several rules. */
+const scopes = new WeakMap<CanonicalRequest, string>();
+
 /**
  * What an approval is for: the step's request, wherever in the run it is taken, and whatever it says about the answer
  * that it wants (`NOT_ASKED`).
  */
 export function approvalScope(request: CanonicalRequest, hash: Sha256 = sha256): string {
+  let scope = scopes.get(request);
+  if (scope === undefined) scopes.set(request, (scope = scopeOf(request, hash)));
+  return scope;
+}
+
+function scopeOf(request: CanonicalRequest, hash: Sha256): string {
   const { run: _run, step: _step, parents: _parents, state_version: _version, context, ...asked } = request;
   const bound = Object.entries(context ?? {}).filter(([name]) => !NOT_ASKED.has(name));
   return digestOf(jcs(bound.length === 0 ? asked : { ...asked, context: Object.fromEntries(bound) }), hash);
