@@ -141,7 +141,7 @@ export class GroupCommit {
    * callers. A lone caller never waits.
    */
   async #gather(answered: number): Promise<void> {
-    const expected = Math.max(answered, this.#lastSize) * 1.2;
+    const expected = Math.max(answered, this.#lastSize);
     this.#lastSize = answered;
     if (answered <= 2) return;
     for (let tick = 0; tick < GATHER_TICKS && this.#waiting.length < expected; tick++) {

@@ -10,7 +10,7 @@ import { nodeSha256 } from "../platform.ts";
  * The shard's share of Δ (docs/drift.md): a busy shard begins a round so often, and finishes it in one go where it was
  * kept from it for so long; whoever asks later than that waits for one. What a round finds anew leaves at once.
  */
-const PROBING = { every_ms: 400, round_ms: 400, busy_ms: 1_000 } as const;
+const PROBING = { every_ms: 500, round_ms: 400, busy_ms: 1_000 } as const;
 
 export type ProbePorts = {
   readonly policy: () => LoadedPolicy;

@@ -415,8 +415,10 @@ export class Shard implements Turn {
     this.#quarantine(message, accepted);
     // Receipts that came along are in their run before the step is decided: both go by one queue.
     if (!message.dry_run)
-      for (const [at, { run }] of message.items.entries())
-        void this.runs.note(run, accepted.items[at] ?? accepted.call, message.traceparent);
+      for (const [at, { run }] of message.items.entries()) {
+        const said = accepted.items[at] ?? accepted.call;
+        if (said.facts.step_receipts !== undefined) void this.runs.note(run, said, message.traceparent);
+      }
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, accepted, received, resolve)));
   }
 
@@ -448,8 +450,9 @@ export class Shard implements Turn {
 
   /** An idle shard does not follow the log: what it knew last may be long overtaken. */
   #anchoringIsStale(now: number): boolean {
+    if (this.#anchoring.ageAt(now) <= STALE_ANCHORING_MS) return false;
     const known = this.#anchoring.condition();
-    return known.witnessed && isUnanchored(known, now) && this.#anchoring.ageAt(now) > STALE_ANCHORING_MS;
+    return known.witnessed && isUnanchored(known, now);
   }
 
   async search(message: SearchMessage): Promise<SearchAnswer> {

@@ -5,6 +5,7 @@ import { consentsOf } from "./consents.ts";
 import { flowsOf } from "./demands.ts";
 import { evaluatePolicy, type LoadedPolicy, type PolicyPart } from "./evaluate.ts";
 import { placesOf } from "./places.ts";
+import type { CanonicalRequest } from "../vocabulary/types.ts";
 import { PROBE_SET, probesOf, type Probe } from "./probe-set.ts";
 import { rulesFor } from "./step-rules.ts";
 
@@ -44,8 +45,8 @@ export function* probing(policy: LoadedPolicy, engine: string, sha: Sha256): Gen
   const packs: PackProbe[] = [];
   for (const part of policy.parts) {
     const alone = aloneOf(policy, part);
-    const probes = probesIn(part);
-    const answers: string[] = [demandsIn(alone, probes)];
+    const { probes, kinds } = questionsIn(part);
+    const answers: string[] = [demandsIn(alone, kinds)];
     yield;
     for (const [at, probe] of probes.entries()) {
       if (at % SLICE === SLICE - 1) yield;
@@ -72,13 +73,28 @@ export function probePolicy(policy: LoadedPolicy, engine: string, sha: Sha256): 
   }
 }
 
-/** By the part, which is as immutable as the pack that it was built from. */
-const known = new WeakMap<PolicyPart, readonly Probe[]>();
+type Questions = {
+  readonly probes: readonly Probe[];
+  /** One question of each kind: by types and action, which `name` spells. */
+  readonly kinds: readonly { readonly name: string; readonly request: CanonicalRequest }[];
+};
 
-function probesIn(part: PolicyPart): readonly Probe[] {
-  let probes = known.get(part);
-  if (probes === undefined) known.set(part, (probes = part.source === null ? [] : probesOf(part.source)));
-  return probes;
+/** By the part, which is as immutable as the pack that it was built from. */
+const known = new WeakMap<PolicyPart, Questions>();
+
+function questionsIn(part: PolicyPart): Questions {
+  let questions = known.get(part);
+  if (questions === undefined) {
+    const probes = part.source === null ? [] : probesOf(part.source);
+    const kinds = new Map<string, CanonicalRequest>();
+    for (const { request } of probes) {
+      const name = JSON.stringify([request.subject.type, request.action.name, request.resource.type]);
+      if (!kinds.has(name)) kinds.set(name, request);
+    }
+    questions = { probes, kinds: [...kinds].map(([name, request]) => ({ name, request })) };
+    known.set(part, questions);
+  }
+  return questions;
 }
 
 /** The pack as it lies in memory, in a policy of its own. */
@@ -130,16 +146,13 @@ function answerOf(alone: LoadedPolicy, { request, env }: Probe): string {
 }
 
 /** What is demanded before the policies are asked depends on types and action only: once for each. */
-function demandsIn(alone: LoadedPolicy, probes: readonly Probe[]): string {
-  const texts = new Map<string, string>();
-  for (const { request } of probes) {
-    const key = JSON.stringify([request.subject.type, request.action.name, request.resource.type]);
-    if (texts.has(key)) continue;
-    const { pinned: _, ...rules } = rulesFor(alone, request);
-    texts.set(key, jcs(rules));
-  }
-  return JSON.stringify([...texts]);
-}
+const demandsIn = (alone: LoadedPolicy, kinds: Questions["kinds"]): string =>
+  JSON.stringify(
+    kinds.map(({ name, request }) => {
+      const { pinned: _, ...rules } = rulesFor(alone, request);
+      return [name, jcs(rules)];
+    }),
+  );
 
 function wholeOf({ problem, actions, flows, sovereign, application }: LoadedPolicy, sha: Sha256): string {
   const packs = [sovereign, application].map((layer) =>
