@@ -4,7 +4,7 @@ import { mintRunId } from "../../src/base/ids.ts";
 import { isUnanchored } from "../../src/decision/anchoring.ts";
 import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
-import { turnText } from "../../src/decision/seen.ts";
+import { TurnTexts } from "../../src/decision/seen.ts";
 import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
 import { maxCallsPerFlush, receiptKid } from "../../src/lineage/receipt.ts";
@@ -142,7 +142,7 @@ export class Shard implements Turn {
   #nextSweep = 0;
   #latest = 0;
   // The current turn (Turn): set by #begin, constant until the next.
-  #seen: { readonly trust: TrustView; readonly condition: ShardCondition; readonly text: string } | null = null;
+  readonly #seen = new TurnTexts();
   t_ms = 0;
   trust: TrustView;
   condition: ShardCondition = {
@@ -619,10 +619,7 @@ export class Shard implements Turn {
 
   /** Made at the turn's first decision. */
   get seenText(): string {
-    const { trust, condition } = this;
-    if (this.#seen?.trust !== trust || this.#seen.condition !== condition)
-      this.#seen = { trust, condition, text: turnText(trust, condition, this.policy.digest) };
-    return this.#seen.text;
+    return this.#seen.text(this.trust, this.condition, this.policy.digest);
   }
 
   readonly trustDigest = (matches: Parameters<ShardTrust["digest"]>[0]): string => this.#trust.digest(matches);

@@ -63,39 +63,70 @@ export type SeenTurn = {
   readonly revision: number;
 };
 
-/** JSON of a turn's part; made once a turn, since it is the longer one. */
-export function turnText(
-  trust: Pick<TrustView, "lease_until_ms" | "mode" | "origins" | "own" | "revision">,
-  condition: ShardCondition,
+/** What the part of a turn is made of. Maps and objects in it are never changed: what is otherwise is another one. */
+const sourceOf = (
+  { lease_until_ms, mode, origins, own, revision }: Omit<TrustView, "homes" | "match">,
+  { active_policy, clock_anomaly, halted, policy_drift = null, policy_problem = null, ...anchoring }: ShardCondition,
   policy: string,
-): string {
-  const {
-    active_policy,
-    halted,
-    policy_drift,
-    policy_problem = null,
-    unanchored_since_ms,
-    unlogged_since_ms,
-    witnessed,
-  } = condition;
-  const origins = [...trust.origins].sort(([a], [b]) => (a < b ? -1 : 1));
+) => ({
+  active_policy: active_policy === policy ? undefined : active_policy,
+  clock_anomaly,
+  halted,
+  lease_until_ms,
+  mode,
+  origins,
+  own,
+  policy_drift,
+  policy_problem,
+  revision,
+  unanchored_since_ms: anchoring.unanchored_since_ms,
+  unlogged_since_ms: anchoring.unlogged_since_ms,
+  witnessed: anchoring.witnessed,
+});
+type TurnSource = ReturnType<typeof sourceOf>;
+
+/** JSON of a turn's part, the longer one. Kept for the turns that follow: between two leases most see the same. */
+export class TurnTexts {
+  #turn: { readonly trust: object; readonly condition: object } | null = null;
+  #source: TurnSource | null = null;
+  #text = "";
+
+  text(trust: Omit<TrustView, "homes" | "match">, condition: ShardCondition, policy: string): string {
+    if (this.#turn?.trust === trust && this.#turn.condition === condition) return this.#text;
+    this.#turn = { trust, condition };
+    const source = sourceOf(trust, condition, policy);
+    if (this.#source === null || !isSame(this.#source, source)) this.#text = turnText(source);
+    this.#source = source;
+    return this.#text;
+  }
+}
+
+function isSame(a: TurnSource, b: TurnSource): boolean {
+  for (const name in a) if (a[name as keyof TurnSource] !== b[name as keyof TurnSource]) return false;
+  return true;
+}
+
+function turnText(source: TurnSource): string {
+  const { active_policy, halted, policy_drift, policy_problem, mode, revision, lease_until_ms } = source;
+  const { unanchored_since_ms, unlogged_since_ms, witnessed } = source;
+  const origins = [...source.origins].sort(([a], [b]) => (a < b ? -1 : 1));
   const turn: SeenTurn = {
-    ...(active_policy === policy ? {} : { active_policy }),
+    ...(active_policy === undefined ? {} : { active_policy }),
     anchoring: { unanchored_since_ms, unlogged_since_ms, witnessed },
-    ...(condition.clock_anomaly ? { clock_anomaly: true } : {}),
+    ...(source.clock_anomaly ? { clock_anomaly: true } : {}),
     ...(halted === null ? {} : { halted }),
-    lease_until_ms: trust.lease_until_ms,
-    mode: trust.mode,
+    lease_until_ms,
+    mode,
     origins: Object.fromEntries(
       origins.map(([name, { fresh_until_ms, incarnation, problem, seq }]) => [
         name,
         { fresh_until_ms: Number.isFinite(fresh_until_ms) ? fresh_until_ms : null, incarnation, problem, seq },
       ]),
     ),
-    own: { incarnation: trust.own.incarnation, seq: trust.own.seq },
+    own: { incarnation: source.own.incarnation, seq: source.own.seq },
     ...(policy_drift?.denies === true ? { policy_drift: policy_drift.detail } : {}),
     ...(policy_problem === null ? {} : { policy_problem }),
-    revision: trust.revision,
+    revision,
   };
   return JSON.stringify(turn);
 }
@@ -142,7 +173,7 @@ export class Watch {
     };
   }
 
-  /** Text of `Seen`; `turn` is that of `turnText`. */
+  /** Text of `Seen`; `turn` is that of `TurnTexts`. */
   text(turn: string, { at_least = null, bug, found = [], keys, purpose = "step", since_ms }: AskedBeside): string {
     const plain = this.#homes.length === 0 && this.#matched.length === 0 && this.#names === null;
     if (plain && at_least === null && bug !== true && found.length === 0 && keys === undefined && purpose === "step")

@@ -8,13 +8,16 @@ import type { ApplicationManifest } from "./manifest.ts";
 import { readSchema, type RecordShape, type SchemaShapes, type Shape } from "./schema.ts";
 
 /** Raise it with any change of what is asked below or read in `probe`: probes of two versions are not compared. */
-export const PROBE_SET = 2;
+export const PROBE_SET = 3;
 
 /** One question that is put to a pack again and again, with fixed circumstances. */
 export type Probe = { readonly request: CanonicalRequest; readonly env: PolicyEnv };
 
 /** Questions to one pack at most; each combination of types and action is asked at least once, up to this many. */
 const MAX_PROBES = 96;
+const MIN_PROBES = 24;
+/** A busy shard asks all of them twice a second: a pack of one policy needs no more than a few. */
+const PROBES_PER_POLICY = 8;
 const MAX_ROUNDS = 24;
 /** 2026-01-15T12:00:00Z: the same time everywhere and always. */
 const T_MS = 1_768_478_400_000;
@@ -32,10 +35,11 @@ export function probesOf(pack: ValidPack): readonly Probe[] {
     pack.entities,
   );
   const ids = idsByType(pack);
-  if (manifest.layer === "sovereign") return sovereignProbes(literals);
+  const wanted = Math.min(MAX_PROBES, Math.max(MIN_PROBES, PROBES_PER_POLICY * pack.policies.length));
+  if (manifest.layer === "sovereign") return sovereignProbes(literals, wanted);
   const schema = readSchema(pack.schema.json);
   const triples = triplesOf(manifest, schema).slice(0, MAX_PROBES);
-  const rounds = Math.min(MAX_ROUNDS, Math.max(1, Math.floor(MAX_PROBES / Math.max(1, triples.length))));
+  const rounds = Math.min(MAX_ROUNDS, Math.max(1, Math.floor(wanted / Math.max(1, triples.length))));
   return triples.flatMap((triple) =>
     Array.from({ length: rounds }, (_, round) => {
       const choose = chooser(`${manifest.name} ${triple.join(" ")} ${round}`);
@@ -205,12 +209,12 @@ function numbersNear(known: readonly JsonValue[]): readonly number[] {
 }
 
 /** A sovereign pack sees names only, so names are what it is asked about: its own, and some that nobody minds. */
-function sovereignProbes(literals: Literals): readonly Probe[] {
+function sovereignProbes(literals: Literals, wanted: number): readonly Probe[] {
   const pool = [...new Set([...literals.values()].flat())].filter((one) => typeof one === "string");
   const names = [...new Set(["probe", ...pool])].slice(0, 12);
   const ids = ["probe", "region:eu:probe", "region:us:probe", "region:us/probe"];
   const labels = ["personal", "secret"];
-  return Array.from({ length: MAX_PROBES }, (_, round): Probe => {
+  return Array.from({ length: wanted }, (_, round): Probe => {
     const choose = chooser(`sovereign ${round}`);
     const name = (): string => (choose.below(3) === 0 ? choose.one(names) : "probe");
     return {

@@ -2,7 +2,7 @@ import { createWriteStream, mkdtempSync, rmSync, statSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { aesGcm, nodeSha256, randomBytes } from "../../durable-objects/platform.ts";
-import { Watch, turnText } from "../../src/decision/seen.ts";
+import { Watch, TurnTexts } from "../../src/decision/seen.ts";
 import { commitment, committedState } from "../../src/lineage/record.ts";
 import { saltsOf, SEAL_RANDOM_BYTES, sealPayload } from "../../src/lineage/seal.ts";
 import { loadPolicy } from "../../src/policy/load.ts";
@@ -62,7 +62,7 @@ const aead = aesGcm(randomBytes(32));
 const key = { number: 1, bytes: randomBytes(32) };
 const place = { region: "eu", log_epoch: 1, source: "shard/0", sseq: 1 };
 const rest = JSON.stringify({ core: one.core, facts: one.facts, input: one.request });
-const turn = turnText(trust, condition, one.core.policy);
+const turn = new TurnTexts().text(trust, condition, one.core.policy);
 /** What sealing a record costs of processor time, microseconds (others use the machine too): with what it saw, or as it was before. */
 async function sealing(seen: boolean, n: number): Promise<number> {
   const from = process.cpuUsage();

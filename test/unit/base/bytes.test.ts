@@ -1,6 +1,17 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { base64url, concat, equalBytes, fromBase64url, fromHex, fromUtf8, hex, utf8 } from "../../../src/base/bytes.ts";
+import {
+  base64url,
+  concat,
+  equalBytes,
+  followedBy,
+  fromBase64url,
+  fromHex,
+  fromUtf8,
+  hex,
+  scratch,
+  utf8,
+} from "../../../src/base/bytes.ts";
 
 const bytes = fc.uint8Array({ maxLength: 80 });
 
@@ -73,4 +84,40 @@ test("concat and equalBytes agree with Buffer", () => {
       expect(equalBytes(a, Uint8Array.from(a))).toBe(true);
     }),
   );
+});
+
+describe("parts in a row", () => {
+  const part = fc.oneof(bytes, fc.string({ unit: "binary" }), fc.integer({ min: 0, max: 255 }));
+  const bytesOf = (one: Uint8Array | string | number): Uint8Array =>
+    typeof one === "string" ? utf8(one) : typeof one === "number" ? Uint8Array.of(one) : one;
+
+  test("are the bytes of each, lone surrogates too", () => {
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 6 }), (parts) => {
+        expect([...scratch(...parts)]).toEqual([...concat(...parts.map(bytesOf))]);
+      }),
+    );
+  });
+
+  test.each([16_383, 16_384, 16_385, 100_000])("also where they are %i long, and longer in UTF-8", (length) => {
+    for (const parts of [
+      ["a".repeat(length)],
+      ["\u{1f600}".repeat(length / 2)],
+      [7, new Uint8Array(length).fill(1), "x"],
+      ["x".repeat(length), 7],
+      [new Uint8Array(3), "\u00e9".repeat(length)],
+    ])
+      expect(equalBytes(scratch(...parts).slice(), concat(...parts.map(bytesOf)))).toBe(true);
+  });
+
+  test("a head and a text are in a buffer of their own", () => {
+    fc.assert(
+      fc.property(bytes, fc.string({ unit: "binary" }), (head, text) => {
+        const made = followedBy(head, text);
+        scratch("overwritten", head);
+        expect([...made]).toEqual([...concat(head, utf8(text))]);
+        expect(made.buffer.byteLength).toBe(made.length);
+      }),
+    );
+  });
 });
