@@ -1,8 +1,6 @@
 import { isUnanchored } from "../../src/decision/anchoring.ts";
-import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { Continuity } from "../../src/objects/decide.ts";
-import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
 import type { TrustView } from "../../src/vocabulary/types.ts";
 
@@ -21,14 +19,12 @@ export type Live = {
   readonly continuity: Continuity;
 };
 
-/** The words of the continuity block that a shard can vouch for. */
+/** The words of the continuity block that a shard can vouch for. `reason`: why the region denies, if it does. */
 export function continuityOf(
   { trust, condition, t_ms }: Pick<Live, "trust" | "condition" | "t_ms">,
-  policy: LoadedPolicy,
-  region: string,
+  reason: ReasonCode | null,
   replay: Continuity["replay"],
 ): Continuity {
-  const reason = regionChecks({ trust, condition, policy, region, at_least: null, t_ms })?.reason ?? null;
   return {
     trust:
       reason === "region_joining"

@@ -667,11 +667,15 @@ export class Shard implements Turn {
     const t_ms = this.now();
     const now = { t_ms, trust: this.liveTrust(), condition: this.liveCondition() };
     const { region } = this;
+    const problemBy = (policy: LoadedPolicy): ReturnType<typeof regionChecks> =>
+      regionChecks({ ...now, policy, region, at_least: null });
+    const { policy } = this.#policies.at(t_ms);
+    const problem = problemBy(policy);
     return {
       ...now,
-      turned: regionChecks({ ...now, policy: this.policy, region, at_least: null }) !== null,
+      turned: (policy === this.policy ? problem : problemBy(this.policy)) !== null,
       consistency: this.consistency(),
-      continuity: continuityOf(now, this.#policies.at(t_ms).policy, region, this.#audit.word),
+      continuity: continuityOf(now, problem?.reason ?? null, this.#audit.word),
     };
   };
   contradicted = ({ pass, region, digest }: StepReceiptFacts, why: string): void => {
