@@ -21,10 +21,10 @@ export async function callShard<T>(
 ): Promise<Called<T>> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    const late = new Promise<typeof LATE>((resolve) => {
+    const value = await new Promise<T | typeof LATE>((resolve, reject) => {
       timer = setTimeout(resolve, Math.max(deadline_ms, 0), LATE);
+      call(room.shard(shard)).then(resolve, reject);
     });
-    const value = await Promise.race([call(room.shard(shard)), late]);
     return value === LATE ? { ok: false, reason: "deadline" } : { ok: true, value };
   } catch (thrown) {
     const fault = {
