@@ -471,7 +471,7 @@ export class DecideCall implements Call {
   }
 
   /** The region itself turned: the lease ended, it was frozen, its policy changed. */
-  #regionProblem(now: number, at_least: DecideInput["at_least"] = null): boolean {
+  #regionProblem(now: number, at_least: DecideInput["at_least"]): boolean {
     return (
       regionChecks({
         trust: this.#turn.liveTrust(),

@@ -107,7 +107,10 @@ export class GroupCommit {
         // Storage fails and nobody waits: what is owed is tried again, but not in a hurry.
         if (!stored && this.#waiting.length === 0) await this.#steps.rest();
         // After a lone caller, with nothing else to do, there is no turn that its reply would have to leave before.
-        if (calls.length <= 1 && this.#waiting.length === 0 && this.#steps.owed() === 0) continue;
+        if (calls.length <= 1 && this.#waiting.length === 0 && this.#steps.owed() === 0) {
+          this.#lastSize = calls.length;
+          continue;
+        }
         // Let the replies leave before the next turn writes: the output gate holds a reply back while any write
         // that was made before it is unconfirmed.
         // Where that fails the next flush will too, and answer its callers: they must not be left waiting.

@@ -57,7 +57,12 @@ export function shardOfName(name: string | undefined): number | null {
   return match === null ? null : Number(match[1]);
 }
 
-/** The same for the path of every request: an id is worked out from its name once. */
+export function shardAt(env: Env, region: Region, shard: number): ShardRpc {
+  const namespace = place(env.LINEAGE_SHARD, region);
+  return namespace.get(namespace.idFromName(shardName(region, shard))) as unknown as ShardRpc;
+}
+
+/** Shards by number, for the path of every request: an id is worked out from its name once. */
 export function shardsOf(env: Env, region: Region): (shard: number) => ShardRpc {
   const namespace = place(env.LINEAGE_SHARD, region);
   const ids = new Map<number, DurableObjectId>();
@@ -66,11 +71,6 @@ export function shardsOf(env: Env, region: Region): (shard: number) => ShardRpc 
     if (id === undefined) ids.set(shard, (id = namespace.idFromName(shardName(region, shard))));
     return namespace.get(id) as unknown as ShardRpc;
   };
-}
-
-export function shardAt(env: Env, region: Region, shard: number): ShardRpc {
-  const namespace = place(env.LINEAGE_SHARD, region);
-  return namespace.get(namespace.idFromName(shardName(region, shard))) as unknown as ShardRpc;
 }
 
 /**
