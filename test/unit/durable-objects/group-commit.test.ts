@@ -170,6 +170,26 @@ describe("GroupCommit", () => {
     expect(rests).toBe(4);
   });
 
+  it("lets replies leave before another turn, and does not wait for anybody after a lone caller", async () => {
+    let passes = 0;
+    const group = new GroupCommit(
+      steps({
+        pass: async () => {
+          passes++;
+        },
+      }),
+    );
+    const lone = new Probe();
+    group.submit(lone);
+    await lone.answer;
+    expect(passes).toBe(0);
+    const calls = Array.from({ length: 3 }, () => new Probe());
+    for (const call of calls) group.submit(call);
+    await Promise.all(calls.map((call) => call.answer));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(passes).toBeGreaterThan(0);
+  });
+
   it("settles only after the flush under way has been released", async () => {
     let open!: () => void;
     const gate = new Promise<void>((resolve) => {
