@@ -113,6 +113,18 @@ test("a sealed epoch is archived, goes on where it was stopped, and is verified 
   expect(await command("log", "verify-archive", join(eu.base, "none"), "--trust", policy)).toMatchObject({ code: 2 });
 });
 
+test("a seal that no witness has cosigned yet is waited for", async () => {
+  const us = regions[1]!;
+  await ask("alice");
+  await us.stop();
+  const admin = new AdminClient(eu.url, eu.admin);
+  await until(async () => (await admin.sealEpoch("monthly")).log?.state === "sealed" || null, "the seal");
+  const archiving = interlock("log", "archive", ...local(), "--epoch", "1", "--out", out);
+  await until(() => Promise.resolve(archiving.stderr().includes("no quorum: waiting") || null), "the wait");
+  await us.restart();
+  expect([await archiving.ended, archiving.stderr()]).toEqual([0, expect.stringContaining("0 of them were there")]);
+});
+
 type Confirmed = { readonly size: number; readonly root: string };
 
 test("an archived epoch is dropped, also over a kill -9; what it held answers 410, and the region goes on", async () => {

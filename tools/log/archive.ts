@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { equalBytes } from "../../src/base/bytes.ts";
 import { sha256 } from "../../src/base/digest.ts";
 import { placeOfOrigin, rootText } from "../../src/lineage/archive.ts";
-import type { ParsedCheckpoint } from "../../src/lineage/checkpoint.ts";
+import { parseCheckpoint, type ParsedCheckpoint } from "../../src/lineage/checkpoint.ts";
+import { parseNote } from "../../src/lineage/note.ts";
 import { leafHash } from "../../src/lineage/record.ts";
 import { decodeStateRecord } from "../../src/lineage/state-record.ts";
 import { bundlePath, tilePath, TILE_WIDTH } from "../../src/lineage/tile-path.ts";
@@ -18,7 +19,7 @@ import { hexDigest, LOOSE_FILES, manifestText, readFile, readmeText, writeFile, 
 const TIMEOUT_MS = 30_000;
 /** 256 entries of 65,535 bytes with their lengths. */
 const MAX_BYTES = 256 * 65_537;
-/** A region turns reads away while others are under way: 0.5 s, 1 s, … 8 s. */
+/** A region turns reads away while others are under way, a witness takes its time: 0.5 s, 1 s, … 8 s. */
 const RETRIES_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000];
 /** Bundles that are asked for at once; the region turns away more than 8 reads. */
 const AT_ONCE = 4;
@@ -44,23 +45,16 @@ export type Archived = { readonly bundles: number; readonly kept: number; readon
 export async function archiveLog(job: ArchiveJob): Promise<Archived> {
   const { log_epoch, out } = job;
   const prefix = `${job.url.replace(/\/+$/, "")}/logs/${log_epoch}`;
-  const note = textOf(await get(`${prefix}/checkpoint`, null));
-  const served = textOf(await get(`${prefix}/policy`, null));
-  if (note === null || served === null)
+  const [claimed, served] = await Promise.all([get(`${prefix}/checkpoint`, null), get(`${prefix}/policy`, null)]);
+  if (claimed === null || served === null)
     throw new Problem(`The region has no log of epoch ${log_epoch}`, "Look at `interlock epoch status`.");
-  const policy = job.policy ?? readServed(served);
-  const trusted = await trustCheckpoint(note, policy, ed25519);
-  if (!trusted.ok)
-    throw new Problem(
-      `The checkpoint of log epoch ${log_epoch} is not to be trusted: ${trusted.error.message}`,
-      "Ask for it again when its witnesses have cosigned it; else ask the operator.",
-    );
-  const { checkpoint } = trusted.value;
+  const policy = job.policy ?? readServed(textOf(served));
+  await requireSeal(claimed, prefix, job.token);
+  const { note, checkpoint } = await cosigned(claimed, prefix, policy, job);
   const place = placeOfOrigin(checkpoint.origin);
   if (place?.log_epoch !== log_epoch)
     throw new Problem(`The log at ${prefix} is ${checkpoint.origin}`, "Is this address an Interlock region?");
   refuseOther(out, checkpoint);
-  await requireSeal(checkpoint, prefix, job.token);
   // Before the tiles: a directory that was begun says which log it is of.
   writeFile(out, "checkpoint", note);
 
@@ -92,7 +86,8 @@ function readServed(text: string): TlogPolicy {
 
 /** A directory of another log, or of another tree of it, is not written over. */
 function refuseOther(out: string, { origin, size, root }: ParsedCheckpoint): void {
-  const known = textOf(readFile(out, "checkpoint"));
+  const kept = readFile(out, "checkpoint");
+  const known = kept === null ? null : textOf(kept);
   if (known === null || known.startsWith(`${origin}\n${size}\n${Buffer.from(root).toString("base64")}\n`)) return;
   throw new Problem(
     `${out} holds another log, or another state of it: ${known.split("\n").slice(0, 2).join(", ")} entries`,
@@ -101,15 +96,47 @@ function refuseOther(out: string, { origin, size, root }: ParsedCheckpoint): voi
   );
 }
 
-/** Before everything else is fetched: whether there is an end at all. */
-async function requireSeal({ size }: ParsedCheckpoint, prefix: string, token: string): Promise<void> {
+/**
+ * Before everything else is fetched: whether there is an end at all. Of a checkpoint that nobody has verified yet, so
+ * that a log which runs is not waited for.
+ */
+async function requireSeal(claimed: Uint8Array, prefix: string, token: string): Promise<void> {
+  const note = parseNote(claimed);
+  const checkpoint = note.ok ? parseCheckpoint(note.value.text) : note;
+  if (!checkpoint.ok)
+    throw new Problem(`${prefix}/checkpoint is no checkpoint: ${checkpoint.error.message}`, "Is this a log?");
+  const { size } = checkpoint.value;
   const index = Math.floor((size - 1) / TILE_WIDTH);
   const width = widthOf(0, index, size);
-  const bundle = await get(`${prefix}/${bundlePath({ index, width })}`, token);
+  const bundle = size === 0 ? null : await get(`${prefix}/${bundlePath({ index, width })}`, token);
   const last = bundle === null ? undefined : decodeBundle(bundle, width)?.at(-1);
   const state = last === undefined ? null : decodeStateRecord(last);
   if (state?.ok !== true || state.value.kind !== "log.seal")
     throw new Problem("The log epoch is not sealed: its last leaf is no seal", "Seal it first: interlock epoch seal.");
+}
+
+/** A log that was sealed a moment ago is waited for: its witnesses may not have cosigned its end yet. */
+async function cosigned(
+  claimed: Uint8Array,
+  prefix: string,
+  policy: TlogPolicy,
+  { log_epoch, say }: ArchiveJob,
+): Promise<{ readonly note: Uint8Array; readonly checkpoint: ParsedCheckpoint }> {
+  let note = claimed;
+  for (let tries = 0; ; tries++) {
+    const trusted = await trustCheckpoint(note, policy, ed25519);
+    if (trusted.ok) return { note, checkpoint: trusted.value.checkpoint };
+    const { code, message } = trusted.error;
+    const wait = code === "no_quorum" ? RETRIES_MS[tries] : undefined;
+    if (wait === undefined)
+      throw new Problem(
+        `The checkpoint of log epoch ${log_epoch} is not to be trusted: ${message}`,
+        "Ask for it again when its witnesses have cosigned it; else ask the operator.",
+      );
+    if (tries === 0) say(`the last checkpoint is ${message}: waiting for its witnesses`);
+    await sleep(wait);
+    note = (await get(`${prefix}/checkpoint`, null)) ?? note;
+  }
 }
 
 /** Bundles and hash tiles, each compared before it is written; the tiles above follow from them. */
@@ -171,7 +198,7 @@ function matching(tile: Uint8Array | null, bundle: Uint8Array | null, width: num
   return entries.every((entry, at) => equalBytes(leafHash(entry, sha256), hashes[at]!)) ? hashes : null;
 }
 
-const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : new TextDecoder().decode(bytes));
+const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
 /** `null` for 404. A region that is busy is asked again; a credential never follows a redirect. */
 async function get(url: string, token: string | null): Promise<Uint8Array | null> {
