@@ -1,0 +1,55 @@
+import type { Route } from "./route.ts";
+
+/** Between regions of one membership. */
+export const SYNC = [
+  {
+    operation: "syncPull",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/pull",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 400, 403, 413, 503],
+    summary: "A peer asks for this region's head and events: compact JWS in, compact JWS out (docs/sync.md)",
+  },
+  {
+    operation: "syncPush",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/push",
+    scope: null,
+    idempotent: "yes",
+    statuses: [202, 400, 413, 503],
+    summary: "A peer brings its events; 202 confirms nothing (docs/sync.md)",
+  },
+  {
+    operation: "syncRequest",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/request",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 400, 403, 413, 503],
+    summary: "A peer asks the home of a key to revoke it too: compact JWS in, compact JWS out (docs/sync.md)",
+  },
+  {
+    operation: "syncPolicy",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/policy",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 400, 403, 413, 503],
+    summary: "A peer asks what decides here: digests of packs and of their answers (docs/drift.md)",
+  },
+  {
+    operation: "syncState",
+    audience: "region",
+    method: "POST",
+    path: "/sync/v1/state",
+    scope: null,
+    idempotent: "yes",
+    statuses: [200, 400, 403, 413, 503],
+    summary: "A peer says what its trust entries digest to, and asks the same: compact JWS in and out (docs/drift.md)",
+  },
+] as const satisfies readonly Route[];
