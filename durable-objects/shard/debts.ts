@@ -1,5 +1,5 @@
 import { base64url } from "../../src/base/bytes.ts";
-import { withholdAnswer } from "./decide-call.ts";
+import { withholdAnswer } from "./decide/kept-answer.ts";
 import type { Owed, Turn } from "./turn.ts";
 
 /**

@@ -2,7 +2,11 @@ import { digestOf } from "../../src/base/digest.ts";
 import type { DecideMessage } from "../../src/objects/decide.ts";
 import type { Facts } from "../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../platform.ts";
-import type { AcceptedFacts, ParsedFacts } from "./decide-call.ts";
+
+export type ParsedFacts = { readonly facts: Facts; readonly text: string; readonly digest: string };
+
+/** Of a call, and of those of its items that have some of their own. */
+export type AcceptedFacts = { readonly call: ParsedFacts; readonly items: readonly (ParsedFacts | null)[] };
 
 const KEPT = 256;
 

@@ -9,7 +9,7 @@ import type { SearchAnswer, SearchMessage } from "../../src/objects/shard.ts";
 import type { LoadedPolicy } from "../../src/policy/load.ts";
 import { candidateRequest, searchCandidates } from "../../src/policy/search.ts";
 import { nodeSha256 } from "../platform.ts";
-import type { ParsedFacts } from "./decide-call.ts";
+import type { ParsedFacts } from "./facts-reader.ts";
 import { describeRunState } from "./run-state.ts";
 import type { Turn } from "./turn.ts";
 

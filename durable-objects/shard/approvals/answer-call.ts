@@ -11,7 +11,7 @@ import type { EntityForm } from "../../../src/vocabulary/run.ts";
 import type { CanonicalRequest, RunState } from "../../../src/vocabulary/types.ts";
 import type { FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import { describeRunState } from "../run-state.ts";
 import { stateForStep } from "../run/steps.ts";
 import type { Turn } from "../turn.ts";

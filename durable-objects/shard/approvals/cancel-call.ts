@@ -1,7 +1,7 @@
 import { base64url } from "../../../src/base/bytes.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import type { CancelRequestMessage, TaskAnswer } from "../../../src/objects/approvals.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Turn } from "../turn.ts";
 import { TaskCall } from "./task-call.ts";
 

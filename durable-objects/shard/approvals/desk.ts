@@ -6,7 +6,7 @@ import type {
   TaskAnswer,
   TaskRead,
 } from "../../../src/objects/approvals.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Call } from "../group-commit.ts";
 import type { LineageReader } from "../reader.ts";
 import type { DoorPorts } from "../run/door.ts";

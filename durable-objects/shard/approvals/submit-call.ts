@@ -8,7 +8,7 @@ import type { SubmitRequestMessage, TaskAnswer } from "../../../src/objects/appr
 import { subjectForm } from "../../../src/decision/basis.ts";
 import type { CanonicalRequest } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import { statusOf } from "../run/steps.ts";
 import type { Turn } from "../turn.ts";
 import { TaskCall } from "./task-call.ts";

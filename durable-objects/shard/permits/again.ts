@@ -13,7 +13,7 @@ import { runKey, subjectKey } from "../../../src/trust/keys.ts";
 import type { FailedCheck, ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Call, Flush } from "../group-commit.ts";
 import type { Live } from "../live.ts";
 import type { AskedTexts } from "../reader.ts";

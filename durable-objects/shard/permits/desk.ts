@@ -17,7 +17,7 @@ import { runKey } from "../../../src/trust/keys.ts";
 import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import type { CanonicalRequest, Facts, RunState } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Call } from "../group-commit.ts";
 import type { Wanted } from "../lease-keeper.ts";
 import type { LineageReader } from "../reader.ts";

@@ -5,7 +5,7 @@ import { callerKeys } from "../../../src/decision/basis.ts";
 import { receiptText } from "../../../src/lineage/receipt.ts";
 import type { ReportHoldMessage, TicketAnswer } from "../../../src/objects/permits.ts";
 import type { ReasonCode } from "../../../src/vocabulary/reasons.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Call, Flush } from "../group-commit.ts";
 import { describeRunState } from "../run-state.ts";
 import { GOOD } from "../run/rows.ts";

@@ -8,7 +8,7 @@ import type { ChangeRunMessage, RunAnswer, RunChange } from "../../../src/object
 import type { Delegation, Plan, StepOutcome } from "../../../src/vocabulary/run.ts";
 import type { FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";
 import type { OpenedRun } from "./opened-run.ts";

@@ -1,6 +1,6 @@
 import { jcs } from "../../../src/base/jcs.ts";
 import type { RunAnswer } from "../../../src/objects/runs.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Turn } from "../turn.ts";
 import { RunCall } from "./run-call.ts";
 

@@ -6,7 +6,7 @@ import type {
   RunAnswer,
   StepReceiptAnswer,
 } from "../../../src/objects/runs.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Call } from "../group-commit.ts";
 import type { Turn } from "../turn.ts";
 import { ChangeRunCall } from "./change-call.ts";

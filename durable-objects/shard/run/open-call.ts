@@ -5,7 +5,7 @@ import { entityForm, runKey } from "../../../src/trust/keys.ts";
 import type { OpenRunMessage, RunAnswer } from "../../../src/objects/runs.ts";
 import type { FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Turn } from "../turn.ts";
 import { MAX_DEPTH } from "./book.ts";
 import type { OpenedRun } from "./opened-run.ts";

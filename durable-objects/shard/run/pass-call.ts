@@ -8,7 +8,7 @@ import { resourceKey } from "../../../src/trust/keys.ts";
 import { mayBeTold } from "../../../src/trust/pseudonym.ts";
 import { REASON_ORDER } from "../../../src/vocabulary/reasons.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Flush } from "../group-commit.ts";
 import type { Live } from "../live.ts";
 import type { RunRow } from "../store.ts";

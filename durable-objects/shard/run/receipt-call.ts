@@ -2,7 +2,7 @@ import { base64url } from "../../../src/base/bytes.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import type { RunAnswer } from "../../../src/objects/runs.ts";
 import type { StepReceiptFacts } from "../../../src/vocabulary/run.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Turn } from "../turn.ts";
 import { standingOf } from "./noted.ts";
 import { AWAITED, DENIED, GOOD } from "./rows.ts";

@@ -11,7 +11,7 @@ import type { RunAnswer } from "../../../src/objects/runs.ts";
 import type { FailedCheck, ReasonCode } from "../../../src/vocabulary/reasons.ts";
 import type { DecisionCore, Facts, TrustMatch } from "../../../src/vocabulary/types.ts";
 import { nodeSha256 } from "../../platform.ts";
-import type { ParsedFacts } from "../decide-call.ts";
+import type { ParsedFacts } from "../facts-reader.ts";
 import type { Call, Flush } from "../group-commit.ts";
 import type { Live } from "../live.ts";
 import { describeRunState } from "../run-state.ts";

@@ -1,7 +1,7 @@
-import { digestOf } from "../../src/base/digest.ts";
-import type { DecideMessage } from "../../src/objects/decide.ts";
-import type { Facts } from "../../src/vocabulary/types.ts";
-import { nodeSha256 } from "../platform.ts";
+import { digestOf } from "../../../src/base/digest.ts";
+import type { DecideMessage } from "../../../src/objects/decide.ts";
+import type { Facts } from "../../../src/vocabulary/types.ts";
+import { nodeSha256 } from "../../platform.ts";
 
 /**
  * What an idempotency key is held against: the questions, and as whom they are asked. A repetition may bring a new
