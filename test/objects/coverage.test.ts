@@ -23,7 +23,7 @@ const send = (log: RegionLogRpc, from: number, count: number, source = "shard/0"
 };
 
 async function checkpointed(log: RegionLogRpc): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 300; tries++) {
     const { size, checkpoint_size } = await log.status();
     if (checkpoint_size === size) return;
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -34,7 +34,7 @@ async function erased(target: ErasureTarget, changes: Partial<EraseOrder> = {}):
 }
 
 async function finished(id: string): Promise<ErasureView> {
-  for (let tries = 0; tries < 300; tries++) {
+  for (let tries = 0; tries < 750; tries++) {
     const view = valueOf(await trust().erasure(id));
     if (view.status === "done") return view;
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -283,7 +283,7 @@ describe("a crash and a restore", () => {
     });
     await evictDurableObject(stub());
     const seen: string[] = [];
-    for (let tries = 0; tries < 300 && seen.at(-1) !== "erased"; tries++) {
+    for (let tries = 0; tries < 750 && seen.at(-1) !== "erased"; tries++) {
       seen.push(await statusOf(decided.decision_id!));
       await new Promise((resolve) => setTimeout(resolve, 5));
     }

@@ -29,7 +29,7 @@ const ed25519: Verify = async (raw, message, signature) => {
 };
 
 async function checkpointed(log: RegionLogRpc): Promise<string> {
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 300; tries++) {
     const { size, checkpoint_size } = await log.status();
     if (checkpoint_size === size) return (await log.checkpoint())!;
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -1,8 +1,9 @@
 import { vi } from "vitest";
+import { watchCrypto } from "./crypto-at-work.ts";
 
 /** Real crypto under a clock that only the test moves: time stands still while a key is at work. */
 export class VirtualTime {
-  #busy = 0;
+  #quiet: () => Promise<void> = () => Promise.resolve();
   /** What a turn that was given up costs: a machine with much to do comes back to it late. */
   turn_ms = 0;
 
@@ -16,25 +17,7 @@ export class VirtualTime {
       timeout(() => controller.abort(new Error("no answer")), ms);
       return controller.signal;
     });
-    for (const name of ["sign", "verify", "importKey", "exportKey", "generateKey"] as const) {
-      const work = crypto.subtle[name].bind(crypto.subtle) as never as (...all: unknown[]) => Promise<unknown>;
-      vi.spyOn(crypto.subtle, name).mockImplementation((async (...all: unknown[]) => {
-        this.#busy++;
-        try {
-          return await work(...all);
-        } finally {
-          this.#busy--;
-        }
-      }) as never);
-    }
-  }
-
-  /** Until nothing is at work but what waits for a time. */
-  async #quiet(): Promise<void> {
-    for (let still = 0; still < 4; still++) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.#busy > 0) still = 0;
-    }
+    this.#quiet = watchCrypto();
   }
 
   /** The clock goes from timer to timer until that holds, at most `within_ms`; how long it took. */

@@ -66,7 +66,7 @@ afterEach(() => {
 const later = (ms: number): void => void vi.setSystemTime(Date.now() + ms);
 /** Not `vi.waitFor`, which moves the clock. */
 async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 250; tries++) {
+  for (let tries = 0; tries < 750; tries++) {
     if (condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

@@ -65,9 +65,7 @@ async function open(log_epoch: number): Promise<void> {
     ({ idFromName: (name: string) => name, get: stubOf }) as unknown as DurableObjectNamespace;
   const env = { REGION_LOG: namespace(() => log), LINEAGE_SHARD: namespace(shardOf) } as unknown as Env;
   authority = await Authority.open(storage.attach(), env, regionOf(log_epoch));
-  for (let tries = 0; authority.epochs.problem !== null && tries < 100; tries++)
-    await new Promise((resolve) => setImmediate(resolve));
-  expect(authority.epochs.problem).toBeNull();
+  await until(() => authority.epochs.problem === null || null, "an epoch without a problem");
 }
 
 /** The next process, in the next epoch. */
@@ -79,18 +77,26 @@ async function reopen(log_epoch: number): Promise<void> {
   await open(log_epoch);
 }
 
+/** Asks again in the next turn, for ten seconds. */
+async function until<T>(check: () => T | null, what: string): Promise<T> {
+  for (const end = performance.now() + 10_000; performance.now() < end;) {
+    const found = check();
+    if (found !== null) return found;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  throw new Error(`not in 10 s: ${what}`);
+}
+
 function valueOf<T>(result: AdminResult<T>): T {
   if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
   return result.value;
 }
 
 async function done(id: string): Promise<ErasureView> {
-  for (let tries = 0; tries < 1_000; tries++) {
+  return until(() => {
     const view = valueOf(authority.erasures.read(id));
-    if (view.status === "done") return view;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  throw new Error(`${id} is still pending`);
+    return view.status === "done" ? view : null;
+  }, `the end of ${id}`);
 }
 
 /** Records, as `source sseq`, that the erasure leaves of an epoch's log name. */
@@ -285,8 +291,7 @@ describe("over log epochs", () => {
     ];
     erase = async () => answers.shift() ?? unanswered();
     await authority.erasures.erase(ORDER);
-    while (authority.erasures.list(0, 10).erasures[0]?.status !== "done")
-      await new Promise((resolve) => setImmediate(resolve));
+    await until(() => authority.erasures.list(0, 10).erasures[0]?.status === "done" || null, "the erasure");
     await reopen(2);
     await reopen(3);
     expect(named(3)).toEqual(["epoch/1/shard/0 4", "epoch/1/shard/0 5"]);

@@ -138,7 +138,7 @@ class World {
   }
 
   async anchored(): Promise<boolean> {
-    for (let tries = 0; tries < 100; tries++) {
+    for (let tries = 0; tries < 150; tries++) {
       const status = this.log.status();
       const last = new ShardStore(this.storage.shard.attach()).head().sseq;
       if (status.anchored_size === status.size && (status.marks["shard/0"] ?? 0) === last) return true;

@@ -4,6 +4,7 @@ import { formatVerifierKey } from "../../../src/lineage/note-key.ts";
 import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { Region } from "../../../src/region/config.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
+import { watchCrypto } from "../../support/crypto-at-work.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 import { bytesOf } from "../lineage/build.ts";
 import { witnessKey } from "../lineage/log-build.ts";
@@ -26,8 +27,10 @@ const MINUTE = 60_000;
 let storage: FakeStorage;
 let log: Log;
 let asked: number;
+let quiet: () => Promise<void>;
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: 1_800_000_000_000 });
+  quiet = watchCrypto();
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   storage = new FakeStorage();
   asked = 0;
@@ -62,7 +65,7 @@ async function pass(ms: number): Promise<void> {
       storage.alarm = null;
       await log.wake();
     }
-    await new Promise((resolve) => setImmediate(resolve));
+    await quiet();
   }
 }
 

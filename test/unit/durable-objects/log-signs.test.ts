@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Log } from "../../../durable-objects/log/log.ts";
 import { formatVerifierKey } from "../../../src/lineage/note-key.ts";
 import type { Region } from "../../../src/region/config.ts";
 import { OPEN_SECRET } from "../../../src/region/federation-secrets.ts";
+import { watchCrypto } from "../../support/crypto-at-work.ts";
 import { FakeStorage } from "../../support/durable-storage.ts";
 import { bytesOf } from "../lineage/build.ts";
 import { witnessKey } from "../lineage/log-build.ts";
@@ -32,7 +32,9 @@ const grow = (log: Log, source: string, sseq: number): void => {
   expect(answer.ok).toBe(true);
 };
 
+let quiet: () => Promise<void>;
 beforeEach(() => {
+  quiet = watchCrypto();
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: 1_800_000_000_000 });
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   vi.spyOn(console, "warn").mockImplementation(() => undefined);
@@ -46,8 +48,7 @@ afterEach(() => {
 async function pass(ms: number): Promise<void> {
   for (const end = Date.now() + ms; Date.now() < end;) {
     await vi.advanceTimersByTimeAsync(Math.min(100, end - Date.now()));
-    // A moment of real time: what signs and hashes does so on other threads.
-    await sleep(2);
+    await quiet();
   }
 }
 
