@@ -132,6 +132,9 @@ export class DecideCall implements Call {
     const claims = permit === null ? null : claimsText(this.#turn, permit, this.#message.items[0]!.request);
     if (claims !== null) this.#signed = await this.#turn.signed(PERMIT_TYPE, claims);
     if (this.#decided.some(({ pass }) => pass !== null)) await this.#sayReceipts();
+    // An allow leaves with the look that all of the flush share, so what takes time beside one comes before that look.
+    if (this.#message.counterfactual === true && this.#decided.some(({ outcome }) => outcome.core.decision === "allow"))
+      this.#counterfactuals = searchCounterfactuals(this.#turn, this.#decided);
   }
 
   /** Says to the home of each step under a pass what became of it; the record that it speaks of is on disk. */
@@ -153,16 +156,12 @@ export class DecideCall implements Call {
       return;
     }
     if (this.#message.counterfactual === true && this.#counterfactuals === null) {
-      // Denials can wait until the others of this flush have their answer. An allow is looked at once more and leaves
-      // at once, so where there is one, what was searched for is there before that look.
-      if (this.#decided.every(({ outcome }) => outcome.core.decision === "deny")) {
-        setTimeout(() => {
-          this.#counterfactuals = searchCounterfactuals(this.#turn, this.#decided);
-          this.release(flush, index, this.#turn.live());
-        }, 0);
-        return;
-      }
-      this.#counterfactuals = searchCounterfactuals(this.#turn, this.#decided);
+      // Denials can wait until the others of this flush have their answer.
+      setTimeout(() => {
+        this.#counterfactuals = searchCounterfactuals(this.#turn, this.#decided);
+        this.release(flush, index, this.#turn.live());
+      }, 0);
+      return;
     }
     // Has anything that any decision rests on changed since?
     const { t_ms: now, turned: region } = live;

@@ -9,6 +9,7 @@ import type { DecideAnswer } from "../../../src/objects/decide.ts";
 import { consentsOf } from "../../../src/policy/consents.ts";
 import { rulesFor } from "../../../src/policy/step-rules.ts";
 import type { CanonicalRequest, Outcome } from "../../../src/vocabulary/types.ts";
+import type { PermitRow } from "../permits/rows.ts";
 import { claimsText } from "../permits/ticket.ts";
 import { stepReceiptOf } from "../run/guest-state.ts";
 import { statusOf } from "../run/steps.ts";
@@ -36,6 +37,8 @@ export async function repeated(turn: Turn, question: Question, kept: Kept, first
     const step = pass === undefined ? null : await stepReceiptOf(turn, pass.id, first + at);
     if (step !== null) said.set(at, step);
   }
+  const permit = await permitAgain(turn, question, kept);
+  // Nothing is waited for from here on: a revocation that is acknowledged meanwhile would not be seen.
   const now = turn.now();
   const region =
     regionProblem(turn, now, readAtLeast(message)) ||
@@ -61,7 +64,6 @@ export async function repeated(turn: Turn, question: Question, kept: Kept, first
   };
   const items = kept.items.map((item, at) => (item.decision && (region || !stands(at)) ? denied("withheld") : item));
   const turned = items.some((item, at) => item !== kept.items[at]);
-  const permit = items[0]?.decision === true ? await permitAgain(turn, question, kept, now) : null;
   return {
     ok: true,
     decision_id: decisionId(turn.region, turn.log_epoch, turn.shard, first),
@@ -84,7 +86,7 @@ export async function repeated(turn: Turn, question: Question, kept: Kept, first
     continuity: turn.continuity(),
     t_ms: kept.t_ms,
     flush_size: 0,
-    ...(permit === null ? {} : { permit }),
+    ...(permit !== null && items[0]?.decision === true && unused(turn, kept, now) !== null ? { permit } : {}),
   };
 }
 
@@ -100,16 +102,15 @@ const regionProblem = (turn: Turn, now: number, at_least: DecideInput["at_least"
   }) !== null;
 
 /** The same permit, while nobody has redeemed it; never a second one. */
-async function permitAgain(
-  turn: Turn,
-  { message }: Question,
-  { permit: id }: Kept,
-  now: number,
-): Promise<string | null> {
-  const row = id === undefined ? null : turn.writer.permits.permit(id);
-  const claims =
-    row === null || row.used !== null || now >= row.exp_ms ? null : claimsText(turn, row, message.items[0]!.request);
+async function permitAgain(turn: Turn, { message }: Question, kept: Kept): Promise<string | null> {
+  const row = unused(turn, kept, turn.now());
+  const claims = row === null ? null : claimsText(turn, row, message.items[0]!.request);
   return claims === null ? null : turn.signed(PERMIT_TYPE, claims);
+}
+
+function unused(turn: Turn, { permit: id }: Kept, now: number): PermitRow | null {
+  const row = id === undefined ? null : turn.writer.permits.permit(id);
+  return row === null || row.used !== null || now >= row.exp_ms ? null : row;
 }
 
 /** Whether what comes with the repetition about the workload would do: the keys alone do not tell how good it is. */

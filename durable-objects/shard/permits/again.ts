@@ -226,7 +226,7 @@ export abstract class AgainCall implements Call {
   release(flush: Flush | null, index: number, live: Live): void {
     const { turn } = this;
     if (this.#denied !== null) return this.#deny(this.#denied);
-    if (this.#again !== null) return this.#repeat(this.#again, live);
+    if (this.#again !== null) return void this.#repeat(this.#again);
     const decided = this.#decided;
     if (decided === null) return this.#deny("internal");
     const { outcome, appended } = decided;
@@ -285,22 +285,23 @@ export abstract class AgainCall implements Call {
     });
   }
 
-  /** Redeemed before with the same key: the same hold, where it still is. */
-  #repeat({ id }: HoldRow, { t_ms: now, turned }: Live): void {
+  /** Redeemed before with the same key: the same hold, where it still is when its receipt is there. */
+  async #repeat({ id, redeemed }: HoldRow): Promise<void> {
     const { turn } = this;
-    turn.halts.look();
-    const hold = turn.writer.permits.hold(id);
-    if (hold === null || hold.state !== "active" || now >= hold.valid_until_ms || turned)
-      return this.#deny(hold?.reason ?? "hold_ended");
-    const record = decisionId(turn.region, turn.log_epoch, turn.shard, hold.redeemed);
-    const item = { ...deny("internal"), decision: true, reason: null, valid_until_ms: hold.valid_until_ms };
-    void turn.receiptOf(hold.redeemed, 1).then(
-      (receipt) => this.#answer(item, hold, { decision_id: record, receipt, flush_size: 0 }),
-      (cause: unknown) => {
-        turn.bug("repeat", cause);
-        this.#deny("lineage_unavailable");
-      },
-    );
+    try {
+      const receipt = await turn.receiptOf(redeemed, 1);
+      turn.halts.look();
+      const { t_ms: now, turned } = turn.live();
+      const hold = turn.writer.permits.hold(id);
+      if (hold === null || hold.state !== "active" || now >= hold.valid_until_ms || turned)
+        return this.#deny(hold?.reason ?? "hold_ended");
+      const record = decisionId(turn.region, turn.log_epoch, turn.shard, redeemed);
+      const item = { ...deny("internal"), decision: true, reason: null, valid_until_ms: hold.valid_until_ms };
+      this.#answer(item, hold, { decision_id: record, receipt, flush_size: 0 });
+    } catch (cause) {
+      turn.bug("repeat", cause);
+      this.#deny("lineage_unavailable");
+    }
   }
 
   fail(): void {
