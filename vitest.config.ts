@@ -1,6 +1,7 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { exportJWK, generateKeyPair } from "jose";
 import { defineConfig } from "vitest/config";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from "./tools/workerd/config.ts";
 
 /**
  * Layers (PLATFORM, "Testing"): pure rooms in Node, objects inside workerd, and whole regions on raw workerd. Keys are
@@ -24,7 +25,8 @@ const objects = {
     cloudflareTest({
       main: "./test/objects/worker.ts",
       miniflare: {
-        compatibilityDate: "2026-11-01",
+        compatibilityDate: COMPATIBILITY_DATE,
+        compatibilityFlags: [...COMPATIBILITY_FLAGS],
         durableObjects: {
           TRUST_AUTHORITY: { className: "TrustAuthority", useSQLite: true },
           LINEAGE_SHARD: { className: "LineageShard", useSQLite: true },
