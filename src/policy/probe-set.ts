@@ -8,44 +8,51 @@ import type { ApplicationManifest } from "./manifest.ts";
 import { readSchema, type RecordShape, type SchemaShapes, type Shape } from "./schema.ts";
 
 /** Raise it with any change of what is asked below or read in `probe`: probes of two versions are not compared. */
-export const PROBE_SET = 3;
+export const PROBE_SET = 4;
 
 /** One question that is put to a pack again and again, with fixed circumstances. */
 export type Probe = { readonly request: CanonicalRequest; readonly env: PolicyEnv };
 
-/** Questions to one pack at most; each combination of types and action is asked at least once, up to this many. */
-const MAX_PROBES = 96;
-const MIN_PROBES = 24;
-/** A busy shard asks all of them twice a second: a pack of one policy needs no more than a few. */
-const PROBES_PER_POLICY = 8;
-const MAX_ROUNDS = 24;
+/** Questions to one pack at most, unless more are needed to meet its policies. */
+export const MAX_PROBES = 96;
 /** 2026-01-15T12:00:00Z: the same time everywhere and always. */
 const T_MS = 1_768_478_400_000;
 const REGION = "eu";
 
-/**
- * What a pack is asked to see whether it still decides as it did: made from the pack's own content (its types, its
- * directory, and the values that its policies compare with), so that every region with the pack asks the same. The
- * order and every choice follow from the content: the same pack gives the same list in every engine.
- */
+/** What a pack can be asked: each combination of types and action (the first 96) at least once. */
 export function probesOf(pack: ValidPack): readonly Probe[] {
+  const probes: Probe[] = [];
+  for (const round of roundsOf(pack)) {
+    if (probes.length > 0 && probes.length + round.length > MAX_PROBES) break;
+    probes.push(...round);
+  }
+  return probes;
+}
+
+/**
+ * Rounds of questions without end, in each of which every combination of types and action is asked about once, otherwise
+ * than before: made from the pack's own content (its types, its directory, and the values that its policies compare
+ * with), so that every region with the pack makes the same. The order and every choice follow from the content: the same
+ * pack gives the same rounds in every engine. None at all of a pack that nothing can be asked.
+ */
+export function* roundsOf(pack: ValidPack): Generator<readonly Probe[], void> {
   const { manifest } = pack;
   const literals = literalsOf(
     pack.policies.map(({ json }) => json),
     pack.entities,
   );
+  if (manifest.layer === "sovereign") {
+    const make = sovereignProbes(literals);
+    for (let round = 0; ; round++) yield [make(round)];
+  }
   const ids = idsByType(pack);
-  const wanted = Math.min(MAX_PROBES, Math.max(MIN_PROBES, PROBES_PER_POLICY * pack.policies.length));
-  if (manifest.layer === "sovereign") return sovereignProbes(literals, wanted);
   const schema = readSchema(pack.schema.json);
   const triples = triplesOf(manifest, schema).slice(0, MAX_PROBES);
-  const rounds = Math.min(MAX_ROUNDS, Math.max(1, Math.floor(wanted / Math.max(1, triples.length))));
-  return triples.flatMap((triple) =>
-    Array.from({ length: rounds }, (_, round) => {
+  for (let round = 0; triples.length > 0; round++)
+    yield triples.map((triple) => {
       const choose = chooser(`${manifest.name} ${triple.join(" ")} ${round}`);
       return probeOf({ manifest, schema, literals, ids, choose }, triple);
-    }),
-  );
+    });
 }
 
 type Triple = readonly [subject: string, action: string, resource: string];
@@ -209,12 +216,12 @@ function numbersNear(known: readonly JsonValue[]): readonly number[] {
 }
 
 /** A sovereign pack sees names only, so names are what it is asked about: its own, and some that nobody minds. */
-function sovereignProbes(literals: Literals, wanted: number): readonly Probe[] {
+function sovereignProbes(literals: Literals): (round: number) => Probe {
   const pool = [...new Set([...literals.values()].flat())].filter((one) => typeof one === "string");
   const names = [...new Set(["probe", ...pool])].slice(0, 12);
   const ids = ["probe", "region:eu:probe", "region:us:probe", "region:us/probe"];
   const labels = ["personal", "secret"];
-  return Array.from({ length: wanted }, (_, round): Probe => {
+  return (round) => {
     const choose = chooser(`sovereign ${round}`);
     const name = (): string => (choose.below(3) === 0 ? choose.one(names) : "probe");
     return {
@@ -226,7 +233,7 @@ function sovereignProbes(literals: Literals, wanted: number): readonly Probe[] {
       },
       env: circumstances(choose, labels),
     };
-  });
+  };
 }
 
 const recordIn = (context: RecordShape | undefined, name: string): RecordShape | null => {

@@ -5,8 +5,8 @@ import { consentsOf } from "./consents.ts";
 import { flowsOf } from "./demands.ts";
 import { evaluatePolicy, type LoadedPolicy, type PolicyPart } from "./evaluate.ts";
 import { placesOf } from "./places.ts";
-import type { CanonicalRequest } from "../vocabulary/types.ts";
-import { PROBE_SET, probesOf, type Probe } from "./probe-set.ts";
+import { questionsTo, type Questions } from "./probe-questions.ts";
+import { PROBE_SET, type Probe } from "./probe-set.ts";
 import { rulesFor } from "./step-rules.ts";
 
 /** One pack as it decides: what it is called, what it was built from, and what it answered just now. */
@@ -14,7 +14,7 @@ export type PackProbe = {
   readonly name: string;
   readonly version: string;
   readonly digest: string;
-  /** Digest text over the answers to `probesOf`. */
+  /** Digest text over its policies by name and the answers to `questionsTo`. */
   readonly probe: string;
 };
 
@@ -45,8 +45,8 @@ export function* probing(policy: LoadedPolicy, engine: string, sha: Sha256): Gen
   const packs: PackProbe[] = [];
   for (const part of policy.parts) {
     const alone = aloneOf(policy, part);
-    const { probes, kinds } = questionsIn(part);
-    const answers: string[] = [demandsIn(alone, kinds)];
+    const { probes, kinds } = yield* questionsTo(alone, part, SLICE);
+    const answers: string[] = [policiesIn(alone), demandsIn(alone, kinds)];
     yield;
     for (const [at, probe] of probes.entries()) {
       if (at % SLICE === SLICE - 1) yield;
@@ -73,30 +73,6 @@ export function probePolicy(policy: LoadedPolicy, engine: string, sha: Sha256): 
   }
 }
 
-type Questions = {
-  readonly probes: readonly Probe[];
-  /** One question of each kind: by types and action, which `name` spells. */
-  readonly kinds: readonly { readonly name: string; readonly request: CanonicalRequest }[];
-};
-
-/** By the part, which is as immutable as the pack that it was built from. */
-const known = new WeakMap<PolicyPart, Questions>();
-
-function questionsIn(part: PolicyPart): Questions {
-  let questions = known.get(part);
-  if (questions === undefined) {
-    const probes = part.source === null ? [] : probesOf(part.source);
-    const kinds = new Map<string, CanonicalRequest>();
-    for (const { request } of probes) {
-      const name = JSON.stringify([request.subject.type, request.action.name, request.resource.type]);
-      if (!kinds.has(name)) kinds.set(name, request);
-    }
-    questions = { probes, kinds: [...kinds].map(([name, request]) => ({ name, request })) };
-    known.set(part, questions);
-  }
-  return questions;
-}
-
 /** The pack as it lies in memory, in a policy of its own. */
 function aloneOf(policy: LoadedPolicy, { name, source }: PolicyPart): LoadedPolicy {
   return {
@@ -108,6 +84,18 @@ function aloneOf(policy: LoadedPolicy, { name, source }: PolicyPart): LoadedPoli
     flows: source?.manifest.layer === "application" ? flowsOf([source.manifest]) : new Map(),
   };
 }
+
+/** Policies that are read in a round at most, the first by position: a fraction of a millisecond. */
+const MAX_POLICIES = 512;
+
+/** The policies as they lie in memory: not every one of them can be met by a question. */
+const policiesIn = ({ sovereign, application }: LoadedPolicy): string =>
+  JSON.stringify(
+    [...sovereign, ...application].map(({ policies: { policies } }) => [
+      policies.length,
+      policies.slice(0, MAX_POLICIES).map(({ id, effect }) => [id, effect]),
+    ]),
+  );
 
 /** Entities that are read in a round at most, the first by name: a fraction of a millisecond. */
 const MAX_ENTITIES = 512;
