@@ -6,7 +6,7 @@ import { regionChecks } from "../../src/decision/decide.ts";
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import { TurnTexts } from "../../src/decision/seen.ts";
 import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
-import type { CanonicalRequest, Facts, TrustView } from "../../src/vocabulary/types.ts";
+import type { CanonicalRequest, TrustView } from "../../src/vocabulary/types.ts";
 import { maxCallsPerFlush, receiptKid } from "../../src/lineage/receipt.ts";
 import { saltedRunHash } from "../../src/lineage/record.ts";
 import type { Aead, RegionKey } from "../../src/lineage/seal.ts";
@@ -37,15 +37,17 @@ import { LeafSender } from "../leaf-sender.ts";
 import { tellIncident } from "../tell-incident.ts";
 import { Pseudonyms } from "../pseudonyms.ts";
 import { aesGcm, nodeHmacSha256, nodeSha256, randomBytes, signJws } from "../platform.ts";
+import { Admission } from "./admission.ts";
 import { ApprovalDesk } from "./approvals/desk.ts";
 import { ShardAnchoring } from "./anchoring.ts";
 import { Claims } from "./claims.ts";
 import { Debts } from "./debts.ts";
-import { FactsReader, type AcceptedFacts, type ParsedFacts } from "./facts-reader.ts";
+import { FactsReader } from "./facts-reader.ts";
 import { Flushes } from "./flushes.ts";
 import { readRegionKey } from "./region-key.ts";
-import { quarantineOf } from "./quarantine.ts";
+import { quarantinesOf } from "./quarantine.ts";
 import { decideRowAgain } from "./decide-again.ts";
+import { deniedAll } from "./decide/answers.ts";
 import { DecideCall } from "./decide/decide-call.ts";
 import { ClockReset } from "./clock-reset.ts";
 import { tellDivergence } from "./diverged.ts";
@@ -72,7 +74,6 @@ import { ShardKey } from "./shard-key.ts";
 import { ShardTrust } from "./trust.ts";
 import { ShardProbe, type Rounds } from "./probe.ts";
 import { StateWatch } from "./state-watch.ts";
-import { wantedBy } from "./wanted.ts";
 import { continuityOf, type Live } from "./live.ts";
 import type { Owed, Turn } from "./turn.ts";
 import { SourceWriter, type SourceIdentity } from "./writer.ts";
@@ -82,8 +83,6 @@ const rounds: Rounds = new WeakMap();
 /** What is known of the log is asked for again where it would say `unanchored` and is older than this. */
 const STALE_ANCHORING_MS = 5_000;
 const ASK_LOG_MS = 300;
-/** More records than this waiting to be decided: the next are turned away at once (`overloaded`), rather than left to time out. */
-const MAX_WAITING = 20_000;
 /** The clock may stand this far behind the newest record before it counts as an anomaly. */
 const CLOCK_TOLERANCE_MS = 2_000;
 /** A step back of the clock beyond this ends the lease; ε leaves room for what is below (DESIGN section 5). */
@@ -112,6 +111,7 @@ export class Shard implements Turn {
   }
   readonly #commit: GroupCommit;
   readonly #lease: LeaseKeeper;
+  readonly #admission: Admission;
   readonly #eraser: Eraser;
   /** The journal's newest entry for this shard when this object asked; `null` before it has an answer. */
   #journalHead: number | null = null;
@@ -300,6 +300,20 @@ export class Shard implements Turn {
       rest: () => pause(1_000),
     });
     this.#lease = new LeaseKeeper(this.#leasePorts());
+    this.#admission = new Admission({
+      region: region.name,
+      lease: this.#lease,
+      policies: this.#policies,
+      probe: this.#probe,
+      facts: this.#facts,
+      trust: this.#trust,
+      now: () => this.#clock(),
+      waiting: () => this.#commit.waiting,
+      anchoringIsStale: (now) => this.#anchoringIsStale(now),
+      askAnchoring: () => this.#askAnchoring(),
+      over: () => this.#isOver,
+      halted: () => this.#halted !== null,
+    });
     const doorPorts = {
       ready: () => this.#lease.ensure(),
       accepted: (facts: string) => this.#facts.accept(facts),
@@ -315,9 +329,9 @@ export class Shard implements Turn {
       submit: (call) => this.#commit.submit(call),
       ensure: (wanted) => this.#lease.ensure(wanted),
       renew: () => this.#lease.renew(),
-      admit: (facts) => this.#admitted(facts),
+      admit: (facts) => this.#admission.ofCaller(facts),
       accepts: (facts) => this.#trust.accepts(facts),
-      leased: () => !this.#neverLeased,
+      leased: () => this.#trust.material !== null,
     });
     this.halts = this.desk.halts;
   }
@@ -383,36 +397,16 @@ export class Shard implements Turn {
   async decide(message: DecideMessage): Promise<DecideAnswer | DecideRefusal> {
     const received = this.#clock();
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
-    if (this.#commit.waiting >= MAX_WAITING) return this.#turnedAway(message.items.length, "overloaded");
-    if (!this.#lease.isYoung(received)) await this.#lease.ensure();
-    if (!this.#policies.isReady(received)) await this.#policies.ensure(received);
-    if (!this.#probe.isFresh(received)) await this.#probe.ready();
-    if (this.#anchoringIsStale(received)) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
-    if (this.#isOver) return this.#turnedAway(message.items.length, "lineage_halted");
-    let facts = this.#facts.acceptAll(message);
-    if (facts === null && this.#neverLeased) return this.#turnedAway(message.items.length, "trust_lease_expired");
-    if (facts === null) {
-      // The Worker may have newer material than this shard, and would not find out which of the two is.
-      await this.#lease.renew();
-      facts = this.#facts.acceptAll(message);
-    }
-    const accepted = facts;
-    if (accepted !== null && (message.at_least !== null || this.#trust.unheard(received))) {
-      const factsOf = (at: number): Facts => (accepted.items[at] ?? accepted.call).facts;
-      const wanted = wantedBy(
-        message,
-        factsOf,
-        this.#policies.at(received).policy,
-        this.#trust.view(),
-        this.region,
-        received,
-      );
-      if (wanted !== null) await this.#lease.ensure(wanted);
-    }
-    if (accepted === null) return { ok: false, code: "stale_facts" };
-    // Without a record, unlike other denies: a rewound source would sign new records under numbers that are taken.
-    if (this.#halted !== null) return this.#turnedAway(message.items.length, "lineage_halted");
-    this.#quarantine(message, accepted);
+    const accepted = this.#admission.atOnce(message, received) ?? (await this.#admission.ofCall(message, received));
+    if (accepted === "stale_facts") return { ok: false, code: accepted };
+    if (typeof accepted === "string") return deniedAll(this, message, accepted);
+    // Nobody waits for it: the decision itself denies, and what comes next finds the event.
+    for (const found of quarantinesOf(message, accepted))
+      authority(this.#env, this.#config)
+        .quarantine(found)
+        .catch((cause: unknown) => {
+          console.error(JSON.stringify({ level: "error", event: "quarantine_failed", message: String(cause) }));
+        });
     // Receipts that came along are in their run before the step is decided: both go by one queue.
     if (!message.dry_run)
       for (const [at, { run }] of message.items.entries()) {
@@ -420,24 +414,6 @@ export class Shard implements Turn {
         if (said.facts.step_receipts !== undefined) void this.runs.note(run, said, message.traceparent);
       }
     return new Promise((resolve) => this.#commit.submit(new DecideCall(this, message, accepted, received, resolve)));
-  }
-
-  /** Nobody waits for it: the decision itself denies, and what comes next finds the event. Each workload is told once. */
-  #quarantine({ items }: DecideMessage, { call, items: own }: AcceptedFacts): void {
-    if (call.facts.workload === undefined && own.every((facts) => facts === null)) return;
-    const told = new Set<string>();
-    for (const [at, { request }] of items.entries()) {
-      const { facts } = own[at] ?? call;
-      if (facts.workload?.attestation?.tier !== "contraindicated") continue;
-      const message = quarantineOf(JSON.parse(request) as CanonicalRequest, facts);
-      if (message === null || told.has(message.keys.join())) continue;
-      told.add(message.keys.join());
-      authority(this.#env, this.#config)
-        .quarantine(message)
-        .catch((cause: unknown) => {
-          console.error(JSON.stringify({ level: "error", event: "quarantine_failed", message: String(cause) }));
-        });
-    }
   }
 
   async claim(message: ClaimMessage): Promise<ClaimAnswer> {
@@ -455,16 +431,15 @@ export class Shard implements Turn {
     return known.witnessed && isUnanchored(known, now);
   }
 
+  #askAnchoring(): Promise<void> {
+    return Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
+  }
+
   async search(message: SearchMessage): Promise<SearchAnswer> {
     if (message.v !== 1) return { ok: false, code: "unsupported_version" };
-    await this.#lease.ensure();
-    if (this.#isOver) return nothingFound("lineage_halted", this.continuity());
-    const facts = this.#facts.accept(message.facts);
-    if (facts === null && this.#neverLeased) return nothingFound("trust_lease_expired", this.continuity());
-    if (facts === null) return { ok: false, code: "stale_facts" };
-    const now = this.#clock();
-    if (!this.#policies.isReady(now)) await this.#policies.ensure(now);
-    if (!this.#probe.isFresh(now)) await this.#probe.ready();
+    const facts = await this.#admission.ofSearch(message.facts);
+    if (facts === "stale_facts") return { ok: false, code: facts };
+    if (typeof facts === "string") return nothingFound(facts, this.continuity());
     this.store.touch();
     return search(this, this.#policies.at(this.#clock()).policy, message, facts);
   }
@@ -474,30 +449,7 @@ export class Shard implements Turn {
     return mintBinding({ pdp, endpoint: pdp + ACCESS_REQUESTS, run, request, t_ms }, this.binding);
   };
 
-  /** Who asks about a permit or a hold, or why nothing is decided; as for a decision. */
-  async #admitted(
-    text: string,
-  ): Promise<ParsedFacts | "stale_facts" | "overloaded" | "trust_lease_expired" | "lineage_halted"> {
-    if (this.#commit.waiting >= MAX_WAITING) return "overloaded";
-    await this.#lease.ensure();
-    if (!this.#probe.isFresh(Date.now())) await this.#probe.ready();
-    if (this.#isOver) return "lineage_halted";
-    let facts = this.#facts.accept(text);
-    if (facts === null && this.#neverLeased) return "trust_lease_expired";
-    if (facts === null) {
-      await this.#lease.renew();
-      facts = this.#facts.accept(text);
-    }
-    if (facts === null) return "stale_facts";
-    return this.#halted === null ? facts : "lineage_halted";
-  }
-
-  /** No lease since this object started: it has no key material, so no facts could be newer, and it says why. */
-  get #neverLeased(): boolean {
-    return this.#trust.material === null;
-  }
-
-  /** It is known that nothing is decided here, whoever asks: no lease and no key material is needed to say so. */
+  /** For good, or until the log agrees again, and it is known. */
   get #isOver(): boolean {
     return this.#ended !== null || (this.#heard && this.#apart !== null);
   }
@@ -536,25 +488,11 @@ export class Shard implements Turn {
   }
 
   #unknownCaller(): RunAnswer {
+    const { unknown } = this.#admission;
     if (this.#isOver) return { ok: false, code: "denied", reason: "lineage_halted" };
-    return this.#neverLeased
-      ? { ok: false, code: "denied", reason: "trust_lease_expired" }
-      : { ok: false, code: "stale_facts", reason: null };
-  }
-
-  /** Denies without a record: nothing is known about the question but that it is not decided now. */
-  #turnedAway(items: number, reason: "overloaded" | "trust_lease_expired" | "lineage_halted"): DecideAnswer {
-    const item = { decision: false, reason, policy_reason: null, obligations: [], valid_until_ms: 0 };
-    return {
-      ok: true,
-      decision_id: null,
-      receipt: null,
-      items: Array.from({ length: items }, () => item),
-      consistency: this.consistency(),
-      continuity: this.continuity(),
-      t_ms: Date.now(),
-      flush_size: 0,
-    };
+    return unknown === "stale_facts"
+      ? { ok: false, code: unknown, reason: null }
+      : { ok: false, code: "denied", reason: unknown };
   }
 
   // ── the turn ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -791,7 +729,7 @@ export class Shard implements Turn {
   async status(): Promise<ShardStatus> {
     const head = this.store.head();
     await this.#lease.ensure();
-    if (this.#anchoringIsStale(Date.now())) await Promise.race([this.#leaves.ask(), pause(ASK_LOG_MS)]);
+    if (this.#anchoringIsStale(Date.now())) await this.#askAnchoring();
     const now = Date.now();
     if (!this.#policies.isReady(now)) await this.#policies.ensure(now);
     const { policy } = this.#policies.at(now);
