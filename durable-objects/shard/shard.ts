@@ -528,11 +528,11 @@ export class Shard implements Turn {
     this.#withheld = this.#debts.pay();
   }
 
-  /** The turn was rolled back: memory is ahead of storage, and what was owed is owed again. */
+  /** The turn was rolled back: what was owed is owed again, and memory is ahead of storage, which may not answer now. */
   #recover(): void {
-    this.writer.reload();
     this.#withheld = [];
     this.#debts.unpaid();
+    this.writer.reload();
   }
 
   signed = (typ: string, payload: string): Promise<string> => signJws(this.#key.current, typ, payload);
