@@ -170,9 +170,10 @@ test.each(["us.1.AAAAAAAAAAAAAAAAAAAAAA", "no-run", "eu.1.short"])(
   },
 );
 
-test("a request id comes back, on errors too; one that is not visible ASCII or too long does not", async () => {
+test("a request id comes back, on errors too, and nothing is guessed or stored; one that is not visible ASCII or too long does not", async () => {
   const region = await newRegion();
   const ids = { ok: "bfe9eb29-ab87", long: "x".repeat(129), space: "a b" };
+  const inline = { interlock: { evidence: "inline" } };
   const answers = [
     await call(region, EVALUATION, { body: allowed, headers: { "X-Request-ID": ids.ok } }),
     await call(region, EVALUATION, { body: {}, headers: { "X-Request-ID": ids.ok } }),
@@ -180,8 +181,21 @@ test("a request id comes back, on errors too; one that is not visible ASCII or t
     await call(region, "/nowhere", { headers: { "X-Request-ID": ids.ok } }),
     await call(region, EVALUATION, { headers: { "X-Request-ID": ids.ok } }),
     await call(region, "/health", { headers: { "X-Request-ID": ids.ok } }),
+    await call(region, EVALUATION, { body: denied, headers: { "X-Request-ID": ids.ok } }),
+    ...(await Promise.all(
+      [{ evaluations: [{}, {}] }, { evaluations: [{}], context: inline }, { evaluations: [{}], options: [] }].map(
+        (asked) =>
+          call(region, `${EVALUATION}s`, { body: { ...allowed, ...asked }, headers: { "X-Request-ID": ids.ok } }),
+      ),
+    )),
   ];
-  expect(answers.map((answer) => answer.headers.get("x-request-id"))).toEqual(answers.map(() => ids.ok));
+  expect(answers.map(({ status }) => status)).toEqual([200, 400, 401, 404, 405, 200, 200, 200, 200, 400]);
+  for (const [name, value] of [
+    ["x-request-id", ids.ok],
+    ["x-content-type-options", "nosniff"],
+    ["cache-control", "no-store"],
+  ] as const)
+    expect(answers.map(({ headers }) => headers.get(name))).toEqual(answers.map(() => value));
   for (const id of [ids.long, ids.space]) {
     const response = await call(region, EVALUATION, { body: allowed, headers: { "X-Request-ID": id } });
     expect(response.headers.get("x-request-id")).toBeNull();
