@@ -51,7 +51,7 @@ const objects = {
       },
     }),
   ],
-  test: { name: "objects", include: ["test/objects/**/*.test.ts"], testTimeout: 30_000 },
+  test: { name: "objects", include: ["test/objects/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000 },
 };
 
 export default defineConfig({
@@ -62,7 +62,7 @@ export default defineConfig({
       node("sim", 300_000),
       objects,
       node("conformance", 300_000),
-      node("fleet", 120_000),
+      node("fleet", 300_000),
       node("host", 300_000),
     ],
     maxWorkers: 2,

@@ -17,7 +17,11 @@ const CALLERS = [1, 64];
 
 type Row = { readonly name: string; readonly c: number; readonly rps: number; readonly p50_ms: number };
 
-const region = await startRegion({ packs: ["sovereign", "workloads", "treasury"], env: { INTERLOCK_LOG: "off" } });
+const region = await startRegion({
+  packs: ["sovereign", "workloads", "treasury"],
+  env: { INTERLOCK_LOG: "off" },
+  untouched: true,
+});
 try {
   await registerAll(region, String(claimsOf(region.pep)["sub"]).split("/")[1]!);
   const pep = (): string =>

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createApprovals } from "../../src/client/index.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { interlock } from "../support/command.ts";
-import { bearer, post } from "../support/http.ts";
+import { bearer, patiently, post } from "../support/http.ts";
+import { until } from "../support/log.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
 import type { Question } from "../../src/client/index.ts";
 import { openRun, type OpenedRun } from "../support/runs.ts";
@@ -61,11 +62,16 @@ type Context = {
 
 async function ask(run: OpenedRun, question: Question): Promise<{ decision: boolean; context: Context; text: string }> {
   const body = { ...question, context: { ...question.context, interlock: { run: run.id } } };
-  const answer = await post(`${region.url}/access/v1/evaluation`, asker, body);
-  const text = await answer.text();
-  expect(answer.status).toBe(200);
-  const { decision, context = {} } = JSON.parse(text) as { decision: boolean; context?: Context };
-  return { decision, context, text };
+  return patiently(
+    async () => {
+      const answer = await post(`${region.url}/access/v1/evaluation`, asker, body);
+      const text = await answer.text();
+      expect(answer.status).toBe(200);
+      const { decision, context = {} } = JSON.parse(text) as { decision: boolean; context?: Context };
+      return { decision, context, text };
+    },
+    ({ context: { reason } }) => reason ?? null,
+  );
 }
 
 const asking = () => createApprovals({ url: region.url, credential: asker });
@@ -183,8 +189,8 @@ test("a permit is redeemed, and its hold renewed, only while the approval stands
   const permit = async (): Promise<string> => {
     const interlock = { run: run.id, permit: { audience: "gateway-1" } };
     const body = { ...pay(18_400), context: { interlock } };
-    const answer = await post(`${region.url}/access/v1/evaluation`, asker, body);
-    return answer.headers.get("interlock-permit")!;
+    const ask = async () => (await post(`${region.url}/access/v1/evaluation`, asker, body)).headers;
+    return until(async () => (await ask()).get("interlock-permit"), "a permit");
   };
   const redeem = async (text: string) => {
     const answer = await post(`${region.url}/access/v1/permits/redeem`, asker, { permit: text });

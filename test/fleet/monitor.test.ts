@@ -43,13 +43,13 @@ describe("of a region", () => {
   afterAll(() => Promise.all([eu.remove(), us.remove()]));
 
   test("with its policy: sound, and the next run goes on from the state", async () => {
-    await proofOf(eu, (await evaluate(eu, READ)).id!, 10_000);
+    await proofOf(eu, (await evaluate(eu, READ)).id!, 30_000);
     writeFileSync(at("policy"), (await policiesOf(eu)).text);
     const args = [`${eu.url}/log`, "--once", "--policy", at("policy"), "--state", at("state")];
     const first = await monitor(...args);
     expect(first).toMatchObject({ code: 0, out: expect.stringMatching(/sound: size \d+ \(\+\d+\), cosigned by us/) });
     const { note } = JSON.parse(readFileSync(at("state"), "utf8")) as { note: string };
-    for (let i = 0; i < 3; i++) await proofOf(eu, (await evaluate(eu, READ)).id!, 10_000);
+    for (let i = 0; i < 3; i++) await proofOf(eu, (await evaluate(eu, READ)).id!, 30_000);
     const next = await monitor(...args);
     const grown = Number(/\(\+(\d+)\)/.exec(next.out)![1]);
     expect(next.code).toBe(0);

@@ -2,8 +2,9 @@ import { CompactSign, exportJWK, generateKeyPair, type CryptoKey } from "jose";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { asking, secretsOf, startFederation, type Federation } from "../support/federation.ts";
-import { claimsOf, fetchReceipt, note, openPass, openRun, take, type Given } from "../support/passes.ts";
+import { claimsOf, fetchReceipt, note, openPass, take, type Given } from "../support/passes.ts";
 import type { TestRegion } from "../support/region.ts";
+import { openedRun as openRun } from "../support/runs.ts";
 
 /** Passes and step receipts that are forged, damaged, late, of somebody else or for somebody else (docs/passes.md). */
 let fed: Federation;

@@ -10,13 +10,13 @@ import {
   note,
   openPass,
   openPassNow,
-  openRun,
   take,
   takeNow,
   type Given,
   type Stepped,
 } from "../support/passes.ts";
 import { until } from "../support/log.ts";
+import { openedRun as openRun } from "../support/runs.ts";
 import { unfreeze } from "../support/unfreeze.ts";
 
 /** Runs that are at home in eu, some steps of which are taken in us (docs/passes.md). ap has nothing to do with them. */
@@ -69,26 +69,25 @@ const passFor = ({ run, quoter }: World, more: object = {}): Promise<Given> =>
 const quote = ({ quoter }: World, pass: string, more: object = {}): Promise<Stepped> =>
   take(fed.us, asking(quoter, "us-pair"), { pass, ...more });
 
-/** A run whose quote was taken in us and is counted in eu. */
-async function quoted(): Promise<World & { readonly pass: Given; readonly receipt: string }> {
-  const w = await world();
-  const pass = await passFor(w);
-  const there = await quote(w, pass.pass);
-  expect(there).toMatchObject({ failed: [], decision: true });
-  expect(await at(w, "pay", { step_receipts: [there.receipt] })).toMatchObject({ failed: [], decision: true });
-  return { ...w, pass, receipt: there.receipt! };
-}
+type Quoted = World & { readonly pass: Given; readonly receipt: string; readonly there: Stepped };
 
 /** A run whose quote was taken in us and is not counted yet: another one where a busy machine withheld it. */
-async function quotedOnly(): Promise<World & { readonly receipt: string }> {
+async function quotedOnly(): Promise<Quoted> {
   for (let tries = 0; tries < 5; tries++) {
     const w = await world();
-    const { pass } = await passFor(w);
-    const there = await quote(w, pass);
-    if (there.decision && there.receipt !== null) return { ...w, receipt: there.receipt };
+    const pass = await passFor(w);
+    const there = await quote(w, pass.pass);
+    if (there.decision && there.receipt !== null) return { ...w, pass, receipt: there.receipt, there };
     expect(["withheld", "deadline"]).toContain(there.reason);
   }
   throw new Error("us withholds every step");
+}
+
+/** The same, and it is counted in eu. */
+async function quoted(): Promise<Quoted> {
+  const w = await quotedOnly();
+  expect(await at(w, "pay", { step_receipts: [w.receipt] })).toMatchObject({ failed: [], decision: true });
+  return w;
 }
 
 /** One step, in eu or under a pass in us, noted at home; the id that later steps name it by. */
@@ -110,13 +109,12 @@ const revoke = (region: "eu" | "us", key: string, from: "issue" | "beginning") =
 
 describe("a step in another region", () => {
   test("is taken there under a pass, and counted at home by its receipt", async () => {
-    const w = await world();
-    const given = await passFor(w);
+    const w = await quotedOnly();
+    const { pass: given, there } = w;
     expect(given).toMatchObject({ status: 201, code: "" });
     expect(claimsOf(given.pass)).toMatchObject({ iss: "eu", aud: "us", node: "quote", action: "write", labels: [] });
+    // Home has not heard of it.
     expect(await at(w, "pay")).toMatchObject({ decision: false, reason: "guest_receipt_missing" });
-
-    const there = await quote(w, given.pass);
     expect(there).toMatchObject({ failed: [], decision: true });
     const claims = claimsOf(there.receipt!);
     expect(claims).toMatchObject({ iss: "us", aud: "eu", pass: given.id, decision: "allow", decision_id: there.id });
@@ -162,10 +160,9 @@ describe("a step in another region", () => {
   });
 
   test("is decided again from its record: under a pass, under a used one, and by what uses it", async () => {
-    const w = await world();
-    const given = await passFor(w);
-    const there = await quote(w, given.pass);
-    const reused = await quote(w, given.pass);
+    const w = await quotedOnly();
+    const { there } = w;
+    const reused = await quote(w, w.pass.pass);
     const after = await at(w, "pay", { step_receipts: [there.receipt] });
     const policy = activePolicy({ name: "eu", packs: ["sovereign", "authzen-certification"] });
     const words: string[] = [];

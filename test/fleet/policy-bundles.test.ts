@@ -6,7 +6,8 @@ import { offerBody } from "../../tools/policy/release.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { devPolicy, type DevPolicy } from "../../tools/region/policy-roots.ts";
 import bundleJson from "../../policies/bundle.json" with { type: "json" };
-import { bearer, post, READ } from "../support/http.ts";
+import { bearer, patiently, post, READ } from "../support/http.ts";
+import { until } from "../support/log.ts";
 import { bundleBytes } from "../support/policy-documents.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
 
@@ -51,6 +52,13 @@ async function ask(region: TestRegion): Promise<Asked> {
   const id = answer.headers.get("interlock-decision-id");
   return { region: region.name, sent_ms, decision: body.decision, reason: body.context?.reason ?? null, id };
 }
+
+/** Once more where the machine was only busy. */
+const askAgain = (region: TestRegion): Promise<Asked> =>
+  patiently(
+    () => ask(region),
+    ({ reason }) => reason,
+  );
 
 async function policyOf(region: TestRegion, id: string): Promise<string> {
   const answer = await fetch(`${region.url}/lineage/v1/decisions/${id}`, { headers: bearer(region.pep) });
@@ -131,7 +139,7 @@ test("what was in force before is refused by every region, and so is what was ta
   const { timestamp, policy, bundle } = dev.release.offerFor({ trust: null });
   await release({ bundle: LENIENT });
   await publish();
-  expect((await ask(regions[0]!)).decision).toBe(true);
+  expect((await askAgain(regions[0]!)).decision).toBe(true);
   for (const region of regions) {
     const put = (offer: object) => clientOf(region).putPolicy(offer);
     await expect(put(offerBody({ roots: [], timestamp, policy, bundle }))).rejects.toThrow(/422: policy_rollback/);
@@ -147,10 +155,18 @@ test("what was in force before is refused by every region, and so is what was ta
 });
 
 test("a policy that comes into force at a time does so in every region at that time", async () => {
-  const at = Date.now() + 2_500;
-  await release({ bundle: STRICT, not_before_ms: at });
-  const views = await publish();
-  expect(views.map(({ version, next }) => [version, next?.from_ms])).toEqual(regions.map(() => [3, at]));
+  let [at, version] = [0, 0];
+  let views: Awaited<ReturnType<typeof publish>> = [];
+  // A slow machine takes its time to publish: then it gets more of it.
+  for (let lead_ms = 2_500; ; lead_ms *= 2) {
+    at = Date.now() + lead_ms;
+    version = await release({ bundle: STRICT, not_before_ms: at });
+    views = await publish();
+    if (Date.now() < at - 1_500) break;
+    await release({ bundle: LENIENT });
+    await publish();
+  }
+  expect(views.map((view) => [view.version, view.next?.from_ms])).toEqual(regions.map(() => [version - 1, at]));
   let stop = false;
   const loading = load(() => stop);
   await sleep(at - Date.now() + 400);
@@ -177,7 +193,7 @@ test("kill -9 while it is being taken: the old policy or the new one, never none
     // The same again goes on from wherever it was.
     expect((await publish([eu!]))[0]).toMatchObject({ version, problem: null });
     await expect
-      .poll(() => ask(eu!), { timeout: 10_000 })
+      .poll(() => ask(eu!), { timeout: 30_000 })
       .toMatchObject(round % 2 === 0 ? { decision: true } : { reason: "policy_denied" });
   }
   await publish();
@@ -187,19 +203,20 @@ test("without a fresh timestamp every region denies everything, and serves again
   await release({ bundle: LENIENT, timestamp_ms: 8_000 });
   const ends = Date.now() + 8_000;
   await publish();
-  expect(said(await Promise.all(regions.map(ask)))).toEqual(new Set(["true null"]));
+  expect(said(await Promise.all(regions.map(askAgain)))).toEqual(new Set(["true null"]));
   await sleep(ends - Date.now() + 50);
-  for (const asked of await Promise.all(regions.map(ask)))
+  for (const asked of await Promise.all(regions.map(askAgain)))
     expect(asked).toMatchObject({ decision: false, reason: "policy_stale" });
-  const health = await fetch(`${regions[0]!.url}/health`);
-  expect(health.status).toBe(503);
-  expect(await health.text()).toContain("timestamp has expired");
+  await until(async () => {
+    const health = await fetch(`${regions[0]!.url}/health`);
+    return health.status === 503 && (await health.text()).includes("timestamp has expired");
+  }, "a region that says why it is not healthy");
   // Also after a restart: nothing that was trusted once is trusted for that.
   await regions[1]!.restart();
   expect(await ask(regions[1]!)).toMatchObject({ decision: false });
   await release({ bundle: LENIENT });
   await publish();
   await expect
-    .poll(async () => (await Promise.all(regions.map(ask))).map(({ decision }) => decision), { timeout: 10_000 })
+    .poll(async () => (await Promise.all(regions.map(ask))).map(({ decision }) => decision), { timeout: 30_000 })
     .toEqual([true, true, true]);
 });

@@ -22,6 +22,7 @@ import {
   timestampOf,
   type RoleKeys,
 } from "../support/policy-documents.ts";
+import { until } from "../support/log.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
 import { ownLeavesOf, trustLeavesOf } from "../support/stored.ts";
 
@@ -222,6 +223,9 @@ test("of all that no leaf tells but that of version 5, and of an equivocation th
   const { policy } = await client()
     .policy()
     .then(({ trust }) => trust!);
+  const told = async (): Promise<number> =>
+    ((await client().status()) as { log: { incidents: readonly unknown[] } }).log.incidents.length;
+  await until(async () => (await told()) === 2, "both incidents in the log");
   await region.kill("SIGKILL");
   const leaves = trustLeavesOf(region.dataDir, 1);
   await region.restart();
@@ -269,7 +273,7 @@ test("kill -9 in the middle of taking one: what stands, what decides and what th
       sha256: view.trust!.policy!.sha256,
     });
     await expect
-      .poll(() => evaluate(region, READ), { timeout: 10_000 })
+      .poll(() => evaluate(region, READ), { timeout: 30_000 })
       .toMatchObject(view.version! % 2 === 0 ? { reason: "policy_denied" } : { decision: true });
     // The next round starts from this version, whatever became of it.
     expect(
@@ -291,16 +295,16 @@ test("frozen: what ends denies everything, policy_stale, and health and metrics 
     return Number(line?.split(" ").at(-1));
   };
   const stale = async (document: "timestamp" | "policy", says: RegExp): Promise<void> => {
-    await expect.poll(() => evaluate(region, READ), { timeout: 10_000 }).toMatchObject({ reason: "policy_stale" });
-    await expect.poll(async () => (await fetch(`${region.url}/health`)).status, { timeout: 10_000 }).toBe(503);
+    await expect.poll(() => evaluate(region, READ), { timeout: 30_000 }).toMatchObject({ reason: "policy_stale" });
+    await expect.poll(async () => (await fetch(`${region.url}/health`)).status, { timeout: 30_000 }).toBe(503);
     expect(await (await fetch(`${region.url}/health`)).text()).toMatch(says);
     expect(await expiring(document)).toBeLessThan(0);
-    await expect.poll(() => gauge("interlock_policy_stale"), { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => gauge("interlock_policy_stale"), { timeout: 30_000 }).toBe(1);
     expect(await client().policy()).toMatchObject({ problem: expect.stringMatching(says) as unknown });
   };
   const fresh = async (version: number): Promise<void> => {
     expect(await put(await offer(LENIENT, version))).toBe("200 taken");
-    await expect.poll(() => evaluate(region, READ), { timeout: 10_000 }).toMatchObject({ decision: true });
+    await expect.poll(() => evaluate(region, READ), { timeout: 30_000 }).toMatchObject({ decision: true });
     // What the region says of itself is a second old at most.
     await expect
       .poll(
@@ -309,7 +313,7 @@ test("frozen: what ends denies everything, policy_stale, and health and metrics 
           await gauge("interlock_policy_stale"),
           await gauge("interlock_policy_version"),
         ],
-        { timeout: 10_000 },
+        { timeout: 30_000 },
       )
       .toEqual([200, 0, version]);
   };
@@ -318,7 +322,7 @@ test("frozen: what ends denies everything, policy_stale, and health and metrics 
   await fresh(100);
   const { document } = (await client().policy()).trust!.policy!;
   const now = Date.now();
-  const short = timestampOf(document, 101, now, { expires_ms: now + 1_500 });
+  const short = timestampOf(document, 101, now, { expires_ms: now + 4_000 });
   expect(await put({ timestamp: await sign("timestamp", short, keys.timestamp) })).toBe("200 taken");
   expect(await evaluate(region, READ)).toMatchObject({ decision: true });
   await stale("timestamp", /timestamp has expired/);
@@ -330,16 +334,16 @@ test("frozen: what ends denies everything, policy_stale, and health and metrics 
   await fresh(102);
 
   // The policy ends.
-  expect(await put(await offer(LENIENT, 103, { changes: { expires_ms: Date.now() + 1_500 } }))).toBe("200 taken");
+  expect(await put(await offer(LENIENT, 103, { changes: { expires_ms: Date.now() + 3_000 } }))).toBe("200 taken");
   await stale("policy", /policy has expired/);
   await region.restart();
   await stale("policy", /policy has expired/);
   await fresh(104);
 
   // The root ends, and only a next root helps.
-  const ends = Date.now() + 1_500;
+  const ends = Date.now() + 3_000;
   expect(await put({ roots: [await sign("root", rootOf(keys, 2, ends), keys.root)] })).toBe("200 taken");
-  await expect.poll(() => evaluate(region, READ), { timeout: 10_000 }).toMatchObject({ reason: "policy_stale" });
+  await expect.poll(() => evaluate(region, READ), { timeout: 30_000 }).toMatchObject({ reason: "policy_stale" });
   expect(await expiring("root")).toBeLessThan(0);
   expect(await put(await offer(LENIENT, 105))).toBe("422 policy_expired");
   expect(await put({ roots: [await sign("root", rootOf(keys, 3, Date.now() + DAY_MS), keys.root)] })).toBe("200 taken");

@@ -13,10 +13,10 @@ import { devPolicy } from "../../tools/region/policy-roots.ts";
 import { listedInDocs, textsIn, unlisted } from "../support/border.ts";
 import { clientOf, DELTA_MS } from "../support/federation.ts";
 import { anotherCast, packsFor, ROWS, SCENARIO, type Cast } from "../support/hospital.ts";
-import { bearer, claimsOf, post } from "../support/http.ts";
+import { bearer, claimsOf, PASSING, post } from "../support/http.ts";
 import { Links } from "../support/links.ts";
 import { until, verifyEd25519 } from "../support/log.ts";
-import { PASSING, patient } from "../support/patient.ts";
+import { patient } from "../support/patient.ts";
 import { Heard, keep, newPep, redeemAt } from "../support/permits.ts";
 import { bundleBytes } from "../support/policy-documents.ts";
 import { seeded, seedOf } from "../support/random.ts";
@@ -259,7 +259,7 @@ describe.each(CASTS)("S3 %s", (_name, cast) => {
     const late: string[] = [];
     while (late.length < 3) {
       const sent_ms = Date.now();
-      const { verdict } = await run.step(note);
+      const { verdict } = await run.stepNow(note);
       if (sent_ms >= accepted_ms + DELTA_MS) late.push(verdict);
       await sleep(25);
     }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AdminClient } from "../../tools/region/admin-client.ts";
+import { PASSING } from "../support/http.ts";
 import { Links } from "../support/links.ts";
+import { until } from "../support/log.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
 import { decide, openRun, type OpenedRun, type Question } from "../support/runs.ts";
 import { readFileSync } from "node:fs";
@@ -142,20 +144,23 @@ test("consent withdrawn in fr, its home: de denies within Δ, and what else was 
   const run = await round();
   expect((await run.step(read("P-204"))).verdict).toBe("allow");
   const admin = new AdminClient(fr.url, fr.admin);
-  const withdrawn = Date.now();
   const { id } = await admin.revoke({
     key: "consent:patient/P-204#treatment",
     from: "issue",
     reason: "withdrawn",
     wait: "accepted",
   });
-  for (;;) {
-    const { verdict } = await run.step(asked("imaging.fetch", "P-204"));
-    if (verdict === "revoked") break;
-    // The word may come between the decision and its release.
-    expect(["allow", "withheld"]).toContain(verdict);
-    expect(Date.now()).toBeLessThan(withdrawn + DELTA_MS);
-  }
+  const accepted_ms = Date.now();
+  const late: number[] = [];
+  await until(async () => {
+    const sent_ms = Date.now();
+    const { verdict } = await run.stepNow(asked("imaging.fetch", "P-204"));
+    // The word may come between the decision and its release; and a busy machine denies.
+    expect(["allow", "revoked", ...PASSING]).toContain(verdict);
+    if (verdict === "allow" && sent_ms > accepted_ms + DELTA_MS) late.push(sent_ms - accepted_ms);
+    return verdict === "revoked";
+  }, "de hears of it");
+  expect(late).toEqual([]);
   expect((await (await round()).step(read("P-204"))).verdict).toBe("revoked");
   const emergency = { purpose: "emergency", break_glass: { reason: "cardiac arrest" } };
   expect((await (await round()).step(read("P-204", emergency))).verdict).toBe("allow");

@@ -9,7 +9,7 @@ import { devPolicy, type DevPolicy } from "../../tools/region/policy-roots.ts";
 import type { Json } from "../unit/credentials/maker.ts";
 import { clientOf, DELTA_MS } from "../support/federation.ts";
 import { interlock } from "../support/command.ts";
-import { claimsOf, post } from "../support/http.ts";
+import { claimsOf, patiently, post } from "../support/http.ts";
 import { Links } from "../support/links.ts";
 import { lockStorage } from "../support/locked-storage.ts";
 import { until } from "../support/log.ts";
@@ -61,6 +61,7 @@ describe.each(CASTS)("S2 %s", (_name, cast) => {
       key_rules: { domains },
       env: { INTERLOCK_LOG: "off" },
       egress: links.egress,
+      untouched: true,
     });
     for (const { name, url } of regions) links.name(name, url);
     home = regions.find(({ name }) => name === cast.home)!;
@@ -129,13 +130,17 @@ describe.each(CASTS)("S2 %s", (_name, cast) => {
   /** What became of asking these to approve the change, one after the other. */
   async function approvals(question: Question, ...approvers: readonly string[]): Promise<readonly string[]> {
     expect(await change(question)).toMatchObject({ verdict: "approval_required" });
-    const answer = await post(`${home.url}/access/v1/evaluation`, home.pep, {
-      ...question,
-      context: { interlock: { run: run.id, credentials: changing() } },
-    });
-    const { context } = JSON.parse(await answer.text()) as {
-      context: { access_request: { binding_token: string; expires_at: string } };
-    };
+    type Denied = { context: { reason: string; access_request: { binding_token: string; expires_at: string } } };
+    const { context } = await patiently(
+      async () => {
+        const answer = await post(`${home.url}/access/v1/evaluation`, home.pep, {
+          ...question,
+          context: { interlock: { run: run.id, credentials: changing() } },
+        });
+        return JSON.parse(await answer.text()) as Denied;
+      },
+      (denied) => denied.context.reason,
+    );
     const asking = createApprovals({ url: home.url, credential: home.pep });
     const approving = createApprovals({ url: home.url, credential: desk });
     const task = await asking.submit(question, context.access_request, { justification: "it burns" });

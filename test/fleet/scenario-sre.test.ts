@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import type { Json } from "../unit/credentials/maker.ts";
 import { claimsOf } from "../support/http.ts";
+import { patient } from "../support/patient.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
 import { decide, openRun, type Answer, type OpenedRun, type Question } from "../support/runs.ts";
 import { unfreeze } from "../support/unfreeze.ts";
@@ -16,7 +17,11 @@ const AGENT = "spiffe://prod.example/ns/ops/sa/sre-agent";
 const ATTESTED = "registry.example/payments@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 beforeAll(async () => {
-  region = await startRegion({ packs: ["sovereign", "kubernetes-sre"], env: { INTERLOCK_LOG: "off" } });
+  region = await startRegion({
+    packs: ["sovereign", "kubernetes-sre"],
+    env: { INTERLOCK_LOG: "off" },
+    untouched: true,
+  });
   const pep = String(claimsOf(region.pep)["sub"]).split("/")[1]!;
   const accounts = [{ namespace: "ops", service_account: "sre-agent", workload: AGENT }];
   await registerAll(region, pep, { cluster: { accounts } });
@@ -61,69 +66,75 @@ const inWindow = (): string => {
   const hour = new Date().getUTCHours();
   return hour >= 6 && hour < 20 ? "allow" : "approval_required";
 };
-const verdict = async (answer: Promise<Answer>): Promise<string> => (await answer).verdict;
+/** Each time with proofs of its own, which count once. */
+const verdict = async (call: () => Promise<Answer>): Promise<string> => (await patient(call)).verdict;
 
 test("get pods is allowed, list secrets is not, and nothing without who and in what state", async () => {
-  expect(await verdict(decide(region, PODS, { credentials: reading() }))).toBe("allow");
+  expect(await verdict(() => decide(region, PODS, { credentials: reading() }))).toBe("allow");
   const secrets = asked("list", "secret", "payments/db");
   expect(await decide(region, secrets, { credentials: reading() })).toMatchObject({
     verdict: "policy_denied",
     policy_reason: "secrets_are_not_read",
   });
-  expect(await verdict(decide(region, PODS))).toBe("identity_missing");
+  expect(await verdict(() => decide(region, PODS))).toBe("identity_missing");
   const other = { service_account: projected("intruder") };
-  expect(await verdict(decide(region, PODS, { credentials: other }))).toBe("identity_mismatch");
+  expect(await verdict(() => decide(region, PODS, { credentials: other }))).toBe("identity_mismatch");
   const run = await change();
-  expect(await verdict(run.step(scale(6), { credentials: reading() }))).toBe("identity_missing");
+  expect(await verdict(() => run.step(scale(6), { credentials: reading() }))).toBe("identity_missing");
   const { attestation: _, ...unattested } = changing();
-  expect(await verdict(run.step(scale(6), { credentials: unattested }))).toBe("attestation_missing");
+  expect(await verdict(() => run.step(scale(6), { credentials: unattested }))).toBe("attestation_missing");
 });
 
 test("another namespace, another cluster", async () => {
   const system = asked("get", "pod", "kube-system/x", {}, { namespace: "kube-system" });
-  expect(await verdict(decide(region, system, { credentials: reading() }))).toBe("policy_denied");
+  expect(await verdict(() => decide(region, system, { credentials: reading() }))).toBe("policy_denied");
   const abroad = asked("get", "pod", "payments/api-1", {}, { cluster: "prod-us" });
-  expect(await verdict(decide(region, abroad, { credentials: reading() }))).toBe("zone_mismatch");
+  expect(await verdict(() => decide(region, abroad, { credentials: reading() }))).toBe("zone_mismatch");
 });
 
 test("scale 4 to 6 within the window, 4 to 40 never, and no change outside of a run", async () => {
   const run = await change();
-  expect(await verdict(run.step(scale(6), { credentials: changing() }))).toBe(inWindow());
-  expect(await run.step(scale(40), { credentials: changing() })).toMatchObject({
+  expect(await verdict(() => run.step(scale(6), { credentials: changing() }))).toBe(inWindow());
+  expect(await patient(() => run.step(scale(40), { credentials: changing() }))).toMatchObject({
     verdict: "policy_denied",
     policy_reason: "more_than_10_replicas",
   });
-  expect(await verdict(decide(region, scale(6), { credentials: changing() }))).toBe("run_required");
+  expect(await verdict(() => decide(region, scale(6), { credentials: changing() }))).toBe("run_required");
 });
 
 test("an image that is not pinned, or that nobody attested", async () => {
   const run = await change();
-  expect(await run.step(release("app:latest"), { credentials: changing() })).toMatchObject({
+  expect(await patient(() => run.step(release("app:latest"), { credentials: changing() }))).toMatchObject({
     verdict: "policy_denied",
     policy_reason: "image_not_pinned",
   });
-  expect(await run.step(release(ATTESTED.replace("9f86", "0000")), { credentials: changing() })).toMatchObject({
+  expect(
+    await patient(() => run.step(release(ATTESTED.replace("9f86", "0000")), { credentials: changing() })),
+  ).toMatchObject({
     policy_reason: "image_not_attested",
   });
-  expect(await verdict(run.step(release(ATTESTED), { credentials: changing() }))).toBe(inWindow());
+  expect(await verdict(() => run.step(release(ATTESTED), { credentials: changing() }))).toBe(inWindow());
 });
 
 test("the same as a dry run: the same verdict, and no budget used", async () => {
   const run = await change();
   const before = await run.view();
   for (let i = 0; i < 12; i++)
-    expect(await verdict(run.step(scale(6), { credentials: changing(), dry_run: true }))).toBe(inWindow());
+    expect(await verdict(() => run.step(scale(6), { credentials: changing(), dry_run: true }))).toBe(inWindow());
   expect((await run.view())["budgets"]).toEqual(before["budgets"]);
   // Ten changes are what the pack grants one run; the dry ones were none of them.
   if (inWindow() !== "allow") return;
-  for (let i = 0; i < 10; i++) expect(await verdict(run.step(scale(6), { credentials: changing() }))).toBe("allow");
-  expect(await verdict(run.step(scale(6), { credentials: changing() }))).toBe("budget_exceeded");
+  for (let i = 0; i < 10; i++)
+    expect(await verdict(() => run.step(scale(6), { credentials: changing() }))).toBe("allow");
+  expect(await verdict(() => run.step(scale(6), { credentials: changing() }))).toBe("budget_exceeded");
 });
 
 test("neither a PVC nor a namespace is ever deleted", async () => {
   const run = await change();
   for (const type of ["persistent-volume-claim", "namespace"])
-    expect(await run.step(asked("delete", type, "payments/data"), { credentials: changing() })).toMatchObject({
+    expect(
+      await patient(() => run.step(asked("delete", type, "payments/data"), { credentials: changing() })),
+    ).toMatchObject({
       verdict: "policy_denied",
       policy_reason: "never_deleted",
     });
@@ -131,17 +142,17 @@ test("neither a PVC nor a namespace is ever deleted", async () => {
 
 test("attestation 6 min old", async () => {
   const run = await change();
-  expect(await verdict(run.step(scale(6), { credentials: changing(360) }))).toBe("attestation_stale");
-  expect(await verdict(run.step(scale(6), { credentials: changing() }))).toBe(inWindow());
+  expect(await verdict(() => run.step(scale(6), { credentials: changing(360) }))).toBe("attestation_stale");
+  expect(await verdict(() => run.step(scale(6), { credentials: changing() }))).toBe(inWindow());
 });
 
 test("frozen by carol: every call is denied, until two administrators agree", async () => {
   const run = await change();
   await new AdminClient(region.url, region.admin).freeze("carol sees something odd");
   for (let i = 0; i < 5; i++) {
-    expect(await verdict(run.step(scale(6), { credentials: changing() }))).toBe("region_frozen");
-    expect(await verdict(decide(region, PODS, { credentials: reading() }))).toBe("region_frozen");
+    expect(await verdict(() => run.step(scale(6), { credentials: changing() }))).toBe("region_frozen");
+    expect(await verdict(() => decide(region, PODS, { credentials: reading() }))).toBe("region_frozen");
   }
   await unfreeze(region, "it was nothing");
-  expect(await verdict(decide(region, PODS, { credentials: reading() }))).toBe("allow");
+  expect(await verdict(() => decide(region, PODS, { credentials: reading() }))).toBe("allow");
 });

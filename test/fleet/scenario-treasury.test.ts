@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { clientOf, DELTA_MS, startFederation, type Federation } from "../support/federation.ts";
 import { until } from "../support/log.ts";
 import { claimsOf, note, openPass, take, type Given } from "../support/passes.ts";
-import { decide, openRun, type OpenedRun, type Question } from "../support/runs.ts";
+import { decide, decideNow, openRun, type OpenedRun, type Question } from "../support/runs.ts";
 
 /**
  * S1 (SCENARIOS): a cross-border payout. The numbers in the names are the scenario's rows; docs/runs.md lists what is
@@ -164,7 +164,7 @@ test("7, 8, 10: what rests on us's quote falls with it, and waits while us is cu
   const eu = await prepared();
   fed.links.part("eu", "us");
   await sleep(DELTA_MS + 500);
-  expect((await run.step(pay(1_000), { step: "execute" })).verdict).toBe("sync_stale");
+  expect((await run.stepNow(pay(1_000), { step: "execute" })).verdict).toBe("sync_stale");
   expect((await eu.run.step(pay(1_000), { step: "execute" })).verdict).toBe("allow");
   fed.links.heal();
   await until(async () => (await run.step(pay(1_000), { step: "execute" })).verdict === "allow", "us again");
@@ -257,6 +257,6 @@ test("10: purely eu steps still allow while us is cut off", async () => {
   await sleep(DELTA_MS + 500);
   expect(await run.step(pay(6_000), { step: "execute" })).toMatchObject({ verdict: "allow" });
   // Who is at home in us is nobody to rely on meanwhile.
-  expect((await decide(fed.eu, quote("fx-quoter"))).verdict).toBe("sync_stale");
+  expect((await decideNow(fed.eu, quote("fx-quoter"))).verdict).toBe("sync_stale");
   fed.links.heal();
 });

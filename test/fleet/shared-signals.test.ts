@@ -15,6 +15,7 @@ import { AUDIENCE, CAEP, claimsOf, EVENTS, ISSUER, SSF, Transmitter } from "../s
  * A real region and a transmitter with a verification endpoint of its own on the loopback: real RS256 SETs over HTTP,
  * and the decisions that follow.
  */
+const PATIENT = { timeout: 30_000, interval: 50 };
 const REVOKED = `${CAEP}session-revoked`;
 let region: TestRegion;
 let admin: AdminClient;
@@ -93,7 +94,7 @@ test("session-revoked denies the user from the 202 on; a replay, another audienc
   expect(await answer.text()).toBe("");
   await vi.waitFor(async () => {
     expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "revoked" });
-  });
+  }, PATIENT);
 
   const { revocations } = (await admin.revocations("")) as {
     revocations: { id: string; key: string; reason: string }[];
@@ -125,7 +126,7 @@ test("what a SET did outlives a restart of the region, and so does that it was t
   await region.restart();
   await vi.waitFor(async () => {
     expect(await evaluate(region, READ)).toMatchObject({ decision: false, reason: "trust_degraded" });
-  });
+  }, PATIENT);
   expect((await push(set)).status).toBe(202);
   expect((await stream("idp")).source.received).toMatchObject({ accepted: 4, repeated: 2 });
 });
@@ -145,7 +146,7 @@ test("a source is asked, answers and is live; when it falls silent its issuer is
   await vi.waitFor(
     async () => expect((await stream("live")).source).toMatchObject({ state: "live", denied_by: null }),
     {
-      timeout: 20_000,
+      timeout: 30_000,
       interval: 100,
     },
   );
@@ -156,13 +157,13 @@ test("a source is asked, answers and is live; when it falls silent its issuer is
       expect(source).toMatchObject({ state: "degraded", reasons: ["lease_expired"] });
       expect(source.denied_by).not.toBeNull();
     },
-    { timeout: 20_000, interval: 250 },
+    { timeout: 30_000, interval: 250 },
   );
   answers = true;
   await vi.waitFor(
     async () => expect((await stream("live")).source).toMatchObject({ state: "live", denied_by: null }),
     {
-      timeout: 20_000,
+      timeout: 30_000,
       interval: 100,
     },
   );

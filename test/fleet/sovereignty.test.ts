@@ -7,9 +7,10 @@ import { verifyReceipt } from "../../src/lineage/receipt-verify.ts";
 import { decodeConsistency, encodeConsistency, type ConsistencyToken } from "../../src/trust/consistency.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { jwksOf } from "../support/acknowledged.ts";
-import { bearer, evaluate, post, READ } from "../support/http.ts";
+import { bearer, evaluate, evaluateNow, post, READ } from "../support/http.ts";
 import { evidenceOf } from "../support/load.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
+import { openedRun } from "../support/runs.ts";
 import { unfreeze } from "../support/unfreeze.ts";
 import { storedRecords } from "../support/stored.ts";
 
@@ -28,8 +29,7 @@ beforeAll(async () => {
     TestRegion,
     TestRegion,
   ];
-  const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: asMark.subject, members: [READ.subject] });
-  euRun = (JSON.parse(await opened.text()) as { run: string }).run;
+  euRun = await openedRun(eu, { principal: asMark.subject, members: [READ.subject] });
   await evaluate(eu, { ...asMark, context: { interlock: { run: euRun, idempotency_key: MARK } } });
   const answer = await post(`${eu.url}/access/v1/evaluation`, eu.pep, READ);
   const { ids, receipts } = evidenceOf(answer);
@@ -69,13 +69,14 @@ test("a run and a decision of one region are not found in the other", async () =
 
 test("a step in another region's run is denied, in a batch too, and leaves no record", async () => {
   const step = { ...READ, context: { interlock: { run: euRun } } };
-  const before = (await evaluate(us, READ)).id!;
+  // One record each, whatever is decided.
+  const before = (await evaluateNow(us, READ)).id!;
   expect(await evaluate(us, step)).toEqual({ decision: false, reason: "run_unknown", id: null });
   const batch = await post(`${us.url}/access/v1/evaluations`, us.pep, { evaluations: [step, step] });
   expect(await batch.json()).toEqual({
     evaluations: Array.from({ length: 2 }, () => ({ decision: false, context: { reason: "run_unknown" } })),
   });
-  const after = (await evaluate(us, READ)).id!;
+  const after = (await evaluateNow(us, READ)).id!;
   expect(Number(after.split(".s0.")[1]) - Number(before.split(".s0.")[1])).toBe(1);
 });
 

@@ -10,6 +10,7 @@ import { rootsDirOf, writeSecret } from "../../tools/workerd/data-dir.ts";
 import { borderProblems } from "../support/border.ts";
 import {
   askFor,
+  settledFor,
   becomes,
   clientOf,
   revoke,
@@ -86,7 +87,7 @@ describe("a region that shows two histories", () => {
     await becomes(eu, ["us-any", "eu-r"], "sync_equivocation");
     await becomes(ap, ["us-any", "ap-r"], "sync_equivocation");
     for (const id of ["us-ann", "us-ben", "anybody"]) {
-      expect(await askFor(eu, id, "eu-r")).toBe("sync_equivocation");
+      expect(await settledFor(eu, id, "eu-r")).toBe("sync_equivocation");
     }
     // Its own peers show us what it signed: it allows nothing any more.
     await until(async () => (await askFor(us, "us-any", "us-r")) !== "allow", "us stops");

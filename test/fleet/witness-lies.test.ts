@@ -110,7 +110,7 @@ async function contradicted(by: Reply, showing: Reply, problem: RegExp): Promise
   expect(halted).toBeNull();
   const { id } = await evaluate(eu, READ);
   // Anchored by the other peer, as if zz were away.
-  expect(await proofOf(eu, id!, 10_000)).not.toBeNull();
+  expect(await proofOf(eu, id!, 30_000)).not.toBeNull();
   // What /health saw is kept for a second.
   return until(async () => {
     const health = await (await fetch(`${eu.url}/health`)).text();

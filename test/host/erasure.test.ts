@@ -10,6 +10,7 @@ import { AdminClient } from "../../tools/region/admin-client.ts";
 import { bearer, evaluate, post, READ } from "../support/http.ts";
 import { until, verifyEd25519 } from "../support/log.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
+import { openedRun } from "../support/runs.ts";
 import { shardFiles } from "../support/stored.ts";
 
 /** G11 on disk: what is erased is in no file any more, is not back after a restore, and all proofs stand. */
@@ -31,9 +32,12 @@ async function decide(count: number, body: object = canary): Promise<readonly st
   const ids: string[] = [];
   for (let left = count; left > 0; left -= 250) {
     const evaluations = Array.from({ length: Math.min(250, left) }, () => body);
-    const answer = await post(`${region.url}/access/v1/evaluations`, region.pep, { evaluations });
-    expect(answer.status).toBe(200);
-    const id = answer.headers.get("interlock-decision-id")!;
+    const id = await until(async () => {
+      const answer = await post(`${region.url}/access/v1/evaluations`, region.pep, { evaluations });
+      expect(answer.status).toBe(200);
+      // Right after a start no shard may have decided: there is no record then.
+      return answer.headers.get("interlock-decision-id");
+    }, "a batch on record");
     ids.push(...evaluations.map((_, at) => (evaluations.length === 1 ? id : `${id}/${at}`)));
   }
   return ids;
@@ -42,6 +46,15 @@ async function decide(count: number, body: object = canary): Promise<readonly st
 async function finished(id: string): Promise<ErasureView> {
   await until(async () => (await admin.erasure(id)).status === "done", `${id} is done`, 60_000);
   return admin.erasure(id);
+}
+
+/** A region that has just started may first have to hear what is to be erased: that is a 503. */
+async function opens(id: string): Promise<void> {
+  const one = await until(async () => {
+    const found = await read(id);
+    return found.status !== 503 && found;
+  }, `${id} is read`);
+  expect(one.payload_status).toBe("opened");
 }
 
 async function read(id: string): Promise<{ readonly status: number; readonly payload_status?: string }> {
@@ -144,8 +157,7 @@ test("large payloads that an erasure of others has moved are gone from every fil
 });
 
 test("a run's evidence verifies after its payloads were erased, and says which", async () => {
-  const opened = await post(`${region.url}/runs/v1/runs`, region.pep, { principal: READ.subject });
-  const { run } = JSON.parse(await opened.text()) as { readonly run: string };
+  const run = await openedRun(region, { principal: READ.subject });
   const ids: string[] = [];
   for (let step = 0; step < 4; step++)
     ids.push((await evaluate(region, { ...READ, context: { interlock: { run } } })).id!);
@@ -172,11 +184,14 @@ test("a run's evidence verifies after its payloads were erased, and says which",
 test("killed while it erases, again and again: every payload goes, and each has one leaf", async () => {
   const ids: string[] = [];
   let halfway = 0;
-  for (let round = 0; round < 6; round++) {
+  let rounds = 0;
+  // How far it is by then depends on the machine: at least one kill has to meet it half-way.
+  for (let round = 0; round < 6 || (halfway === 0 && round < 24); round++) {
+    rounds++;
     ids.push(...(await decide(2_000)));
     const order = { ...wanted, idempotency_key: `round ${round}` };
     const unheard = admin.erase(order).catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, 15 * 2 ** round));
+    await new Promise((resolve) => setTimeout(resolve, round < 6 ? 15 * 2 ** round : 20 * (round - 5)));
     await region.kill("SIGKILL");
     await unheard;
     halfway += journal("SELECT seq FROM erasure_shard WHERE done = 0 AND payloads > 0").length;
@@ -184,8 +199,8 @@ test("killed while it erases, again and again: every payload goes, and each has 
     await finished((await admin.erase(order)).id);
   }
   expect(halfway).toBeGreaterThan(0);
-  for (const one of [0, 1_999, 2_000, 11_999]) expect((await read(ids[one]!)).payload_status).toBe("erased");
-  expect((await admin.erasures("")).erasures.map(({ payloads }) => payloads)).toEqual(Array(6).fill(2_000));
+  for (const one of [0, 1_999, 2_000, ids.length - 1]) expect((await read(ids[one]!)).payload_status).toBe("erased");
+  expect((await admin.erasures("")).erasures.map(({ payloads }) => payloads)).toEqual(Array(rounds).fill(2_000));
   await region.stop();
   expect(erasedRecords()).toEqual(ids.map((_, at) => at + 1));
 });
@@ -257,7 +272,7 @@ test("a backup of everything: a copy of the journal, kept apart, erases again", 
   await region.stop();
   putBack("");
   await region.restart();
-  expect((await read(ids[0]!)).payload_status).toBe("opened");
+  await opens(ids[0]!);
   const entered = await admin.enterErasures(erasures);
   expect(entered.erasures.map(({ id }) => id)).toEqual(erasures.map(({ id }) => id));
   await finished(erasures[0]!.id);

@@ -10,9 +10,10 @@ import { AdminClient } from "../../tools/region/admin-client.ts";
 import { devRoots } from "../../tools/region/roots.ts";
 import { rootsDirOf } from "../../tools/workerd/data-dir.ts";
 import { interlock } from "../support/command.ts";
-import { bearer, evaluate, post, READ } from "../support/http.ts";
+import { bearer, evaluate, READ } from "../support/http.ts";
 import { proofOf, until, verifyEd25519 } from "../support/log.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
+import { openedRun } from "../support/runs.ts";
 import { ownLeavesOf, shardFiles, tamper, trustLeavesOf } from "../support/stored.ts";
 
 /** G11 over log epochs: what is erased of an epoch that is past, in order or not, is gone from disk, and is proven. */
@@ -55,8 +56,7 @@ const sealEpoch = async (): Promise<void> => {
 
 /** A run of the canary with `steps` steps, ids of those. */
 async function runOf(steps: number): Promise<{ readonly run: string; readonly ids: readonly string[] }> {
-  const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: subject, members: [subject] });
-  const { run } = JSON.parse(await opened.text()) as { run: string };
+  const run = await openedRun(eu, { principal: subject, members: [subject] });
   const ids: string[] = [];
   for (let step = 0; step < steps; step++)
     ids.push((await evaluate(eu, { ...READ, subject, context: { interlock: { run } } })).id!);
@@ -184,7 +184,7 @@ test("a person is erased from an epoch that was sealed, and a shard of it that i
   expect(onDisk(CANARY)).toBe(false);
   await eu.stop();
   expect(leavesIn(2)).toEqual(leaves);
-}, 120_000);
+});
 
 test("by decision, by run and by age, of a past epoch", async () => {
   const { run, ids } = await runOf(2);
@@ -200,7 +200,7 @@ test("by decision, by run and by age, of a past epoch", async () => {
   expect(old.shards.map(({ log_epoch }) => log_epoch)).toEqual([1, 2]);
   expect(await statusOf(later)).toBe("erased");
   expect(onDisk(CANARY)).toBe(false);
-}, 60_000);
+});
 
 test("of an epoch that a halt ended: before the next begins, and after", async () => {
   const { run, ids } = await runOf(3);
@@ -234,7 +234,7 @@ test("of an epoch that a halt ended: before the next begins, and after", async (
   // The halted log stated no head either: both are the next one's word.
   expect(bundle.later_head).toMatchObject({ log_epoch: 2 });
   expect(await report(bundle, all)).toMatchObject({ status: "verified", erased: { records: 4, proven: 4 } });
-}, 120_000);
+});
 
 test("retention reaches the payloads of a past epoch when they are too old", async () => {
   await Promise.all(regions.map((region) => region.remove()));
@@ -258,14 +258,14 @@ test("retention reaches the payloads of a past epoch when they are too old", asy
         : "UPDATE _cf_METADATA SET value = 1 WHERE key = 1",
     );
   await eu.restart();
-  await until(async () => (await admin.erasures("")).erasures[0]?.status === "done", "retained", 30_000);
+  await until(async () => (await admin.erasures("")).erasures[0]?.status === "done", "retained");
   const { erasures } = await admin.erasures("");
   expect(erasures).toMatchObject([
     { ground: "retention", what: "older_than", payloads: 1, shards: [{ log_epoch: 1, shard: 0 }] },
   ]);
   expect([await statusOf(old), await statusOf(young)]).toEqual(["erased", "opened"]);
   expect(onDisk(CANARY)).toBe(false);
-}, 60_000);
+});
 
 test("a shard that never answers: the epoch is ended without it when told so, which the log says, and so do erasures", async () => {
   await Promise.all(regions.map((region) => region.remove()));
@@ -322,7 +322,7 @@ test("a shard that never answers: the epoch is ended without it when told so, wh
   expect(again.shards.find(({ log_epoch, shard }) => log_epoch === 1 && shard === 1)!.payloads).toBeGreaterThan(0);
   expect(await statusOf(lost)).toBe("503");
   expect(onDisk(lost)).toBe(true);
-}, 120_000);
+});
 
 /** Everything in a database's files. */
 const storedIn = (file: string): string =>

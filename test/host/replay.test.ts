@@ -85,7 +85,7 @@ async function mixedLoad(): Promise<void> {
   stop = true;
   await loading;
   await us.restart();
-  expect(load.unexpected.filter((said) => !said.includes("sync_stale"))).toEqual([]);
+  expect(load.unexpected).toEqual([]);
 }
 
 test("every record of a mixed load is decided again, by the region's readers and from files alone", async () => {
@@ -98,7 +98,9 @@ test("every record of a mixed load is decided again, by the region's readers and
 
   const ofRun = await replayed("--run", run, ...local);
   expect(ofRun).toMatchObject({ code: 0, verdict: "identical" });
-  expect(of(ofRun, "identical")).toBe(11);
+  // The eleven steps, and those that a busy machine had to be asked for again.
+  const steps = of(ofRun, "identical");
+  expect(steps).toBeGreaterThanOrEqual(11);
 
   const lines = interlock("lineage", "search", "--payload", "--json", "--limit", "999999", ...local);
   expect(await lines.ended).toBe(0);
@@ -122,7 +124,7 @@ test("every record of a mixed load is decided again, by the region's readers and
   expect(there).toEqual({ ...here, records: there.records, counts: there.counts, code: 0 });
   expect(there.records).toBeGreaterThanOrEqual(here.records);
   expect([...wordsOf(there)].sort()).toEqual(["identical", "not_a_decision"]);
-  expect(of(await replayed(bundle), "identical")).toBe(11);
+  expect(of(await replayed(bundle), "identical")).toBe(steps);
 
   // One word of one payload.
   const forged = join(files, "forged.jsonl");

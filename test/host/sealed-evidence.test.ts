@@ -7,6 +7,7 @@ import { interlock } from "../support/command.ts";
 import { bearer, evaluate, post, READ } from "../support/http.ts";
 import { until, verifyEd25519 } from "../support/log.ts";
 import { startRegions, type TestRegion } from "../support/region.ts";
+import { openedRun } from "../support/runs.ts";
 
 /** Issue 3: what a run was is complete after its log was sealed, too. */
 let eu: TestRegion;
@@ -25,8 +26,7 @@ async function command(...args: readonly string[]): Promise<void> {
 const step = (run: string) => evaluate(eu, { ...READ, context: { interlock: { run } } });
 
 async function runOf(steps: number, close: boolean): Promise<string> {
-  const opened = await post(`${eu.url}/runs/v1/runs`, eu.pep, { principal: READ.subject, members: [READ.subject] });
-  const { run } = JSON.parse(await opened.text()) as { run: string };
+  const run = await openedRun(eu, { principal: READ.subject, members: [READ.subject] });
   for (let at = 0; at < steps; at++) expect((await step(run)).decision).toBe(true);
   if (close && (await post(`${eu.url}/runs/v1/runs/${run}/close`, eu.pep, {})).status !== 200) throw new Error("close");
   return run;

@@ -164,7 +164,7 @@ test("documents of other keys: everything is denied from the first answer on, an
   expect([...heard, await said(us, AS_MALLORY)]).not.toContain("allow");
   const view = await admin(us).policy();
   expect(view).toMatchObject({ version: null, problem: expect.stringContaining("does not follow from") });
-  expect((await fetch(`${us.url}/health`)).status).toBe(503);
+  await until(async () => (await fetch(`${us.url}/health`)).status === 503, "a region that is not healthy");
   const dev = await devPolicy(eu.base);
   await devSign(dev, { bundle: SIGNED }, Date.now());
   await devPublish(dev, all.map(admin));

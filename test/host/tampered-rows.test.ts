@@ -240,7 +240,8 @@ describe("a revocation that is taken out leads to no allow", () => {
       bob,
     );
     expect(await said(us)).toBe("policy_drift");
-    expect(us.log.join("\n")).toContain("this shard's trust entries are not what was applied (eu: 2 entries fewer)");
+    const line = "this shard's trust entries are not what was applied (eu: 2 entries fewer)";
+    await until(async () => us.log.join("\n").includes(line), "a line that says so");
     before[0].forEach((row) => putBack(authority, "entry", row));
     before[1].forEach((row) => putBack(shard, "trust_entry", row));
     await nothing();
@@ -259,7 +260,7 @@ test("where it is to deny: both sides do, over restarts, until it is acknowledge
   await becomes(new Map([[eu, ["us state eu: 1 entry fewer"]]]));
   await says(eu, "policy_drift");
   await says(us, "policy_drift");
-  expect((await fetch(`${eu.url}/health`)).status).toBe(503);
+  await until(async () => (await fetch(`${eu.url}/health`)).status === 503, "eu is not healthy");
   // What others set is their own.
   await says(all[2]!, "allow");
   await us.stop();
@@ -270,7 +271,7 @@ test("where it is to deny: both sides do, over restarts, until it is acknowledge
   const { id } = (await drift(eu)).differences.find(({ peer }) => peer === "us")!;
   await admin(eu).acknowledgeDrift(id, "us is being put back");
   await says(eu, "allow");
-  expect((await fetch(`${eu.url}/health`)).status).toBe(200);
+  await until(async () => (await fetch(`${eu.url}/health`)).status === 200, "eu is healthy");
   await eu.restart({ env: DENY });
   await says(eu, "allow");
   expect((await drift(eu)).differences).toMatchObject([{ id, acknowledged: { reason: "us is being put back" } }]);

@@ -52,12 +52,12 @@ test("a policy changed in a shard's memory denies, policy_drift, and nothing els
       await decide([read1]);
       return ((await trust().drift()).problem ?? "").startsWith("shard 0 decides otherwise");
     },
-    { timeout: 15_000 },
+    { timeout: 60_000 },
   );
 
   Object.assign(pack, { policies });
   await becomes("policy_denied", mallory);
   await becomes(null);
   // The region's word follows with the next poll.
-  await vi.waitUntil(async () => (await decide([read1])).continuity.policy === "current", { timeout: 15_000 });
+  await vi.waitUntil(async () => (await decide([read1])).continuity.policy === "current", { timeout: 60_000 });
 });

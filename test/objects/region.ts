@@ -107,7 +107,24 @@ export async function ask(
   };
 }
 
+/**
+ * Asks again where a machine that is busy with something else let the shard's lease run out: what has not been said under
+ * an idempotency key, or as of a certain record.
+ */
 export async function decide(
+  requests: readonly CanonicalRequest[],
+  changes: Partial<DecideMessage> = {},
+  k = 0,
+): Promise<DecideAnswer> {
+  for (let tries = 0; ; tries++) {
+    const answer = await decideNow(requests, changes, k);
+    const lost = answer.items.some(({ reason }) => reason === "trust_lease_expired");
+    if (!lost || tries === 20 || (changes.idempotency_key ?? null) !== null) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+export async function decideNow(
   requests: readonly CanonicalRequest[],
   changes: Partial<DecideMessage> = {},
   k = 0,

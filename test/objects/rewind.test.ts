@@ -1,6 +1,6 @@
 import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { beforeEach, describe, expect, it } from "vitest";
-import { activate, decide, env, read1, region, shard, trust, named } from "./region.ts";
+import { activate, decide, decideNow, env, read1, region, shard, trust, named } from "./region.ts";
 import { regionLog } from "../../src/objects/address.ts";
 import type { RevokeMessage, RevocationView } from "../../src/objects/revocations.ts";
 
@@ -39,7 +39,7 @@ async function integrated(sseq: number): Promise<void> {
 async function afterwards(): Promise<object> {
   await new Promise((resolve) => setTimeout(resolve, 1_600));
   const reasons: (string | null)[] = [];
-  for (const k of [0, 1]) reasons.push((await decide([read1], {}, k)).items[0]!.reason);
+  for (const k of [0, 1]) reasons.push((await decideNow([read1], {}, k)).items[0]!.reason);
   const { status } = await revoke("subject:user/another");
   return { reasons, confirmed: status["eu"] === "confirmed", leased_for_ms: await leasedFor() };
 }

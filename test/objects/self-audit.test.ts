@@ -1,5 +1,5 @@
 import { runInDurableObject } from "cloudflare:test";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { fromBase64url } from "../../src/base/bytes.ts";
 import { openPayload, SEAL_RANDOM_BYTES, sealPayload } from "../../src/lineage/seal.ts";
 import { regionLog, shardName } from "../../src/objects/address.ts";
@@ -16,7 +16,7 @@ async function until(k: number, good: (status: ReplayStatus) => boolean): Promis
   for (let tries = 0; ; tries++) {
     const status = await replayOf(k);
     if (good(status)) return status;
-    if (tries === 100) throw new Error(`never: ${JSON.stringify(status)}`);
+    if (tries === 900) throw new Error(`never: ${JSON.stringify(status)}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
@@ -72,8 +72,9 @@ describe("the self-audit of a shard", () => {
     expect((await decide([read1], {}, 1)).continuity.replay).toBe("diverged");
     await until(1, ({ replayed }) => replayed > 0);
     expect((await replayOf(1)).state).toBe("diverged");
-    const { incidents } = await regionLog(env, region).status();
-    expect(incidents).toMatchObject([
+    const incidentsOf = async () => (await regionLog(env, region).status()).incidents;
+    await vi.waitUntil(async () => (await incidentsOf()).length > 0, { timeout: 30_000 });
+    expect(await incidentsOf()).toMatchObject([
       {
         what: "replay_diverged",
         source: "shard/1",

@@ -22,7 +22,7 @@ async function exported(run: string): Promise<string> {
   if (!read.ok) throw new Error(read.code);
   const records = read.value.records.toReversed();
   const last = records.at(-1)!.sseq;
-  await vi.waitUntil(async () => typeof (await log().indexes("shard/0", [last]))[0] === "number", { timeout: 10_000 });
+  await vi.waitUntil(async () => typeof (await log().indexes("shard/0", [last]))[0] === "number", { timeout: 60_000 });
   const indexes = await log().indexes(
     "shard/0",
     records.map(({ sseq }) => sseq),
@@ -38,7 +38,7 @@ async function exported(run: string): Promise<string> {
     const best = await log().bestCheckpoint();
     return best !== null && best.size > head.index && best;
   };
-  const checkpoint = await vi.waitUntil(covers, { timeout: 10_000 });
+  const checkpoint = await vi.waitUntil(covers, { timeout: 60_000 });
   const [leaf] = await log().ownLeaves(head.sseq, 1);
   const tree = new TileTree(checkpoint.size, (level, n, width) => log().tile(level, n, width), nodeSha256);
   const evidence = await buildEvidence(

@@ -49,7 +49,7 @@ export function interlock(...args: readonly string[]): RunningCommand {
 /** Whether a process lives; a zombie that nobody has waited for does not. */
 export const alive = (pid: number): boolean => startedAt(pid) !== null;
 
-export async function untilGone(pid: number, timeout_ms = 5_000): Promise<boolean> {
+export async function untilGone(pid: number, timeout_ms = 30_000): Promise<boolean> {
   const end = performance.now() + timeout_ms;
   while (performance.now() < end) {
     if (!alive(pid)) return true;

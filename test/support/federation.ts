@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RevocationView } from "../../src/objects/revocations.ts";
 import { AdminClient } from "../../tools/region/admin-client.ts";
-import { claimsOf, post } from "./http.ts";
+import { claimsOf, patiently, post } from "./http.ts";
 import { Links } from "./links.ts";
 import { startRegions, type RegionOptions, type TestRegion } from "./region.ts";
 
@@ -112,6 +112,13 @@ const verdict = (asked: Asked | null): string =>
 
 export const askFor = async (region: TestRegion, subject: string, resource: string): Promise<string> =>
   verdict(await ask(region, asking(subject, resource)));
+
+/** The same of a region that may only be busy, and is asked again then: for what must be so now, however fresh it is. */
+export const settledFor = (region: TestRegion, subject: string, resource: string): Promise<string> =>
+  patiently(
+    () => askFor(region, subject, resource),
+    (said) => said,
+  );
 
 /** Asks until the verdict is `wanted`; fails with the last one. For what must come sooner or later. */
 export async function becomes(

@@ -76,7 +76,7 @@ export async function proofOf(region: TestRegion, id: string, patience_ms: numbe
 }
 
 /** Runs `check` until it gives something; fails with the last answer after `patience_ms`. */
-export async function until<T>(check: () => Promise<T | null | false>, what: string, patience_ms = 15_000): Promise<T> {
+export async function until<T>(check: () => Promise<T | null | false>, what: string, patience_ms = 30_000): Promise<T> {
   for (const end = Date.now() + patience_ms; ;) {
     const found = await check();
     if (found !== null && found !== false) return found;

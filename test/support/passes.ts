@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { bearer, post } from "./http.ts";
+import { bearer, patiently, post } from "./http.ts";
 import type { TestRegion } from "./region.ts";
 
 /** Steps of one run in several regions, as a caller takes them (docs/passes.md). */
@@ -16,34 +15,19 @@ export type PassAsked = {
   readonly ttl_ms?: number;
 };
 
-export async function openRun(region: TestRegion, body: object): Promise<string> {
-  const answer = await post(`${region.url}/runs/v1/runs`, region.pep, body);
-  const text = await answer.text();
-  if (answer.status !== 201) throw new Error(`${answer.status} ${text}`);
-  return (JSON.parse(text) as { run: string }).run;
-}
-
-/** A busy machine lets a lease run out: what is not about that asks again. */
-const STALE: ReadonlySet<string> = new Set(["sync_stale", "trust_lease_expired"]);
-const PATIENCE_MS = 20_000;
-
-async function heard<T>(ask: () => Promise<T>, reasonOf: (answer: T) => string | null): Promise<T> {
-  for (const end = Date.now() + PATIENCE_MS; ; await sleep(100)) {
-    const answer = await ask();
-    if (!STALE.has(reasonOf(answer) ?? "") || Date.now() > end) return answer;
-  }
-}
-
 export const openPass = (region: TestRegion, run: string, asked: PassAsked): Promise<Given> =>
-  heard(
+  patiently(
     () => openPassNow(region, run, asked),
     ({ code }) => code,
   );
 
+/** An allow that was withheld has spent its pass: there is nothing to be asked again. */
+const SPENT: ReadonlySet<string> = new Set(["withheld", "deadline"]);
+
 export const take = (...asked: Parameters<typeof takeNow>): Promise<Stepped> =>
-  heard(
+  patiently(
     () => takeNow(...asked),
-    ({ reason }) => reason,
+    ({ reason }) => ("pass" in asked[2] && SPENT.has(reason ?? "") ? null : reason),
   );
 
 export async function openPassNow(region: TestRegion, run: string, asked: PassAsked): Promise<Given> {

@@ -5,6 +5,7 @@ import { asking, clientOf } from "./federation.ts";
 import { claimsOf, post } from "./http.ts";
 import { until } from "./log.ts";
 import type { TestRegion } from "./region.ts";
+import { openedRun } from "./runs.ts";
 
 /** Permits and holds as an orchestrator and its enforcers see them over HTTP. */
 
@@ -23,15 +24,7 @@ export const enforcerOf = (region: TestRegion, credential: string, audiences: re
 export async function openFor(region: TestRegion, subject: string): Promise<string> {
   const principal = asking(subject, "").subject;
   const body = { principal: { type: principal.type, id: principal.id } };
-  let [status, text] = [0, ""];
-  // Regions that were idle may have to hear of each other first.
-  await until(async () => {
-    const opened = await post(`${region.url}/runs/v1/runs`, region.pep, body);
-    [status, text] = [opened.status, await opened.text()];
-    return status !== 503;
-  }, "a region that opens runs");
-  if (status !== 201) throw new Error(`${region.name}: ${status} ${text}`);
-  return (JSON.parse(text) as { run: string }).run;
+  return openedRun(region, body);
 }
 
 export type Ticket = { readonly permit: string; readonly claims: PermitClaims; readonly run: string };

@@ -1,4 +1,4 @@
-import { evaluate, type Evaluated } from "./http.ts";
+import { evaluate, evaluateNow, type Evaluated } from "./http.ts";
 import type { TestRegion } from "./region.ts";
 
 /** One decision of a race, on the caller's own clock: milliseconds of `performance.now()`. */
@@ -17,7 +17,7 @@ const CALLERS = 50;
 const EACH = 4;
 
 /**
- * 200 decisions by 50 callers, and in their midst `act`. It begins when `after` of them are answered; callers that
+ * 200 decisions by 50 callers, and in their midst `act`. It begins when `after` of them are allowed; callers that
  * have none left to send go on until it is acknowledged, and then send one more each.
  */
 export async function race<T>(
@@ -27,14 +27,16 @@ export async function race<T>(
   { after, token = region.pep }: { readonly after: number; readonly token?: string },
 ): Promise<Race<T>> {
   const racers: Racer[] = [];
+  let allows = 0;
   let acknowledged = Number.POSITIVE_INFINITY;
   let acknowledged_t_ms = 0;
   let begun: Promise<T> | null = null;
   const ask = async (): Promise<void> => {
     const sent = performance.now();
-    const evaluated = await evaluate(region, question, token);
+    const evaluated = await evaluateNow(region, question, token);
     racers.push({ ...evaluated, sent, answered: performance.now() });
-    if (racers.length >= after) begun ??= acting();
+    allows += evaluated.decision ? 1 : 0;
+    if (allows >= after) begun ??= acting();
   };
   const acting = async (): Promise<T> => {
     const acknowledgement = await act();

@@ -7,8 +7,13 @@ import { rootsDirOf, writeSecret } from "../../tools/workerd/data-dir.ts";
 import type { KeyRules } from "../../tools/region/membership.ts";
 import { freePort } from "../../tools/workerd/port.ts";
 import { startFleet, type Fleet, type FleetRegion } from "../../tools/region/fleet.ts";
+import { AdminClient } from "../../tools/region/admin-client.ts";
+import { patiently, post } from "./http.ts";
 
-/** A real region on raw workerd, on a free port, enrolled with throw-away roots; about 0.5 s. */
+/**
+ * A real region on raw workerd, on a free port, enrolled with throw-away roots; about 0.5 s. When it is given, its shards
+ * hold their leases, and it has heard from its peers; after `restart` a region has only been heard to answer.
+ */
 
 export type RegionOptions = {
   /** Default `eu`. */
@@ -28,6 +33,11 @@ export type RegionOptions = {
   readonly egress?: (region: string) => string;
   /** Over what the launcher sets. */
   readonly env?: Partial<Vars>;
+  /**
+   * As soon as it answers: nobody has asked it for anything yet. For what is registered right after the start, too: who
+   * holds a lease already hears of it with the next.
+   */
+  readonly untouched?: boolean;
 };
 
 export type TestRegion = {
@@ -95,6 +105,8 @@ export async function startRegions(
       ...(options.egress === undefined ? {} : { egress: options.egress }),
     });
   const fleet = await start(names.map((name, i) => ({ name, port: ports[i]! })));
+  if (options.untouched !== true)
+    await Promise.all(fleet.regions.map((region) => decides({ ...region, pep: region.pep! }, options.shards ?? 1)));
   return fleet.regions.map((first, i) => {
     let current: FleetRegion | null = first;
     const running = (): FleetRegion => {
@@ -134,4 +146,37 @@ export async function startRegions(
       },
     };
   });
+}
+
+/**
+ * Until no shard says any more that it has no lease, and no peer is unheard; for a while, since a region may be configured
+ * so that it never is. A search asks a shard for both, and leaves no record.
+ */
+export async function decides(
+  { url, pep, admin }: Pick<TestRegion, "url" | "pep" | "admin">,
+  shards = 1,
+): Promise<void> {
+  const client = new AdminClient(url, admin);
+  const search = (n: number): Promise<Response> =>
+    post(`${url}/access/v1/search/resource`, pep, {
+      subject: { type: "user", id: `nobody-${n}` },
+      action: { name: "read" },
+      resource: { type: "record" },
+    });
+  await patiently(
+    async () => {
+      // Each goes to a shard by its text.
+      const answers = await Promise.all(Array.from({ length: shards === 1 ? 1 : 6 * shards }, (_, n) => search(n)));
+      const reasons = await Promise.all(answers.map(reasonIn));
+      const { peers } = await client.peers();
+      return peers.some(({ stale }) => stale !== null) ? [...reasons, "sync_stale"] : reasons;
+    },
+    (reasons) => reasons.find((reason) => reason !== null) ?? null,
+  );
+}
+
+async function reasonIn(answer: Response): Promise<string | null> {
+  const text = await answer.text();
+  if (!answer.ok) return null;
+  return (JSON.parse(text) as { context?: { reason?: string } }).context?.reason ?? null;
 }

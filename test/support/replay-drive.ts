@@ -34,6 +34,7 @@ const regionsFor = (): Promise<readonly TestRegion[]> =>
     packs: [...PACKS],
     key_rules: { domains: HOMES },
     shards: 4,
+    untouched: true,
     env: { INTERLOCK_LOG: "off" },
   });
 
@@ -143,8 +144,9 @@ export async function drive(
         await unfreeze(eu, "load");
       },
       "stale policy": async () => {
-        await release({ bundle: bytes[2]!, timestamp_ms: 1_500 });
-        await sleep(2_000);
+        // Long enough for a slow machine to publish it before it ends.
+        await release({ bundle: bytes[2]!, timestamp_ms: 4_000 });
+        await sleep(4_500);
         await release({ bundle: bytes[2]! });
       },
       "first policy again": () => release({ bundle: bytes[0]! }),

@@ -1,5 +1,5 @@
 import type { TestRegion } from "./region.ts";
-import { post } from "./http.ts";
+import { patiently, post } from "./http.ts";
 
 /** Runs and their steps as a PEP sees them over HTTP. */
 
@@ -24,8 +24,9 @@ export type Answer = {
 
 export type OpenedRun = {
   readonly id: string;
-  /** Takes a step: `place` is `context.interlock` without the run. */
+  /** Takes a step, as `decide` asks: `place` is `context.interlock` without the run. */
   step(question: Question, place?: object): Promise<Answer>;
+  stepNow(question: Question, place?: object): Promise<Answer>;
   /** The run as `GET /runs/v1/runs/{run}` has it. */
   view(): Promise<Record<string, unknown>>;
   /** The delegation's id. */
@@ -34,14 +35,12 @@ export type OpenedRun = {
 
 /** Opens a run; fails where the region does not. */
 export async function openRun(region: TestRegion, body: object): Promise<OpenedRun> {
-  const opened = await post(`${region.url}/runs/v1/runs`, region.pep, body);
-  const text = await opened.text();
-  if (opened.status !== 201) throw new Error(`${region.name}: ${opened.status} ${text}`);
-  const id = (JSON.parse(text) as { run: string }).run;
+  const id = await openedRun(region, body);
   const at = `${region.url}/runs/v1/runs/${id}`;
   return {
     id,
     step: (question, place = {}) => decide(region, question, { ...place, run: id }),
+    stepNow: (question, place = {}) => decideNow(region, question, { ...place, run: id }),
     async view() {
       const answer = await fetch(at, { headers: { authorization: `Bearer ${region.pep}` } });
       return JSON.parse(await answer.text()) as Record<string, unknown>;
@@ -55,8 +54,31 @@ export async function openRun(region: TestRegion, body: object): Promise<OpenedR
   };
 }
 
-/** One decision, inside of a run or outside. */
-export async function decide(region: TestRegion, question: Question, interlock: object = {}): Promise<Answer> {
+/** The id of a run that is opened, asked for again where the region is only busy. */
+export async function openedRun(region: TestRegion, body: object, token = region.pep): Promise<string> {
+  const { status, text } = await patiently(
+    async () => {
+      const answer = await post(`${region.url}/runs/v1/runs`, token, body);
+      return { status: answer.status, text: await answer.text() };
+    },
+    ({ status: of, text: said }) => (of === 201 ? null : ((JSON.parse(said) as { code?: string }).code ?? null)),
+  );
+  if (status !== 201) throw new Error(`${region.name}: ${status} ${text}`);
+  return (JSON.parse(text) as { run: string }).run;
+}
+
+/**
+ * One decision, inside of a run or outside; asked again where the region was only busy. What brings credentials is asked
+ * once: their proofs count once.
+ */
+export function decide(region: TestRegion, question: Question, interlock: object = {}): Promise<Answer> {
+  const once = (): Promise<Answer> => decideNow(region, question, interlock);
+  return "credentials" in interlock || "idempotency_key" in interlock
+    ? once()
+    : patiently(once, ({ verdict }) => verdict);
+}
+
+export async function decideNow(region: TestRegion, question: Question, interlock: object = {}): Promise<Answer> {
   const body = { ...question, context: { ...question.context, interlock } };
   const answer = await post(`${region.url}/access/v1/evaluation`, region.pep, body);
   const text = await answer.text();
