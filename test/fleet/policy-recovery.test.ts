@@ -152,5 +152,5 @@ test("what would leave nothing in force is said before it is done, and ends with
   expect(await run("rollback-check", at("release"), ...target())).toContain("WARNING: region eu would trust no policy");
   await expect(run("publish", at("release"), ...target())).rejects.toThrow(/WARNING.*taken; DENIES EVERYTHING/s);
   await expect(run("status", ...target())).rejects.toThrow(/DENIES EVERYTHING.*publish a policy without --not-before/s);
-  expect(await decided()).toBe(false);
+  expect(await evaluate(region, READ)).toMatchObject({ decision: false });
 });

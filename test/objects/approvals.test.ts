@@ -22,7 +22,7 @@ import {
 } from "./approval-steps.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
-import { activate, ask, env, factsOf, named, region, shard, trust } from "./region.ts";
+import { activate, ask, env, factsOf, named, readying, region, shard, trust } from "./region.ts";
 import { budget, change, delegationTo, newId, planOf, revoke, viewOf } from "./run-steps.ts";
 
 beforeAll(activate);
@@ -428,9 +428,11 @@ it("revoked while the flush is on its way to disk: the allow is withheld", async
   expect(await take(run, PAY)).toMatchObject({ decision: true });
   const message = await ask([{ ...PAY, run }]);
   const items = message.items.map(({ request }) => ({ request: jcs(JSON.parse(request)), run }));
+  const ready = await readying();
   const { revision } = await shard().status();
   const told = await runInDurableObject(object(), async (instance) => {
     const inside = instance as unknown as ShardRpc;
+    await ready(inside);
     // The turn runs at once, inside the call.
     const deciding = inside.decide({ ...message, items });
     const entry = {

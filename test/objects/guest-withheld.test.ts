@@ -8,7 +8,7 @@ import type { DecideMessage } from "../../src/objects/decide.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
 import { guestRunId } from "../../src/runs/guest.ts";
 import type { IdentityFacts, PassFacts } from "../../src/vocabulary/run.ts";
-import { activate, ask, env, factsOf, named, read1, region, shard } from "./region.ts";
+import { activate, ask, env, factsOf, named, read1, readying, region, shard } from "./region.ts";
 import { newId } from "./run-steps.ts";
 
 beforeAll(activate);
@@ -46,12 +46,14 @@ it("nothing is said of a step under a pass before it has left, and nothing of on
 
   const resource = `guest-${newId().slice(-6)}`;
   const { pass, message } = await guestStep(resource);
+  const ready = await readying();
   const { revision } = await shard().status();
   const key = named(`resource:record/${resource}`);
   const entries = [{ key, origin: "eu", generation: 1, from: "issue", state: "revoked", until_ms: null }] as const;
   const stub = env.LINEAGE_SHARD.get(env.LINEAGE_SHARD.idFromName(shardName(region, 0)));
   const [answer, said] = await runInDurableObject(stub, async (instance) => {
     const object = instance as unknown as ShardRpc;
+    await ready(object);
     const deciding = object.decide(message);
     // Answered when the flush that was on its way is over: the allow is taken back, and nothing says so yet on disk.
     await object.applyTrust({ v: 1, from_revision: revision, revision: revision + 1, mode: "active", entries });

@@ -112,6 +112,9 @@ async function events(response: Response) {
   return { heard, until, cancel: () => reader.cancel() };
 }
 
+/** A hold lives for a second and a half: a machine that stands still for longer ends it, and the step is taken anew. */
+const TIMED = { retry: 2 };
+
 describe("a permit", () => {
   it("comes with an allow in an opened run, says what was allowed, and finds its shard", async () => {
     const run = await open({ plan: planOf({ a: [] }) });
@@ -198,7 +201,7 @@ describe("a permit", () => {
     expect(reasonOf(await redeem(claims, key))).toBe("hold_ended");
   });
 
-  it("outlives a restart, and is redeemed once across it", async () => {
+  it("outlives a restart, and is redeemed once across it", TIMED, async () => {
     const { claims } = await step(await open());
     await restart();
     const hold = held(await redeem(claims));
@@ -345,20 +348,24 @@ describe("a hold", () => {
       ({ claims, id }) => change(claims.run, { kind: "outcome", step: id, outcome: "failed" }),
     ],
   ];
-  it.each(turns)("is halted by %s before that is acknowledged, and is not renewed", async (_name, reason, turn) => {
-    const given = await newHold({ asked: { resource: { type: "record", id: "halting" } } });
-    const { until, heard, cancel } = await events(await listen({ run: given.claims.run }));
-    expect(held(await renew(given.hold.hold)).state).toBe("active");
-    expect(await until("renewed")).toMatchObject({ hold: given.hold.hold });
-    const entry = await turn(given);
-    // It was over before the one who turned it had an answer.
-    expect(await viewHold(given.hold.hold)).toMatchObject({ value: { state: "ended", reason } });
-    expect(await until("halt")).toMatchObject({ hold: given.hold.hold, step: given.id, reason });
-    expect(reasonOf(await renew(given.hold.hold))).toBe("hold_ended");
-    expect(heard.map(({ event }) => event)).toEqual(["listening", "renewed", "halt"]);
-    await cancel();
-    if (typeof entry === "string") await trust().restore(entry, "cleared", "test");
-  });
+  it.each(turns)(
+    "is halted by %s before that is acknowledged, and is not renewed",
+    TIMED,
+    async (_name, reason, turn) => {
+      const given = await newHold({ asked: { resource: { type: "record", id: "halting" } } });
+      const { until, heard, cancel } = await events(await listen({ run: given.claims.run }));
+      expect(held(await renew(given.hold.hold)).state).toBe("active");
+      expect(await until("renewed")).toMatchObject({ hold: given.hold.hold });
+      const entry = await turn(given);
+      // It was over before the one who turned it had an answer.
+      expect(await viewHold(given.hold.hold)).toMatchObject({ value: { state: "ended", reason } });
+      expect(await until("halt")).toMatchObject({ hold: given.hold.hold, step: given.id, reason });
+      expect(reasonOf(await renew(given.hold.hold))).toBe("hold_ended");
+      expect(heard.map(({ event }) => event)).toEqual(["listening", "renewed", "halt"]);
+      await cancel();
+      if (typeof entry === "string") await trust().restore(entry, "cleared", "test");
+    },
+  );
 
   it("is halted where what its step used was revoked from the beginning", async () => {
     const run = await open({ plan: planOf({ a: [], b: ["a"] }) });
@@ -370,7 +377,7 @@ describe("a hold", () => {
     await cancel();
   });
 
-  it("goes on across a restart, and is still halted", async () => {
+  it("goes on across a restart, and is still halted", TIMED, async () => {
     const { hold } = await newHold({ asked: { resource: { type: "record", id: "later" } } });
     await restart();
     expect(await viewHold(hold.hold)).toMatchObject({ value: { state: "active" } });

@@ -1,7 +1,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { calculateJwkThumbprint } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
-import { activate, ask, decide, env, read1, region, shard, signMembership, trust, named } from "./region.ts";
+import { activate, ask, decide, env, named, read1, readying, region, shard, signMembership, trust } from "./region.ts";
 import { fromBase64url } from "../../src/base/bytes.ts";
 import { sha256 } from "../../src/base/digest.ts";
 import { decisionId } from "../../src/base/ids.ts";
@@ -144,9 +144,11 @@ describe("revocation inside a region (G3)", () => {
     const stub = env.LINEAGE_SHARD.get(env.LINEAGE_SHARD.idFromName(shardName(region, 0)));
     await decide([read1]);
     const [message, other] = [await ask([read1], { idempotency_key: "withheld-1" }), await ask([bobReads])];
+    const ready = await readying();
     const { revision } = await shard().status();
     const answers = await runInDurableObject(stub, async (instance, state) => {
       const object = instance as unknown as ShardRpc;
+      await ready(object);
       // The turn runs at once, inside the call; the revocation comes while its flush is on the way to disk.
       const answering = object.decide(message);
       const applied = object.applyTrust({
@@ -215,11 +217,13 @@ describe("revocation inside a region (G3)", () => {
     const stub = env.LINEAGE_SHARD.get(env.LINEAGE_SHARD.idFromName(shardName(region, 0)));
     await decide([bobReads]);
     const [first, message] = [await ask([bobReads]), await ask([bobReads], { idempotency_key: "withheld-2" })];
+    const ready = await readying();
     const { revision } = await shard().status();
     const told = await runInDurableObject(stub, async (instance) => {
       const object = instance as unknown as ShardRpc;
       const applied = (step: number, mode: "frozen" | "active") =>
         object.applyTrust({ v: 1, from_revision: revision, revision: revision + step, mode, entries: [] });
+      await ready(object);
       // The first goes alone; the other two share the next flush, and the region freezes while it is being sealed.
       const before = object.decide(first);
       const both = Promise.all([object.decide(message), object.decide(message)]);

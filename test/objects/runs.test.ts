@@ -7,7 +7,7 @@ import { shardName } from "../../src/objects/address.ts";
 import { sha256 } from "../../src/base/digest.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
 import { seeded, seedOf } from "../support/random.ts";
-import { activate, ask, env, factsOf, named, read1, region, shard, trust } from "./region.ts";
+import { activate, ask, env, factsOf, named, read1, readying, region, shard, trust } from "./region.ts";
 import {
   budget,
   change,
@@ -391,12 +391,14 @@ it("withholds what was on its way when an ancestor was revoked, and gives back w
   const resource = `late-${run.slice(-6)}`;
   await step(run, { step: "a", ...record(resource) });
   const message = await ask([{ ...read1, run, step: "b" }]);
+  const ready = await readying();
   const { revision } = await shard().status();
   const stub = env.LINEAGE_SHARD.get(env.LINEAGE_SHARD.idFromName(shardName(region, 0)));
   const entry = { key: named(`resource:record/${resource}`), origin: "eu", generation: 1, from: "beginning" } as const;
   const entries = [{ ...entry, state: "revoked", until_ms: null }] as const;
   const answer = await runInDurableObject(stub, async (instance) => {
     const object = instance as unknown as ShardRpc;
+    await ready(object);
     // The turn runs at once, inside the call; the entry comes while its flush is on the way to disk.
     const deciding = object.decide(message);
     await object.applyTrust({ v: 1, from_revision: revision, revision: revision + 1, mode: "active", entries });

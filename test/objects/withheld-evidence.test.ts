@@ -12,7 +12,7 @@ import { verifyEvidence } from "../../src/lineage/verify-evidence.ts";
 import { regionLog, shardName } from "../../src/objects/address.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
 import { ed25519Verify, nodeSha256, randomBytes } from "../../durable-objects/platform.ts";
-import { activate, ask, decide, env, factsOf, read1, region, shard, undeclared } from "./region.ts";
+import { activate, ask, decide, env, factsOf, read1, readying, region, shard, undeclared } from "./region.ts";
 
 const log = () => regionLog(env, region);
 
@@ -79,10 +79,12 @@ describe("evidence of a run", () => {
     const step = { ...read1, run };
     expect((await decide([step])).items[0]).toMatchObject({ decision: true });
     const message = await ask([step]);
+    const ready = await readying();
     const { revision } = await shard().status();
     const stub = env.LINEAGE_SHARD.get(env.LINEAGE_SHARD.idFromName(shardName(region, 0)));
     const withheld = await runInDurableObject(stub, async (instance) => {
       const object = instance as unknown as ShardRpc;
+      await ready(object);
       // The turn runs at once, inside the call; the region freezes while its flush is on the way to disk.
       const deciding = object.decide(message);
       await object.applyTrust({ v: 1, from_revision: revision, revision: revision + 1, mode: "frozen", entries: [] });

@@ -2,7 +2,7 @@ import { createEnforcer, type HoldEvent } from "../../src/client/index.ts";
 import type { PermitClaims } from "../../src/credentials/permit.ts";
 import type { PepScope } from "../../src/vocabulary/types.ts";
 import { asking, clientOf } from "./federation.ts";
-import { claimsOf, post } from "./http.ts";
+import { claimsOf, patiently, post } from "./http.ts";
 import { until } from "./log.ts";
 import type { TestRegion } from "./region.ts";
 import { openedRun } from "./runs.ts";
@@ -52,16 +52,21 @@ export async function ticketFor(
   return { permit: text!, claims: claimsOf(text!) as unknown as PermitClaims, run: of };
 }
 
-export async function redeemAt(
-  region: TestRegion,
-  credential: string | null,
-  body: unknown,
-): Promise<{
+type Redeemed = {
   readonly status: number;
   readonly text: string;
   readonly reason: string | null;
   readonly headers: Headers;
-}> {
+};
+
+/** Tried again where the region was only busy; but one that was withheld has used the permit up, and a key keeps its deny. */
+export const redeemAt = (region: TestRegion, credential: string | null, body: unknown): Promise<Redeemed> =>
+  patiently(
+    () => redeemNow(region, credential, body),
+    ({ reason }) => (reason === "withheld" || JSON.stringify(body).includes("idempotency_key") ? null : reason),
+  );
+
+async function redeemNow(region: TestRegion, credential: string | null, body: unknown): Promise<Redeemed> {
   const answer = await post(`${region.url}/access/v1/permits/redeem`, credential, body);
   const text = await answer.text();
   const read = answer.status === 200 ? (JSON.parse(text) as { decision: boolean; context?: { reason: string } }) : null;
