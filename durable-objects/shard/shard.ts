@@ -63,7 +63,6 @@ import { Policies } from "./policies.ts";
 import { LineageReader } from "./reader.ts";
 import { PermitBook } from "./permits/book.ts";
 import { PermitDesk } from "./permits/desk.ts";
-import type { Halts } from "./permits/halts.ts";
 import type { Sockets } from "./permits/listeners.ts";
 import { RunBook } from "./run/book.ts";
 import { ReplaySweep } from "./replay-sweep.ts";
@@ -75,7 +74,7 @@ import { ShardTrust } from "./trust.ts";
 import { ShardProbe, type Rounds } from "./probe.ts";
 import { StateWatch } from "./state-watch.ts";
 import { continuityOf, type Live } from "./live.ts";
-import type { Owed, Turn } from "./turn.ts";
+import type { HoldWatch, Owed, Turn } from "./turn.ts";
 import { SourceWriter, type SourceIdentity } from "./writer.ts";
 
 /** Of this isolate. */
@@ -155,7 +154,7 @@ export class Shard implements Turn {
   };
 
   readonly desk: PermitDesk;
-  readonly halts: Halts;
+  readonly halts: HoldWatch;
 
   /** `past`: of an epoch that the region has left. It is read, and takes part in nothing. */
   constructor(

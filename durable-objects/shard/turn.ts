@@ -1,12 +1,13 @@
 import type { ShardCondition } from "../../src/decision/checks.ts";
 import type { Keyed } from "../../src/runs/binding.ts";
-import type { StepReceiptFacts } from "../../src/vocabulary/run.ts";
+import type { ReasonCode } from "../../src/vocabulary/reasons.ts";
+import type { StepOutcome, StepReceiptFacts } from "../../src/vocabulary/run.ts";
 import type { CanonicalRequest, DecisionCore, TrustMatch, TrustView } from "../../src/vocabulary/types.ts";
 import type { Continuity } from "../../src/objects/decide.ts";
 import type { LoadedPolicy } from "../../src/policy/evaluate.ts";
 import type { Call } from "./group-commit.ts";
 import type { Live } from "./live.ts";
-import type { Halts } from "./permits/halts.ts";
+import type { HoldRow } from "./permits/rows.ts";
 import type { RunRow, ShardStore } from "./store.ts";
 import type { Appended, SourceWriter } from "./writer.ts";
 
@@ -32,6 +33,18 @@ export type Owed = {
   readonly settle: (stored: boolean) => void;
 };
 
+/** Watches the active holds, and tells those who listen (`permits/halts`). */
+export interface HoldWatch {
+  /** Ends whatever something has turned against. */
+  look(): void;
+  end(id: string, reason: ReasonCode, detail: string | null, now_ms: number): void;
+  tell(hold: HoldRow, reason: ReasonCode, detail: string | null): void;
+  tellRenewed(hold: HoldRow): void;
+  tellEnded(hold: HoldRow, outcome: StepOutcome): void;
+  /** It is over at its end unless it is renewed: then somebody has to notice. */
+  expect(hold: Pick<HoldRow, "valid_until_ms">): void;
+}
+
 /** What the calls of a shard share: the state of the current turn, and the shard as it is at release. */
 export interface Turn {
   readonly region: string;
@@ -41,7 +54,7 @@ export interface Turn {
   readonly shards: number;
   /** Identifier of the PDP. */
   readonly pdp: string;
-  readonly halts: Halts;
+  readonly halts: HoldWatch;
   readonly policy: LoadedPolicy;
   readonly store: ShardStore;
   readonly writer: SourceWriter;

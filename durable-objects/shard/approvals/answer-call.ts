@@ -17,6 +17,7 @@ import { stateForStep } from "../run/steps.ts";
 import type { Turn } from "../turn.ts";
 import { TaskCall } from "./task-call.ts";
 import type { TaskRow } from "./tasks.ts";
+import { OpenedRun } from "../run/opened-run.ts";
 
 /** What the record of the request says, opened. */
 export type AskedFor = {
@@ -73,7 +74,7 @@ export class AnswerCall extends TaskCall {
     if (rule === null) return this.refuseTask("not_requestable", "no pack names an approval for this any more");
 
     const { state } = stateForStep(turn, run, { ...step, run: run.id }, this.#facts.facts);
-    const above = [run.id, ...runs.opened(run).above].map(runKey);
+    const above = [run.id, ...new OpenedRun(runs, run).above].map(runKey);
     const named = entityForm(approver.type, approver.id);
     const found: FailedCheck[] = [...this.admit(this.#facts, above).failed];
     if (state.status === "closed") found.push({ reason: "run_closed" });

@@ -12,6 +12,7 @@ import type { ParsedFacts } from "../facts-reader.ts";
 import { statusOf } from "../run/steps.ts";
 import type { Turn } from "../turn.ts";
 import { TaskCall } from "./task-call.ts";
+import { OpenedRun } from "../run/opened-run.ts";
 
 /** How long a request waits for an answer. */
 const WAITS_MS = 86_400_000;
@@ -60,7 +61,7 @@ export class SubmitCall extends TaskCall {
     if (tasks.pendingOf(run.id, turn.t_ms) >= MAX_PENDING)
       return this.refuseTask("too_many_pending", `${MAX_PENDING} requests of this run wait for an answer`);
 
-    const opened = turn.writer.runs.opened(run);
+    const opened = new OpenedRun(turn.writer.runs, run);
     const subject = `subject:${subjectForm(request)}`;
     const admitted = this.admit(this.#facts, [subject, ...[run.id, ...opened.above].map(runKey)]);
     const closed = statusOf(turn, run, opened) === "closed" ? [{ reason: "run_closed" } as const] : [];

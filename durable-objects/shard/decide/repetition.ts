@@ -19,6 +19,7 @@ import { readAtLeast } from "./decide-item.ts";
 import { explain } from "./explaining.ts";
 import type { Kept } from "./kept-answer.ts";
 import { factsAt, type Question } from "./question.ts";
+import { OpenedRun } from "../run/opened-run.ts";
 
 type Basis = Pick<Outcome, "dependencies" | "homes" | "expires_ms">;
 
@@ -128,7 +129,7 @@ function shown(turn: Turn, question: Question, at: number, now: number): boolean
 function closed(turn: Turn, { message }: Question, at: number): boolean {
   const { writer } = turn;
   const run = writer.run(message.items[at]!.run, false);
-  return run?.kind === "opened" && statusOf(turn, run, writer.runs.opened(run)) === "closed";
+  return run?.kind === "opened" && statusOf(turn, run, new OpenedRun(writer.runs, run)) === "closed";
 }
 
 /** What item `at` rests on, with the one who asks now: a key is shared by the credentials of one PEP. */

@@ -31,6 +31,7 @@ import { RecheckCall, RenewCall } from "./renew-call.ts";
 import type { HoldRow } from "./rows.ts";
 import { isHere } from "./ticket.ts";
 import { viewHold } from "./view.ts";
+import { OpenedRun } from "../run/opened-run.ts";
 
 /** What the desk asks of its shard. */
 export type DeskPorts = {
@@ -105,7 +106,7 @@ export class PermitDesk {
     };
     const { dependencies, homes, expires_ms } = bearingOn(asked, rulesFor(policy, request));
     const opened = turn.writer.run(row.run, false);
-    const above = opened === null ? [] : turn.writer.runs.opened(opened).above.map(runKey);
+    const above = opened === null ? [] : new OpenedRun(turn.writer.runs, opened).above.map(runKey);
     return { keys: [...dependencies, ...above], homes, expires_ms, degraded: true, policy: "" };
   }
 

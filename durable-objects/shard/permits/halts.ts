@@ -6,9 +6,10 @@ import type { FailedCheck, ReasonCode } from "../../../src/vocabulary/reasons.ts
 import type { StepOutcome } from "../../../src/vocabulary/run.ts";
 import { DENIED, FAILED } from "../run/rows.ts";
 import { statusOf } from "../run/steps.ts";
-import type { Turn } from "../turn.ts";
+import type { HoldWatch, Turn } from "../turn.ts";
 import type { LiveHold, PermitBook } from "./book.ts";
 import type { HoldRow } from "./rows.ts";
+import { OpenedRun } from "../run/opened-run.ts";
 
 /** Who listens; `event`: the number to come back with, of ends only. */
 export type Audience = {
@@ -22,7 +23,7 @@ export type Audience = {
  * in the same event, before it counts as effective in this shard. What passes by itself (leases, credentials) needs
  * nobody to say so: no hold is longer than any of them, and one that is not renewed in time is over.
  */
-export class Halts {
+export class Halts implements HoldWatch {
   readonly #turn: Turn;
   readonly #book: PermitBook;
   readonly #audience: Audience;
@@ -98,7 +99,7 @@ export class Halts {
     if (step.standing === FAILED) return { reason: "hold_ended", detail: "the step was reported failed" };
     const run = this.#turn.writer.run(id, false);
     if (run === null) return { reason: "run_unknown" };
-    return statusOf(this.#turn, run, runs.opened(run)) === "closed" ? { reason: "run_closed" } : null;
+    return statusOf(this.#turn, run, new OpenedRun(runs, run)) === "closed" ? { reason: "run_closed" } : null;
   }
 
   end(id: string, reason: ReasonCode, detail: string | null, now_ms: number): void {
@@ -120,7 +121,6 @@ export class Halts {
     this.#audience.tell(hold, newsOf(this.#turn, hold, what, hold.ended_ms ?? this.#turn.now()), event);
   }
 
-  /** It is over at its end unless it is renewed: then somebody has to notice. */
   expect({ valid_until_ms }: Pick<HoldRow, "valid_until_ms">): void {
     if (this.#timer !== null && this.#timer.at_ms <= valid_until_ms) return;
     if (this.#timer !== null) clearTimeout(this.#timer.id);

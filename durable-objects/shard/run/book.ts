@@ -9,7 +9,6 @@ import { Marks, type MarkPorts } from "./marks.ts";
 import { GuestPasses } from "./guest-passes.ts";
 import { GuestSteps, type GuestStep } from "./guest-steps.ts";
 import { AWAITED, DENIED, FAILED, GOOD, RunRows, type PlanRow, type Standing, type StepRow } from "./rows.ts";
-import { OpenedRun } from "./opened-run.ts";
 import { Sums } from "./sums.ts";
 
 /** How deep runs may lie within runs. */
@@ -154,11 +153,6 @@ export class RunBook {
   }
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** The run as one step asks for it. */
-  opened(run: RunRow): OpenedRun {
-    return new OpenedRun(this, run, this.line(run.id));
-  }
 
   /** The run's row, and those of the runs that it is part of, from it up. One without a row declared nothing. */
   line(run: string): readonly [PlanRow, ...PlanRow[]] {

@@ -11,7 +11,7 @@ import { nodeSha256 } from "../../platform.ts";
 import type { ParsedFacts } from "../facts-reader.ts";
 import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";
-import type { OpenedRun } from "./opened-run.ts";
+import { OpenedRun } from "./opened-run.ts";
 import { AWAITED, DENIED } from "./rows.ts";
 import { RunCall } from "./run-call.ts";
 import { statusOf } from "./steps.ts";
@@ -48,7 +48,7 @@ export class ChangeRunCall extends RunCall {
     const { halted } = turn.condition;
     if (halted !== null) return this.refuse("denied", "lineage_halted");
     if (change.kind === "outcome") return this.#report(run, change.step, change.outcome);
-    const opened = turn.writer.runs.opened(run);
+    const opened = new OpenedRun(turn.writer.runs, run);
     const { kind, failed, about, keys, apply } =
       change.kind === "amend" ? this.#amend(opened, change.plan) : this.#delegate(opened, change.delegation);
     const admitted = this.admit(this.#facts, [...[run.id, ...opened.above].map(runKey), ...keys]);

@@ -4,6 +4,7 @@ import type { RunDescription, RunView } from "../../../src/objects/runs.ts";
 import type { Plan } from "../../../src/vocabulary/run.ts";
 import type { RunRow } from "../store.ts";
 import type { RunBook } from "./book.ts";
+import { OpenedRun } from "./opened-run.ts";
 
 const SHOWN_DELEGATIONS = 1_000;
 
@@ -19,7 +20,7 @@ export const describeRun = (run: RunRow): RunDescription => ({
 
 /** A run as it is shown, from what is in storage: what `book` sees must not be ahead of it. */
 export function viewRun(book: RunBook, run: RunRow, now_ms: number): RunView {
-  const opened = book.opened(run);
+  const opened = new OpenedRun(book, run);
   const { plan, digest, above } = opened.declared;
   return {
     ...describeRun(run),

@@ -8,7 +8,7 @@ import { nodeSha256 } from "../../platform.ts";
 import type { ParsedFacts } from "../facts-reader.ts";
 import type { Turn } from "../turn.ts";
 import { MAX_DEPTH } from "./book.ts";
-import type { OpenedRun } from "./opened-run.ts";
+import { OpenedRun } from "./opened-run.ts";
 import { GOOD, type PlanRow } from "./rows.ts";
 import { RunCall } from "./run-call.ts";
 import { statusOf } from "./steps.ts";
@@ -92,7 +92,7 @@ export class OpenRunCall extends RunCall {
     const { turn } = this;
     const row = turn.writer.run(asked.run, false);
     if (row === null || row.kind !== "opened") return { ...NOTHING_ABOVE, failed: [{ reason: "run_unknown" }] };
-    const opened = turn.writer.runs.opened(row);
+    const opened = new OpenedRun(turn.writer.runs, row);
     const keys = [row.id, ...opened.above].map(runKey);
     const failed: FailedCheck[] = [];
     if (statusOf(turn, row, opened) === "closed") failed.push({ reason: "run_closed", detail: `run ${row.id}` });

@@ -29,7 +29,8 @@ export class OpenedRun implements RunPort {
   readonly #line: readonly [PlanRow, ...PlanRow[]];
   readonly principal: string;
 
-  constructor(book: RunBook, run: RunRow, line: readonly [PlanRow, ...PlanRow[]]) {
+  constructor(book: RunBook, run: RunRow) {
+    const line = book.line(run.id);
     this.#book = book;
     this.#run = run;
     this.#line = line;

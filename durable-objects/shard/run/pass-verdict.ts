@@ -13,7 +13,7 @@ import type { FailedCheck } from "../../../src/vocabulary/reasons.ts";
 import { nodeSha256 } from "../../platform.ts";
 import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";
-import type { OpenedRun } from "./opened-run.ts";
+import { OpenedRun } from "./opened-run.ts";
 import { statusOf, storedParents, type OpenedStep } from "./steps.ts";
 
 /** What this region knows of a step that is to be taken in another one. */
@@ -43,7 +43,7 @@ export function passVerdict(
   facts: Facts,
 ): PassVerdict {
   const { t_ms, trust, policy } = turn;
-  const opened = turn.writer.runs.opened(row);
+  const opened = new OpenedRun(turn.writer.runs, row);
   const planned = opened.node(step);
   const request: CanonicalRequest = {
     v: 1,

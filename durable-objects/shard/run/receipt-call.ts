@@ -7,6 +7,7 @@ import type { Turn } from "../turn.ts";
 import { standingOf } from "./noted.ts";
 import { AWAITED, DENIED, GOOD } from "./rows.ts";
 import { RunCall } from "./run-call.ts";
+import { OpenedRun } from "./opened-run.ts";
 
 /**
  * Notes what another region says of a step of this run: once, however often it is told. It decides nothing; what is
@@ -66,7 +67,7 @@ export class ReceiptCall extends RunCall {
       runs.settleGuest({ ...guest, state: "denied", said }, { ...row, standing: standingNow }, [], null, []);
       return;
     }
-    const opened = runs.opened(run);
+    const opened = new OpenedRun(runs, run);
     const homes = [...new Set([...row.homes, ...receipt.homes])].filter((home) => home !== turn.region).sort();
     runs.settleGuest(
       { ...guest, state: "allowed", said },

@@ -8,7 +8,7 @@ import { nodeSha256 } from "../../platform.ts";
 import type { RunRow } from "../store.ts";
 import type { Turn } from "../turn.ts";
 import type { Appended } from "../writer.ts";
-import type { OpenedRun } from "./opened-run.ts";
+import { OpenedRun } from "./opened-run.ts";
 import { refusedReceipts } from "./noted.ts";
 import { DENIED, GOOD } from "./rows.ts";
 
@@ -37,7 +37,7 @@ export function stateForStep(
   request: CanonicalRequest,
   facts: Facts,
 ): { readonly state: RunState; readonly step: OpenedStep } {
-  const run = turn.writer.runs.opened(row);
+  const run = new OpenedRun(turn.writer.runs, row);
   const found = stepStateOf(run, {
     request,
     rules: rulesFor(turn.policy, request),

@@ -14,6 +14,7 @@ import { amendPlan, planDigest, planText, readPlan } from "../../../src/runs/pla
 import type { TrustEntry } from "../../../src/trust/events.ts";
 import type { Budget, Delegation, Plan, StepOutcome } from "../../../src/vocabulary/run.ts";
 import type { CanonicalRequest, Facts, Outcome, RunState, TrustView } from "../../../src/vocabulary/types.ts";
+import { OpenedRun } from "../../../durable-objects/shard/run/opened-run.ts";
 
 const FAR_MS = 4_000_000_000_000;
 const FACTS: Facts = {
@@ -165,7 +166,7 @@ export class Real {
     const next = readPlan(value);
     if (!next.ok) return false;
     const row = this.#book.plan(run)!;
-    const opened = this.#book.opened(this.#rows.get(run)!);
+    const opened = new OpenedRun(this.#book, this.#rows.get(run)!);
     if (row.plan !== null) {
       const old = JSON.parse(row.plan) as Plan;
       const taken = old.nodes.filter(({ id }) => opened.steps(id).taken > 0).map(({ id }) => id);
@@ -177,7 +178,7 @@ export class Real {
 
   delegate(run: string, delegation: Delegation): boolean {
     const row = this.#rows.get(run)!;
-    const opened = this.#book.opened(row);
+    const opened = new OpenedRun(this.#book, row);
     const parent = delegation.parent === null ? undefined : (opened.delegation(delegation.parent) ?? undefined);
     if (delegationProblem(delegation, parent, row.principal!) !== null) return false;
     this.#book.addDelegation(run, delegation);
