@@ -23,8 +23,11 @@ export type Seen = {
     readonly keys?: readonly string[];
     /** Every look at the trust state that found something: the keys that were asked for, and the entries. */
     readonly matched?: readonly { readonly keys: readonly string[]; readonly matches: readonly TrustMatch[] }[];
-    /** Pseudonyms of its subject and resource; only where it came with a pass. */
-    readonly names?: readonly string[];
+    /**
+     * Pseudonyms of its subject and resource, by canonical key; only where it came with a pass. Records of before have
+     * one list of all of them.
+     */
+    readonly names?: Readonly<Record<string, readonly string[]>> | readonly string[];
     /** `step` where it is absent. */
     readonly purpose?: Purpose;
     /** Of a step that was looked at again: when it was decided. */
@@ -146,7 +149,7 @@ export class Watch {
   readonly trust: TrustView;
   readonly #matched: { keys: readonly string[]; matches: readonly TrustMatch[] }[] = [];
   #homes: readonly string[] = [];
-  #names: readonly string[] | null = null;
+  #names: Map<string, readonly string[]> | null = null;
 
   constructor(trust: TrustView) {
     this.trust = {
@@ -168,7 +171,7 @@ export class Watch {
   names(of: (key: string) => readonly string[]): (key: string) => readonly string[] {
     return (key) => {
       const names = of(key);
-      this.#names = [...(this.#names ?? []), ...names];
+      this.#names = (this.#names ?? new Map<string, readonly string[]>()).set(key, names);
       return names;
     };
   }
@@ -185,7 +188,9 @@ export class Watch {
       ...(this.#homes.length === 0 ? {} : { homes: this.#homes }),
       ...(keys === undefined ? {} : { keys }),
       ...(this.#matched.length === 0 ? {} : { matched: this.#matched.map(sortedLook) }),
-      ...(this.#names === null ? {} : { names: this.#names }),
+      ...(this.#names === null
+        ? {}
+        : { names: Object.fromEntries([...this.#names].sort(([a], [b]) => (a < b ? -1 : 1))) }),
       ...(purpose === "step" ? {} : { purpose }),
       ...(since_ms === undefined ? {} : { since_ms }),
     };

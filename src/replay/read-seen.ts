@@ -19,7 +19,7 @@ const SeenSchema = z.strictObject({
     homes: keys.optional(),
     keys: keys.optional(),
     matched: z.array(z.strictObject({ keys, matches: z.array(match) })).optional(),
-    names: keys.optional(),
+    names: z.union([keys, z.record(text, keys)]).optional(),
     purpose: z.enum(["step", "run", "redeem", "renew"]).optional(),
     since_ms: count.optional(),
   }),

@@ -5,6 +5,7 @@ import type { ShardCondition } from "../decision/checks.ts";
 import type { Seen } from "../decision/seen.ts";
 import { trustDigestOf } from "../decision/trust-digest.ts";
 import type { LoadedPolicy } from "../policy/evaluate.ts";
+import type { NamesOf } from "../runs/guest.ts";
 import { decodeConsistency } from "../trust/consistency.ts";
 import type { CanonicalRequest, DecisionCore, Facts, Outcome, RunState } from "../vocabulary/types.ts";
 import { trustOf } from "./read-seen.ts";
@@ -50,6 +51,14 @@ function conditionOf({ turn }: Seen, recorded: string, policy: string): ShardCon
   };
 }
 
+/** Each key has its own; of a record of before it is not known whose each is. */
+const namesOf =
+  (names: NonNullable<Seen["asked"]["names"]>): NamesOf =>
+  (key) =>
+    Array.isArray(names)
+      ? (names as readonly string[])
+      : ((names as Readonly<Record<string, readonly string[]>>)[key] ?? []);
+
 export function inputOf(rerun: Rerun, policy: LoadedPolicy, sha: Sha256, loose = false): DecideInput {
   const { seen, recorded_policy, ...rest } = rerun;
   const { at_least, found, names, purpose, since_ms } = seen.asked;
@@ -62,7 +71,7 @@ export function inputOf(rerun: Rerun, policy: LoadedPolicy, sha: Sha256, loose =
     ...(purpose === undefined ? {} : { purpose }),
     ...(since_ms === undefined ? {} : { since_ms }),
     ...(found === undefined ? {} : { found }),
-    ...(names === undefined ? {} : { names: () => names }),
+    ...(names === undefined ? {} : { names: namesOf(names) }),
     trust_digest: (matches) => trustDigestOf(matches, sha),
   };
 }
