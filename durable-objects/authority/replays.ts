@@ -27,6 +27,7 @@ export class Replays {
   readonly #env: Env;
   readonly #region: Region;
   readonly #room: ReplaysRoom;
+  #starting: Promise<unknown> = Promise.resolve();
 
   constructor(env: Env, region: Region, room: ReplaysRoom) {
     this.#env = env;
@@ -34,7 +35,14 @@ export class Replays {
     this.#room = room;
   }
 
-  async start({ from_ms, reason, actor }: StartReplayMessage): Promise<AdminResult<ReplayView>> {
+  /** One after the other: whether an order is running is asked of the shards, and others may come meanwhile. */
+  start(message: StartReplayMessage): Promise<AdminResult<ReplayView>> {
+    const started = this.#starting.then(() => this.#start(message));
+    this.#starting = started.catch(() => undefined);
+    return started;
+  }
+
+  async #start({ from_ms, reason, actor }: StartReplayMessage): Promise<AdminResult<ReplayView>> {
     const running = await this.view();
     if (running?.state === "running" && running.since_ms === from_ms) return { ok: true, value: running };
     // Not for a shard that says nothing: one that is broken would stand in the way for ever.

@@ -1,7 +1,7 @@
 import { base64url } from "../../src/base/bytes.ts";
 import { decisionId, parseDecisionId } from "../../src/base/ids.ts";
 import { jcs } from "../../src/base/jcs.ts";
-import { isObject, parseJson, type JsonObject, type JsonValue } from "../../src/base/json.ts";
+import { isObject, parseJson, WRAPPED_JSON_LIMITS, type JsonObject, type JsonValue } from "../../src/base/json.ts";
 import { openPayload, saltTexts, type OpenedPayload } from "../../src/lineage/seal.ts";
 import type { LineageAnswer, RecordDescription, RunExport, RunLineage } from "../../src/objects/records.ts";
 import type { RunView } from "../../src/objects/runs.ts";
@@ -144,7 +144,8 @@ export class LineageReader {
     const record = parseJson(new TextDecoder().decode(row.leaf.subarray(1)));
     const body: JsonObject = record.ok && isObject(record.value) ? record.value : {};
     const opened = await this.open(row);
-    const payload = typeof opened === "string" ? null : parseJson(opened.text);
+    // It holds a request that the door took whole, and more.
+    const payload = typeof opened === "string" ? null : parseJson(opened.text, WRAPPED_JSON_LIMITS);
     return {
       decision_id:
         typeof body["decision_id"] === "string"

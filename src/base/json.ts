@@ -13,6 +13,9 @@ export type JsonLimits = {
 
 export const DEFAULT_JSON_LIMITS: JsonLimits = { max_depth: 32, max_values: 100_000 };
 
+/** Of a text that holds, beside other things, a document that was read within the limits above. */
+export const WRAPPED_JSON_LIMITS: JsonLimits = { max_depth: 64, max_values: 10_000_000 };
+
 /** Why a text is not a JSON document that Interlock reads; `message` says where. */
 export type JsonProblem = {
   readonly code: "malformed" | "duplicate_member" | "too_deep" | "too_large" | "lone_surrogate";

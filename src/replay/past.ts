@@ -1,4 +1,4 @@
-import { isObject, parseJson, type JsonObject } from "../base/json.ts";
+import { isObject, parseJson, WRAPPED_JSON_LIMITS, type JsonObject } from "../base/json.ts";
 import type { Seen } from "../decision/seen.ts";
 import type { EvidenceRecord } from "../lineage/evidence.ts";
 import { fromBase64url, fromUtf8 } from "../base/bytes.ts";
@@ -38,7 +38,9 @@ export function pastOfEvidence({ leaf, payload }: Pick<EvidenceRecord, "leaf" | 
   const { core, facts, input, run_state, seen } = payload;
   if (core === null || facts === null || input === null || run_state === null) return "undisclosed";
   if (seen === undefined) return "no_trust_inputs";
-  const parts = [core, facts.text, input.text, run_state.text, seen].map((text) => parseJson(text));
+  const parts = [core, facts.text, input.text, run_state.text, seen].map((text) =>
+    parseJson(text, WRAPPED_JSON_LIMITS),
+  );
   const [c, f, i, r, s] = parts.map((part) => (part.ok ? part.value : null));
   return pastOf(decision_id, { core: c!, facts: f!, input: i!, run_state: r!, seen: s! });
 }

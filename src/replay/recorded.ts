@@ -1,6 +1,6 @@
 import { fromBase64url } from "../base/bytes.ts";
 import { jcs } from "../base/jcs.ts";
-import { isObject, parseJson, type JsonObject, type JsonValue } from "../base/json.ts";
+import { isObject, parseJson, WRAPPED_JSON_LIMITS, type JsonObject, type JsonValue } from "../base/json.ts";
 import type { DisclosedPayload, EvidenceRecord } from "../lineage/evidence.ts";
 import type { CommitmentSalts, OpenedPayload } from "../lineage/seal.ts";
 
@@ -31,15 +31,13 @@ export type Recorded = {
   readonly payload: RecordedPayload | PayloadAbsence;
 };
 
-const LIMITS = { max_depth: 64, max_values: 10_000_000 };
-
 /** From what a shard sealed. */
 export function recordedOf(
   { leaf, leaf_hash }: Pick<Recorded, "leaf" | "leaf_hash">,
   payload: OpenedPayload | "erased" | "unreadable",
 ): Recorded {
   if (typeof payload === "string") return { leaf, leaf_hash, payload };
-  const parsed = parseJson(payload.text, LIMITS);
+  const parsed = parseJson(payload.text, WRAPPED_JSON_LIMITS);
   const value = parsed.ok && isObject(parsed.value) ? payloadOf(parsed.value, payload.salts) : null;
   return { leaf, leaf_hash, payload: value ?? "unreadable" };
 }
@@ -62,7 +60,7 @@ export function recordedOfItem(item: JsonObject): Recorded | null {
 
 /** `null`: the line is no record as the lineage reads give it. */
 export function itemOfLine(line: string): JsonObject | null {
-  const parsed = parseJson(line, LIMITS);
+  const parsed = parseJson(line, WRAPPED_JSON_LIMITS);
   return parsed.ok && isObject(parsed.value) && typeof parsed.value["leaf"] === "string" ? parsed.value : null;
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import baseline from "../../policies/bundle.json" with { type: "json" };
 import regions from "../../policies/regions.json" with { type: "json" };
-import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
+import { isObject, parseJson, WRAPPED_JSON_LIMITS, type JsonObject } from "../../src/base/json.ts";
 import type { Bundle } from "../../src/policy/bundle.ts";
 import type { RegionPacks } from "../../src/policy/regions.ts";
 import { codeOf, messageOf, Problem } from "../problem.ts";
@@ -19,7 +19,7 @@ export function readBundle(path: string): { readonly bundle: Bundle; readonly re
     const why = codeOf(cause) === "ENOENT" ? "There is no file" : `${messageOf(cause)}: cannot read`;
     throw new Problem(`${why} ${path}`, "Check the path.", 2);
   }
-  const parsed = parseJson(text, { max_depth: 64, max_values: 10_000_000 });
+  const parsed = parseJson(text, WRAPPED_JSON_LIMITS);
   const value: JsonObject = parsed.ok && isObject(parsed.value) ? parsed.value : {};
   const { v, packs } = value;
   if (v !== 1 || !Array.isArray(packs) || packs.length === 0)

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
+import { isObject, parseJson, WRAPPED_JSON_LIMITS, type JsonObject } from "../../src/base/json.ts";
 import { MAX_EVIDENCE_BYTES, type EvidenceRecord } from "../../src/lineage/evidence.ts";
 import { readEvidence } from "../../src/lineage/read-evidence.ts";
 import { pastOfEvidence, pastOfItem, type Past, type Skipped } from "../../src/replay/past.ts";
@@ -20,7 +20,6 @@ export type Wanted =
   { readonly run: string } | { readonly decision: string } | { readonly since: string; readonly until?: string };
 
 const PAGE = 200;
-const LIMITS = { max_depth: 64, max_values: 10_000_000 };
 
 export async function* recordsOfRegion(url: string, token: string, wanted: Wanted): AsyncGenerator<Entry> {
   for await (const item of items(url, token, wanted)) yield entryOfItem(item);
@@ -28,7 +27,7 @@ export async function* recordsOfRegion(url: string, token: string, wanted: Wante
 
 async function* items(url: string, token: string, wanted: Wanted): AsyncGenerator<JsonObject> {
   const get = async (path: string): Promise<JsonObject> => {
-    const parsed = parseJson(await (await readAs(url, token, path)).text(), LIMITS);
+    const parsed = parseJson(await (await readAs(url, token, path)).text(), WRAPPED_JSON_LIMITS);
     if (!parsed.ok || !isObject(parsed.value))
       throw new Problem(`GET ${path} answered something else than JSON`, "Is this address an Interlock region?");
     return parsed.value;

@@ -44,3 +44,19 @@ test("another order waits for one that a shard works on, and not for a shard tha
   expect(first).toMatchObject({ ok: true, value: { state: "running", verdict: null, since_ms: 1 } });
   expect(await broken.start(asked(2))).toMatchObject({ ok: true, value: { state: "running", since_ms: 2 } });
 });
+
+test("of many orders at once one is taken, and the others hear of it", async () => {
+  const orders: string[] = [];
+  const shard = async ({ id }: ReplayOrder): Promise<Partial<ShardReplay>> => {
+    orders.push(id);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    return { id, state: "running", looked: 0, of: 9, counts: {} };
+  };
+  const replays = replaysOf(shard, shard);
+  const answers = await Promise.all(Array.from({ length: 50 }, (_, at) => replays.start(asked(at))));
+  expect(answers.filter(({ ok }) => ok)).toHaveLength(1);
+  expect(answers.filter((answer) => !answer.ok && answer.code === "conflict")).toHaveLength(49);
+  expect(new Set(orders).size).toBe(1);
+  const same = await Promise.all(Array.from({ length: 5 }, () => replays.start(asked(0))));
+  expect(same.every((answer) => answer.ok && answer.value?.id === orders[0])).toBe(true);
+});
