@@ -66,27 +66,40 @@ export function permittedAs(pack: AppPack, action: string): Reached | null {
 const member = (json: JsonValue | undefined, name: string): JsonValue | undefined =>
   isObject(json) && Object.hasOwn(json, name) ? json[name] : undefined;
 
-/** Types are compared where both have them: one that is only added nothing known refers to. */
 function schemaChanges(before: AppPack, after: AppPack, action: string): readonly string[] {
-  const parts = (pack: AppPack, kind: "entityTypes" | "commonTypes"): ReadonlyMap<string, string> =>
-    new Map(
+  const [was, is] = [before, after].map((pack) => actionText(pack, cedarName(pack, action)));
+  return [
+    ...typeChanges(before, after),
+    ...(was === is ? [] : ["its schema is changed: whom and what it applies to, its groups or its context"]),
+  ];
+}
+
+/** Types are compared where both have them: one that is only added nothing known refers to. */
+export function typeChanges(before: AppPack, after: AppPack): readonly string[] {
+  const [was, is] = [typesOf(before), typesOf(after)];
+  return [...was].filter(([name, text]) => is.get(name) !== text).map(([name]) => `the schema of ${name} is changed`);
+}
+
+/** By pack, which is immutable, like what follows. */
+const types = new WeakMap<AppPack, ReadonlyMap<string, string>>();
+
+function typesOf(pack: AppPack): ReadonlyMap<string, string> {
+  let known = types.get(pack);
+  if (known === undefined) types.set(pack, (known = readTypes(pack)));
+  return known;
+}
+
+const readTypes = (pack: AppPack): ReadonlyMap<string, string> =>
+  new Map(
+    (["entityTypes", "commonTypes"] as const).flatMap((kind) =>
       Object.entries(pack.schema.json).flatMap(([namespace, definition]) =>
         Object.entries((member(definition, kind) ?? {}) as JsonObject).map(([name, type]): [string, string] => [
           `${namespace}::${name}`,
           jcs(type),
         ]),
       ),
-    );
-  const types = (["entityTypes", "commonTypes"] as const).flatMap((kind) => {
-    const now = parts(after, kind);
-    return [...parts(before, kind)].filter(([name, text]) => now.get(name) !== text).map(([name]) => name);
-  });
-  const [was, is] = [before, after].map((pack) => actionText(pack, cedarName(pack, action)));
-  return [
-    ...types.map((name) => `the schema of ${name} is changed`),
-    ...(was === is ? [] : ["its schema is changed: whom and what it applies to, its groups or its context"]),
-  ];
-}
+    ),
+  );
 
 /** The action as the schema and the entities have it, its groups and theirs. */
 function actionText(pack: AppPack, cedar: string): string {

@@ -2,7 +2,7 @@ import { jcs } from "../../base/jcs.ts";
 import type { ValidPack } from "../bundle.ts";
 import type { LoadedPolicy } from "../load.ts";
 import { runRequirement } from "../evaluate.ts";
-import { changesFor, directoryChanges, isAppPack, permittedAs, type AppPack } from "./pack-changes.ts";
+import { changesFor, directoryChanges, isAppPack, permittedAs, typeChanges, type AppPack } from "./pack-changes.ts";
 import { absentIn } from "./reach.ts";
 
 /** An action of a pack of which a policy may allow more than the one before it did. */
@@ -145,27 +145,40 @@ function changesOfAll(
     return old === undefined || !old.every((flow) => now.includes(flow));
   });
   const gained = was.filter(isAppPack).flatMap((old) => {
-    const now = is.filter(isAppPack).find(({ name }) => name === old.name);
-    if (now === undefined) return labelsGone(old, is.filter(isAppPack));
-    return now.digest === old.digest ? [] : labelChanges(old, now);
+    const now = is.filter(isAppPack).find(({ name }) => name === old.name) ?? null;
+    if (now?.digest === old.digest) return [];
+    return [...labelsGone(old, now, is.filter(isAppPack)), ...(now === null ? [] : labelChanges(old, now))];
   });
   return [...sovereign, ...labels.sort().map((label) => `where data labelled ${label} may go is changed`), ...gained];
 }
 
-/** Steps that another pack goes on to let through bring no more what this one knew of them. */
-function labelsGone(old: AppPack, is: readonly AppPack[]): readonly string[] {
-  if (Object.values(old.manifest.resources).every(({ labels }) => labels === undefined)) return [];
-  const actions = Object.keys(old.manifest.actions);
-  const kept = new Set(is.flatMap((pack) => actions.flatMap((action) => stepsOf(pack, action))));
-  const goes_on = actions.some((action) => stepsOf(old, action).some((step) => kept.has(step)));
+/** Steps that this pack is asked about no more, and another one lets through, bring no more what this one knew of them. */
+function labelsGone(old: AppPack, now: AppPack | null, is: readonly AppPack[]): readonly string[] {
+  const resources = Object.fromEntries(labelledIn(old));
+  const labelled = { ...old, manifest: { ...old.manifest, resources } };
+  const goes_on = Object.keys(old.manifest.actions).some((action) => {
+    const steps = (pack: AppPack | null): ReadonlySet<string> => new Set(pack === null ? [] : stepsOf(pack, action));
+    const [kept, others] = [steps(now), is.map(steps)];
+    return stepsOf(labelled, action).some((step) => !kept.has(step) && others.some((one) => one.has(step)));
+  });
   return goes_on ? [`the labels of pack ${old.name} are gone`] : [];
 }
+
+const labelledIn = ({ manifest: { resources } }: AppPack) =>
+  Object.entries(resources).filter(([, { labels }]) => labels !== undefined);
 
 /** What a run is known to carry bears on every later step of it, whichever pack is asked about that. */
 function labelChanges(before: AppPack, after: AppPack): readonly string[] {
   const [was, is] = [before.manifest, after.manifest];
-  const labelled = Object.entries(was.resources).filter(([, { labels }]) => labels !== undefined);
-  const types = labelled.filter(([type, { labels }]) => jcs(labels!) !== jcs(is.resources[type]?.labels ?? null));
+  const labelled = labelledIn(before);
+  // What they are, and who says so: the pack's directory, or the request.
+  const read = ({ type, attributes, labels }: (typeof was.resources)[string]) =>
+    jcs([type, attributes, labels ?? null]);
+  const types = labelled.filter(([type, entry]) => {
+    const now = is.resources[type];
+    return now === undefined || read(entry) !== read(now);
+  });
+  const stated = labelled.some(([, { labels }]) => typeof labels === "string");
   const moved = Object.entries(was.actions).filter(
     ([action, { data, unlabelled }]) =>
       jcs([data ?? "both", unlabelled ?? null]) !==
@@ -176,6 +189,7 @@ function labelChanges(before: AppPack, after: AppPack): readonly string[] {
     ...types.map(([type]) => `the labels of ${name}'s ${type} are changed`),
     ...moved.map(([action]) => `which way data move in ${name}'s ${action} is changed`),
     ...(labelled.length > 0 ? directoryChanges(before, after).map((why) => `labels of ${name}: ${why}`) : []),
+    ...(stated ? typeChanges(before, after).map((why) => `labels of ${name}: ${why}`) : []),
   ];
 }
 

@@ -118,3 +118,68 @@ test("a pack under another name does not take the labels along that let no mail 
   });
   expect(irreversible(before, after)).toContain("mail/mailer.send: the labels of pack reads are gone");
 });
+
+test.each([
+  ["action", "actions", "ehr.search"],
+  ["subject type", "subjects", "agent"],
+] as const)("an %s that the labels' pack lists no more brings none along, and mail may go out", (_, kind, gone) => {
+  const hospital = packOf("hospital-mcp");
+  const { manifest } = hospital;
+  if (manifest.layer !== "application") throw new Error("not an application pack");
+  const { patient, ...resources } = manifest.resources;
+  const { labels: _labels, ...unlabelled } = patient!;
+  const part = (name: string, actions: readonly string[], changes: Partial<typeof manifest> = {}): ValidPack => ({
+    ...hospital,
+    name,
+    manifest: {
+      ...manifest,
+      name,
+      actions: Object.fromEntries(Object.entries(manifest.actions).filter(([one]) => actions.includes(one))),
+      ...changes,
+    },
+  });
+  const mail = part("mail", ["mailer.send"]);
+  // It lets the same steps through, and knows nothing of labels.
+  const open = part("open", ["ehr.search"], { resources: { ...resources, patient: unlabelled } });
+  const labels = part("labels", ["ehr.search", "notes.append"]);
+  if (labels.manifest.layer !== "application") throw new Error("not an application pack");
+  expect(labels.manifest[kind]).toHaveProperty([gone]);
+  const fewer = Object.fromEntries(Object.entries(labels.manifest[kind]).filter(([one]) => one !== gone));
+  const after = { ...labels, manifest: { ...labels.manifest, [kind]: fewer } };
+  expect(irreversible(policyOf(mail, open, labels), policyOf(mail, open, after))).toContain(
+    "mail/mailer.send: the labels of pack labels are gone",
+  );
+});
+
+test("who says what the labels are, and whether that has to be said, bears on what another pack sends", () => {
+  const hospital = packOf("hospital-mcp");
+  const { manifest, schema } = hospital;
+  if (manifest.layer !== "application") throw new Error("not an application pack");
+  const actions = (names: readonly string[]) =>
+    Object.fromEntries(Object.entries(manifest.actions).filter(([one]) => names.includes(one)));
+  const mail = {
+    ...hospital,
+    name: "mail",
+    manifest: { ...manifest, name: "mail", actions: actions(["mailer.send"]) },
+  };
+  const patient = { ...manifest.resources["patient"]!, labels: "classes" };
+  const reading = (changes: object, json = schema.json): ValidPack => ({
+    ...hospital,
+    name: "reads",
+    schema: { ...schema, json },
+    manifest: {
+      ...manifest,
+      name: "reads",
+      actions: actions(["ehr.search"]),
+      resources: { patient: { ...patient, ...changes } },
+    },
+  });
+  const found = (after: ValidPack) => irreversible(policyOf(mail, reading({})), policyOf(mail, after));
+  expect(found(reading({}))).toBe("");
+  expect(found(reading({ attributes: "request" }))).toContain("mail/mailer.send: the labels of reads's patient are");
+  const optional = JSON.parse(JSON.stringify(schema.json)) as Record<string, { entityTypes: Record<string, object> }>;
+  optional["Hospital"]!.entityTypes["Patient"] = { shape: { type: "Record", attributes: {} } };
+  expect(found(reading({}, optional as never))).toContain(
+    "mail/mailer.send: labels of reads: the schema of Hospital::Patient is changed",
+  );
+});
