@@ -192,12 +192,13 @@ describe("a halt", () => {
 });
 
 describe("a hold in a region that is cut off from the home of a key", () => {
-  test("is not renewed beyond Δ, and its listener is told", async () => {
-    const step = await running(["us-cut", "eu-r6"]);
+  test("is not renewed beyond Δ, and its listener is told", TIMED, async () => {
+    const id = named("us-cut");
+    const step = await running([id, "eu-r6"]);
     fed.links.part("eu", "us");
     const cut_ms = Date.now();
     // us takes it away, and cannot say so.
-    await revoke(fed.us, subjectOf("us-cut"), "accepted");
+    await revoke(fed.us, subjectOf(id), "accepted");
     const halt = await step.heard.first("halt");
     expect(["sync_stale", "hold_ended", "revoked"]).toContain(halt.reason);
     const why = await step.keeping.done;
@@ -206,7 +207,7 @@ describe("a hold in a region that is cut off from the home of a key", () => {
     expect(step.keeping.lastValid()).toBeLessThanOrEqual(cut_ms + DELTA_MS);
     expect((await enforcer().renew(step.hold)).reason).toBe("hold_ended");
     fed.links.heal();
-    await becomes(fed.eu, ["us-cut", "eu-r6"], "revoked");
+    await becomes(fed.eu, [id, "eu-r6"], "revoked");
     expect((await enforcer().renew(step.hold)).reason).toBe("hold_ended");
     step.stop();
   });

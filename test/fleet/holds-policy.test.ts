@@ -4,6 +4,7 @@ import { devPublish, devSign } from "../../tools/policy/dev-release.ts";
 import { devPolicy, type DevPolicy } from "../../tools/region/policy-roots.ts";
 import bundleJson from "../../policies/bundle.json" with { type: "json" };
 import { clientOf } from "../support/federation.ts";
+import { until } from "../support/log.ts";
 import { enforcerOf, Heard, newPep, ticketFor } from "../support/permits.ts";
 import { bundleBytes } from "../support/policy-documents.ts";
 import { startRegion, type TestRegion } from "../support/region.ts";
@@ -37,8 +38,11 @@ async function during(
 ): Promise<{ readonly first: string | undefined; readonly before_end: boolean }> {
   await enact(LENIENT);
   const enforcer = enforcerOf(region, door);
-  const { permit } = await ticketFor(region, ["ann", "r1"]);
-  const { hold, valid_until_ms } = await enforcer.redeem(permit);
+  const { hold, valid_until_ms } = await until(async () => {
+    const { permit } = await ticketFor(region, ["ann", "r1"]);
+    const redeemed = await enforcer.redeem(permit);
+    return redeemed.hold !== undefined && redeemed;
+  }, "a hold");
   const heard = new Heard();
   const stop = enforcer.onHalt({ hold: hold ?? "" }, heard.listener);
   await heard.first("listening");
