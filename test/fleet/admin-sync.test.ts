@@ -243,8 +243,11 @@ describe("a peer goes unheard", () => {
     // Somebody has to ask: an idle region polls nobody.
     await until(async () => {
       await askFor(eu, "us-8", "eu-1");
-      return alarms().some(({ event, peer }) => event === "sync_alarm" && peer === "us");
+      return alarms()
+        .slice(before)
+        .some(({ event, peer }) => event === "sync_alarm" && peer === "us");
     }, "the alarm for us");
+    await becomes(eu, ["us-8", "eu-1"], "sync_stale");
     for (let i = 0; i < 10; i++)
       expect(["sync_stale", "trust_lease_expired"]).toContain(await askFor(eu, "us-8", "eu-1"));
     // What is purely eu goes on.
@@ -267,7 +270,13 @@ describe("a peer goes unheard", () => {
 
     await fleet.us.restart();
     await becomes(eu, ["us-8", "eu-1"], "allow");
-    await until(async () => alarms().some(({ event, peer }) => event === "sync_well" && peer === "us"), "all well");
+    await until(
+      async () =>
+        alarms()
+          .slice(before)
+          .some(({ event, peer }) => event === "sync_well" && peer === "us"),
+      "all well",
+    );
     const said = alarms()
       .slice(before)
       .filter(({ peer }) => peer === "us")
