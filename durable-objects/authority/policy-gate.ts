@@ -8,7 +8,7 @@ import { refusal, type Refusal } from "../../src/policy/bundles/refusals.ts";
 import type { Held, PolicyTrust } from "../../src/policy/bundles/state.ts";
 import type { PolicyDocument } from "../../src/policy/bundles/documents.ts";
 import type { Region } from "../../src/region/config.ts";
-import type { Compared, Gate, GateReport, Tests } from "../../src/replay/gate.ts";
+import type { Compared, Gate, GateReport, Meanwhile, Tests } from "../../src/replay/gate.ts";
 import { ed25519Verify, nodeSha256 } from "../platform.ts";
 import { pause } from "./pause.ts";
 
@@ -31,6 +31,8 @@ export type PolicyGateRoom = {
   readonly load: (bundle: string) => LoadedPolicy | null;
   readonly bytes: (bundle: string) => Uint8Array | null;
 };
+
+export type Offered = PolicyTrust & { readonly policy: Held<PolicyDocument> };
 
 export type Gated = {
   readonly report: GateReport | null;
@@ -58,7 +60,7 @@ export class PolicyGate {
    */
   async look(
     before: PolicyTrust,
-    after: PolicyTrust & { readonly policy: Held<PolicyDocument> },
+    after: Offered,
     offered: { readonly bytes: Uint8Array; readonly policy: LoadedPolicy } | null,
     acknowledge: string | null,
     now_ms: number,
@@ -76,7 +78,7 @@ export class PolicyGate {
       this.#compared(before),
       candidate,
       nodeSha256,
-      this.#until(before, after.policy.document.not_before_ms, now_ms),
+      this.#meanwhile(before, after, policy, now_ms),
     );
     await unhurried(gate.ask());
     await this.#replay(gate);
@@ -105,12 +107,22 @@ export class PolicyGate {
     return loaded === null || bytes === null ? null : { policy: loaded, tests: testsIn(bytes) };
   }
 
-  /** What was approved for a later time is new where it comes sooner. */
-  #until({ policy, previous }: PolicyTrust, from_ms: number, now_ms: number): readonly (LoadedPolicy | null)[] {
-    const waits_ms = policy?.document.not_before_ms ?? 0;
-    if (waits_ms <= now_ms || waits_ms <= from_ms) return [];
-    if (previous === "baseline") return [this.#room.baseline];
-    return [previous === null ? null : this.#room.load(previous.document.bundle.sha256)];
+  /** What was approved for a later time is new where it comes sooner; so is what was to end by then where it stays. */
+  #meanwhile(before: PolicyTrust, after: Offered, policy: LoadedPolicy, now_ms: number): readonly Meanwhile[] {
+    const from_ms = after.policy.document.not_before_ms;
+    const waits_ms = before.policy?.document.not_before_ms ?? 0;
+    if (waits_ms > now_ms && waits_ms > from_ms)
+      return [{ how: "sooner", before: this.#loaded(before.previous), after: policy }];
+    const stays = after.previous;
+    if (from_ms <= now_ms || from_ms <= waits_ms || stays === null || isSame(stays, before)) return [];
+    const longer = this.#loaded(stays);
+    if (longer === null) throw new Error("the policy in force was taken and is not there");
+    return [{ how: "longer", before: this.#loaded(before.policy), after: longer }];
+  }
+
+  #loaded(one: PolicyTrust["previous"]): LoadedPolicy | null {
+    if (one === "baseline") return this.#room.baseline;
+    return one === null ? null : this.#room.load(one.document.bundle.sha256);
   }
 
   /** Decides the newest records again. A shard that does not give them in time holds nothing up. */
@@ -158,6 +170,12 @@ export class PolicyGate {
     }
     return found;
   }
+}
+
+/** Whether it is what would be in force anyway until another policy comes. */
+function isSame(stays: Held<PolicyDocument> | "baseline", { policy, previous }: PolicyTrust): boolean {
+  if (policy === null) return stays === "baseline" && previous === "baseline";
+  return stays !== "baseline" && stays.document.bundle.sha256 === policy.document.bundle.sha256;
 }
 
 /** The bundle was read before: its members are there. */

@@ -16,7 +16,7 @@ import { loadArtefact, readArtefact, type Artefact } from "../../src/policy/bund
 import { inForce, scheduleOf, type PolicySchedule } from "../../src/policy/bundles/schedule.ts";
 import { packsOf } from "../../src/policy/regions.ts";
 import type { Held, Mark, PolicyTrust } from "../../src/policy/bundles/state.ts";
-import type { PolicyDocument, RootDocument } from "../../src/policy/bundles/documents.ts";
+import type { RootDocument } from "../../src/policy/bundles/documents.ts";
 import type { GateReport } from "../../src/replay/gate.ts";
 import type { Taken } from "../../src/policy/bundles/update.ts";
 import type { LoadedPolicy, PackStatus } from "../../src/policy/load.ts";
@@ -244,7 +244,7 @@ export class ActivePolicy {
     const { takeOffer } = await updateRoom();
     // A clock that was set back denies until it has passed its mark (docs/sync.md); nor does it make what has ended
     // fresh again, or what was in force seem to have never been.
-    const now_ms = Math.max(Date.now(), this.#room.sync.state.clock.high_ms);
+    const now_ms = this.#now();
     const stored = store.meta(TRUST);
     const trusted = await this.#trusted();
     if (!trusted.ok) return refused(trusted.error);
@@ -286,11 +286,19 @@ export class ActivePolicy {
     // Offers go one by one, so it still is; an offer that was compared with another policy must not take effect.
     if (store.meta(TRUST) !== stored)
       return { ok: false, code: "conflict", message: "another policy was taken meanwhile: bring it again" };
+    // What it follows was chosen at that time: the one before would be in force again.
+    const from_ms = before.policy?.document.not_before_ms ?? 0;
+    if (from_ms > now_ms && from_ms <= this.#now())
+      return { ok: false, code: "conflict", message: "another policy came into force meanwhile: bring it again" };
     this.#store(taken.value, gate, by, now_ms);
     this.#checked = taken.value.bundle?.policy ?? this.#checked;
     this.#room.sync.appended(this.#room.sync.state.own.mark, store.revision());
     await shards().effective(store.revision());
     return { ok: true, outcome: "taken", gate, view: this.view() };
+  }
+
+  #now(): number {
+    return Math.max(Date.now(), this.#room.sync.state.clock.high_ms);
   }
 
   /** A timestamp or a root alone changes nothing of what is decided. */
@@ -302,8 +310,7 @@ export class ActivePolicy {
   ): Promise<Gated> {
     const { policy } = trust;
     if (policy === null || policy === before.policy) return { report: null, refusal: null };
-    const after: PolicyTrust & { readonly policy: Held<PolicyDocument> } = { ...trust, policy };
-    return this.#gate.look(before, after, bundle, message.acknowledge, now_ms);
+    return this.#gate.look(before, { ...trust, policy }, bundle, message.acknowledge, now_ms);
   }
 
   /**

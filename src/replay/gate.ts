@@ -48,7 +48,7 @@ export type GateReport = {
   readonly newly_allowed: readonly Widening[];
   /** Keys of the policy role that have to have signed it, whatever less the root asks for. */
   readonly signatures: 1 | 2;
-  /** Over region, both policies and the actions that are newly allowed: what an administrator acknowledges. */
+  /** Over region, the policies and the actions that are newly allowed: what an administrator acknowledges. */
   readonly digest: string;
 };
 
@@ -97,6 +97,13 @@ function questionsOf({ name, source }: PolicyPart, tests: Tests): readonly Quest
   ];
 }
 
+/** What is in force for a time because of the offer (`after`), where `before` would be without it; `null`: nothing. */
+export type Meanwhile = {
+  readonly how: "sooner" | "longer";
+  readonly before: LoadedPolicy | null;
+  readonly after: LoadedPolicy;
+};
+
 export type Compared = { readonly policy: LoadedPolicy; readonly tests: Tests };
 
 /** One look at an offer: what is newly allowed by structure, by questions, and by what the region has decided. */
@@ -104,7 +111,7 @@ export class Gate {
   readonly #region: string;
   readonly #before: Compared | null;
   readonly #after: Compared;
-  readonly #until: readonly (LoadedPolicy | null)[];
+  readonly #meanwhile: readonly Meanwhile[];
   readonly #sha: Sha256;
   readonly #backtest: Backtest;
   readonly #asked = { asked: 0, newly_allowed: 0, newly_denied: 0 };
@@ -112,18 +119,14 @@ export class Gate {
   readonly #found: (readonly [pack: string, action: string])[] = [];
   readonly #silent: number[] = [];
 
-  /**
-   * `until`: what is in force until `before` comes into force, where `after` comes sooner than that; `null` in it:
-   * nothing is.
-   */
   constructor(
     region: string,
     before: Compared | null,
     after: Compared,
     sha: Sha256,
-    until: readonly (LoadedPolicy | null)[] = [],
+    meanwhile: readonly Meanwhile[] = [],
   ) {
-    this.#until = until;
+    this.#meanwhile = meanwhile;
     this.#region = region;
     this.#before = before === null || before.policy.problem !== null ? null : before;
     this.#after = after;
@@ -176,10 +179,10 @@ export class Gate {
       ),
     ];
     const structural = widened(before, after);
-    const sooner = this.#until.flatMap((until) =>
-      widened(until, after).map((one) => ({ ...one, why: one.why.map((why) => `sooner than it was to be: ${why}`) })),
+    const meanwhile = this.#meanwhile.flatMap(({ how, before: was, after: is }) =>
+      widened(was, is).map((one) => ({ ...one, why: one.why.map((why) => `${how} than it was to be: ${why}`) })),
     );
-    const all = sooner.reduce<readonly Widening[]>(
+    const all = meanwhile.reduce<readonly Widening[]>(
       (known, { pack, action, why, irreversible }) => [
         ...known.filter((one) => one.pack !== pack || one.action !== action),
         both(known.find((one) => one.pack === pack && one.action === action) ?? null, {
@@ -194,6 +197,7 @@ export class Gate {
     const newly_allowed = merged(all, seen, irreversibleIn(before, after));
     const actions = newly_allowed.map(({ pack, action, irreversible }) => [pack, action, irreversible]);
     const named = { region: this.#region, before: before?.digest ?? null, after: after.digest };
+    const other = this.#meanwhile.map((one) => [one.how, one.before?.digest ?? null, one.after.digest]);
     return {
       v: 1,
       ...named,
@@ -212,7 +216,10 @@ export class Gate {
       },
       newly_allowed,
       signatures: newly_allowed.some(({ irreversible }) => irreversible) ? 2 : 1,
-      digest: digestOf(jcs({ ...named, newly_allowed: actions }), this.#sha),
+      digest: digestOf(
+        jcs({ ...named, newly_allowed: actions, ...(other.length === 0 ? {} : { meanwhile: other }) }),
+        this.#sha,
+      ),
     };
   }
 }

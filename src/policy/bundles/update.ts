@@ -118,12 +118,12 @@ async function takeRoots(
     chain = [...chain, next.envelope];
   }
   if (root.document.expires_ms <= now_ms) return err(expired("root", root));
-  return ok(root === trust.root ? trust : await underRoot({ ...trust, root, floors, chain }, ports.verify));
+  return ok(root === trust.root ? trust : await underRoot({ ...trust, root, floors, chain }, now_ms, ports.verify));
 }
 
 /** A root that the deployment vouches for, whatever the one before says of it: the last resort. */
 export const adoptRoot = (trust: PolicyTrust, root: Held<RootDocument>, verify: Verify): Promise<PolicyTrust> =>
-  underRoot({ ...trust, root, floors: floorsUnder(trust, root.document), chain: [] }, verify);
+  underRoot({ ...trust, root, floors: floorsUnder(trust, root.document), chain: [] }, null, verify);
 
 /** Whoever had the keys that went may have raised the versions out of reach (recovery from fast-forward). */
 const floorsUnder = (
@@ -134,8 +134,8 @@ const floorsUnder = (
   timestamp: isReplaced(root.document, next, "timestamp") ? null : floors.timestamp,
 });
 
-/** What the keys of the new root did not sign is trusted no more. */
-async function underRoot(trust: PolicyTrust, verify: Verify): Promise<PolicyTrust> {
+/** What the keys of the new root did not sign is trusted no more. `now_ms`: `null` where it is not known. */
+async function underRoot(trust: PolicyTrust, now_ms: number | null, verify: Verify): Promise<PolicyTrust> {
   const stands = async <D>(role: Role, one: Held<D> | null): Promise<Held<D> | null> =>
     one !== null && (await unsignedBy(trust.root.document, { role, envelope: one.envelope }, verify)) === null
       ? one
@@ -145,12 +145,15 @@ async function underRoot(trust: PolicyTrust, verify: Verify): Promise<PolicyTrus
   // A region that had a signed policy does not fall back to the baseline.
   const baseline = policy === trust.policy ? ("baseline" as const) : null;
   const previous = trust.previous === "baseline" ? baseline : await stands("policy", trust.previous);
+  // What was followed already must not be in force again until the next one is.
+  const waited = now_ms !== null && (trust.policy?.document.not_before_ms ?? 0) > now_ms;
+  const is_over = policy !== trust.policy && !waited;
   const last = policy ?? (previous === "baseline" ? null : previous);
   return {
     ...trust,
     timestamp,
     policy,
-    previous,
+    previous: is_over ? null : previous,
     // Versions begin anew above what the keys that stayed have signed: to those nobody else could raise them.
     floors: {
       timestamp: floors.timestamp ?? (timestamp === null ? null : markOf(timestamp)),

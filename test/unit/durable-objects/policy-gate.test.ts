@@ -6,6 +6,7 @@ import type { PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/pol
 import { packDigest, type Bundle, type ValidPack } from "../../../src/policy/bundle.ts";
 import type { Offer } from "../../../src/policy/bundles/update.ts";
 import bundleJson from "../../../policies/bundle.json" with { type: "json" };
+import { Gate } from "../../../src/replay/gate.ts";
 import { newSecret, TestFederation, type TestAuthority } from "../../support/authorities.ts";
 import {
   bundleBytes,
@@ -174,6 +175,53 @@ test("what two keys approved for a later time one key does not bring sooner", as
   expect(await put(await from(4, 0, two()))).toMatchObject({ outcome: "taken" });
   // In force now, so nothing of it is sooner.
   expect(await put(await from(5, 0, one()))).toMatchObject({ outcome: "taken", gate: { newly_allowed: [] } });
+});
+
+test("what two keys let end at a time one key does not keep for longer", async () => {
+  await configure({ INTERLOCK_POLICY_ROOT: root, INTERLOCK_POLICY_GATE: "deny" });
+  const acknowledged = async (offered: Offer): Promise<PutPolicyAnswer> => {
+    const dry = await put(offered, { dry_run: true });
+    return put(offered, { acknowledge: dry.ok ? (dry.gate?.digest ?? null) : null });
+  };
+  const lax = withoutPolicy("large-payment");
+  expect(await acknowledged(await offer(lax, 1, two()))).toMatchObject({ outcome: "taken" });
+  const then = Date.now() + DAY_MS;
+  expect(await put(await offer(SHIPPED, 2, one(), { not_before_ms: then }))).toMatchObject({ outcome: "taken" });
+  const delayed = (signers: readonly Signer[], not_before_ms: number) => offer(SHIPPED, 3, signers, { not_before_ms });
+  const answer = await acknowledged(await delayed(one(), then + DAY_MS));
+  expect(answer).toMatchObject({ ok: false, refusal: { code: "needs_two_signatures" } });
+  expect(JSON.stringify(answer)).toContain("longer than it was to be: forbid large-payment is gone or changed");
+  const dry = await put(await delayed(two(), then + DAY_MS), { dry_run: true });
+  expect(dry).toMatchObject({ gate: { newly_allowed: [{ pack: "treasury", action: "payment.execute" }] } });
+  // Nothing is newly allowed where it comes as it was to, so that report is another one.
+  const asPlanned = await put(await delayed(one(), then), { dry_run: true });
+  expect(asPlanned).toMatchObject({ outcome: "would_take", gate: { newly_allowed: [] } });
+  expect(await acknowledged(await delayed(two(), then + DAY_MS))).toMatchObject({
+    outcome: "taken",
+    view: { version: 1, next: { version: 3 } },
+  });
+});
+
+test("a policy that comes into force while the next one is looked at is what that one follows", async () => {
+  await put(await offer(withoutPolicy("large-payment"), 1, two()));
+  const then = Date.now() + 60_000;
+  await put(await offer(SHIPPED, 2, one(), { not_before_ms: then }));
+  const next = await offer(SHIPPED, 3, two(), { not_before_ms: then + DAY_MS });
+  const { now } = Date;
+  let ahead_ms = 0;
+  vi.spyOn(Date, "now").mockImplementation(() => now() + ahead_ms);
+  const { report } = Gate.prototype;
+  vi.spyOn(Gate.prototype, "report").mockImplementationOnce(function (this: Gate, golden) {
+    ahead_ms = 61_000;
+    return report.call(this, golden);
+  });
+  try {
+    expect(await put(next)).toMatchObject({ ok: false, code: "conflict" });
+    expect(await put(next)).toMatchObject({ outcome: "taken", view: { version: 2, next: { version: 3 } } });
+  } finally {
+    vi.mocked(Date.now).mockRestore();
+    vi.mocked(Gate.prototype.report).mockRestore();
+  }
 });
 
 test("golden decisions are run here, of the packs that this region runs", async () => {
