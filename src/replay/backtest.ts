@@ -83,8 +83,15 @@ export class Backtest {
       this.#skipped.set(past, (this.#skipped.get(past) ?? 0) + 1);
       return;
     }
+    let again: ReturnType<typeof decidePast>;
+    try {
+      again = decidePast(past, this.#policy, this.#sha);
+    } catch {
+      // It is no request, no facts, no run: a file says so, and nobody has verified it here.
+      return this.add("unreadable");
+    }
     this.#decided++;
-    const { outcome, assumed } = decidePast(past, this.#policy, this.#sha);
+    const { outcome, assumed } = again;
     if (assumed) this.#assumed++;
     const change = changeOf(past, outcome);
     if (change === null) this.#same++;

@@ -1,5 +1,6 @@
-import { isObject, parseJson, WRAPPED_JSON_LIMITS, type JsonObject } from "../base/json.ts";
+import { isObject, parseJson, WRAPPED_JSON_LIMITS, type JsonObject, type JsonValue } from "../base/json.ts";
 import type { Seen } from "../decision/seen.ts";
+import { seenIn } from "./read-seen.ts";
 import type { EvidenceRecord } from "../lineage/evidence.ts";
 import { fromBase64url, fromUtf8 } from "../base/bytes.ts";
 import type { CanonicalRequest, DecisionCore, Determining, Facts, RunState } from "../vocabulary/types.ts";
@@ -48,16 +49,41 @@ export function pastOfEvidence({ leaf, payload }: Pick<EvidenceRecord, "leaf" | 
 function pastOf(decision_id: string, payload: JsonObject): Past | Skipped {
   const { core, facts, input, run_state, seen, determining } = payload;
   if (seen === undefined) return "no_trust_inputs";
-  if (!isObject(core) || !isObject(facts) || !isObject(input) || !isObject(seen) || seen["v"] !== 1)
-    return "unreadable";
-  const run = isObject(run_state) ? { id: "", ...run_state } : null;
+  if (facts === undefined || !isObject(facts) || !isRequest(input) || !isCore(core)) return "unreadable";
+  const saw = seenIn(seen);
+  if (saw === null) return "unreadable";
+  const run = run_state !== undefined && isObject(run_state) ? { id: "", ...run_state } : null;
   return {
     decision_id,
     core: core as unknown as DecisionCore,
     request: input as unknown as CanonicalRequest,
     facts: facts as unknown as Facts,
     run: run as unknown as RunState | null,
-    seen: seen as unknown as Seen,
-    determining: (determining ?? null) as unknown as readonly Determining[] | null,
+    seen: saw,
+    determining: Array.isArray(determining) ? (determining as unknown as readonly Determining[]) : null,
   };
 }
+
+const isRequest = (input: JsonValue | undefined): input is JsonObject =>
+  input !== undefined &&
+  isObject(input) &&
+  [input["subject"], input["action"], input["resource"]].every((part) => part !== undefined && isObject(part));
+
+/** As far as a report names what is in it. */
+function isCore(core: JsonValue | undefined): core is JsonObject {
+  if (core === undefined || !isObject(core)) return false;
+  const { decision, failed, obligations, policy, region, t_ms } = core;
+  return (
+    (decision === "allow" || decision === "deny") &&
+    Array.isArray(failed) &&
+    Array.isArray(obligations) &&
+    typeof policy === "string" &&
+    typeof region === "string" &&
+    typeof t_ms === "number" &&
+    Number.isSafeInteger(t_ms) &&
+    Math.abs(t_ms) <= MAX_T_MS
+  );
+}
+
+/** What JavaScript has as a date (ECMA-262, time values). */
+const MAX_T_MS = 8.64e15;

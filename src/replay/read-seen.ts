@@ -51,6 +51,12 @@ const SeenSchema = z.strictObject({
   v: z.literal(1),
 });
 
+/** The same of what was read already; `null`: it is not such. */
+export function seenIn(value: unknown): Seen | null {
+  const read = SeenSchema.safeParse(value);
+  return read.success ? (read.data as Seen) : null;
+}
+
 export function readSeen(json: string): Result<Seen, "malformed" | "unsupported_version"> {
   let value: unknown;
   try {

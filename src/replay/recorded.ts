@@ -50,9 +50,11 @@ export function recordedOfItem(item: JsonObject): Recorded | null {
   const { payload, payload_status, salts } = item;
   const stored = storedLeaf(item["leaf"], item["leaf_hash"]);
   if (stored === null) return null;
-  if (payload_status === "erased" || payload_status === "unreadable") return { ...stored, payload: payload_status };
-  const shown = isObject(payload) || isObject(salts) || payload_status === "opened";
-  if (!shown) return { ...stored, payload: "undisclosed" };
+  const said = isObject(payload) || isObject(salts);
+  // Shown and said to be absent: one of the two was put there.
+  if (payload_status === "erased" || payload_status === "unreadable")
+    return { ...stored, payload: said ? "damaged" : payload_status };
+  if (!said && payload_status !== "opened") return { ...stored, payload: "undisclosed" };
   const read = isObject(salts) ? saltsOf(salts) : null;
   if (!isObject(payload) || read === null) return { ...stored, payload: "damaged" };
   return { ...stored, payload: payloadOf(payload, read) ?? "damaged" };
@@ -95,10 +97,7 @@ function payloadOf(payload: JsonObject, salts: CommitmentSalts): RecordedPayload
     seen: seen === undefined ? null : jcs(seen),
     // Every payload names its run: what is not there is not what the leaf has the hash of.
     run: typeof run === "string" && runSalt !== null ? { id: run, salt: runSalt } : NO_RUN,
-    explained:
-      determining === undefined && errors === undefined
-        ? null
-        : { determining: text(determining), errors: text(errors) },
+    explained: { determining: text(determining), errors: text(errors) },
   };
 }
 

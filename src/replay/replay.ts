@@ -65,6 +65,9 @@ export type Replayed =
 /** Records of what happened; each core is a text of its own, and a function of the record. */
 const STATEMENTS: ReadonlySet<RecordKind> = new Set(["approval.cancel", "run.close", "run.outcome", "withheld"]);
 
+/** Records that keep the policies that made them, and those that could not be evaluated. */
+const EXPLAINED: ReadonlySet<RecordKind> = new Set(["decision", "hold.renew", "permit.redeem"]);
+
 /** From a line of a file of records. One that is no record any more is one that was damaged. */
 export function replayLine(line: string, ports: ReplayPorts): Replayed {
   const item = itemOfLine(line);
@@ -181,7 +184,7 @@ function decision(record: LineageRecord, payload: RecordedPayload, core: JsonObj
     return different("inputs_malformed", []);
   }
   if (again.core !== payload.core) return different("core_differs", differences(core, again.core));
-  const explained = payload.explained;
+  const explained = EXPLAINED.has(record.kind) ? payload.explained : null;
   const other = explained === null || again.explained === null ? [] : explanation(explained, again.explained);
   return other.length === 0 ? { verdict: "identical" } : different("explanation_differs", other);
 }

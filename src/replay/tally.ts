@@ -39,5 +39,8 @@ export class ReplayTally {
   }
 }
 
+/** Whether nothing was decided again, and no text held against its leaf: there was nothing, or all of it was erased. */
+export const isNothing = (words: Iterable<string>): boolean => [...words].every((word) => word === "redacted");
+
 export const wordOf = (replayed: Replayed): string =>
   "reason" in replayed ? `${replayed.verdict} ${replayed.reason}` : replayed.verdict;

@@ -58,17 +58,27 @@ export function explainCommand(): Command {
       const { url, token } = targetOf(flags);
       entries = recordsOfRegion(url, token, { decision: id! });
     }
-    let shown = 0;
+    let [shown, unexplained] = [0, 0];
     for await (const entry of entries) {
       const recorded = entry.recorded();
-      if (recorded === null) continue;
-      const explained = explainRecorded(recorded, policies);
+      let explained: Explained | null;
+      try {
+        if (recorded === null) throw new Problem("A record cannot be read", "Verify it: `interlock verify`.");
+        explained = explainRecorded(recorded, policies);
+      } catch (cause) {
+        // Of a file the others are explained all the same.
+        if (!(cause instanceof Problem) || id !== undefined) throw cause;
+        process.stderr.write(`${entry.decision_id}: ${cause.message}. ${cause.todo}\n`);
+        unexplained++;
+        continue;
+      }
       if (explained === null || (id === undefined && explained.decision === "allow")) continue;
       if (!flags.json) process.stdout.write(`${entry.decision_id}  `);
       await show(explained, flags);
       shown++;
     }
-    if (shown === 0)
+    if (unexplained > 0) process.exitCode = 1;
+    else if (shown === 0)
       throw new Problem("There is no decision to explain", "Only decisions of steps can be explained.", 1);
   });
   return command;

@@ -67,7 +67,7 @@ export function replayCommand(): Command {
       },
     ) => {
       if (flags.there) return there(file, flags);
-      const { differenceText, replayAll, replayText } = await import("../replay/replay.ts");
+      const { differenceText, replayAll, replayText, saysNothing } = await import("../replay/replay.ts");
       const report = await replayAll(
         await entriesOf(flags, file),
         flags.policy,
@@ -81,7 +81,7 @@ export function replayCommand(): Command {
       if (flags.json) printJson(report);
       else process.stdout.write(replayText(report) + "\n");
       // Nothing was found is not the same as all is well.
-      if (report.verdict !== "identical" || report.records === 0) process.exitCode = 1;
+      if (report.verdict !== "identical" || saysNothing(report)) process.exitCode = 1;
     },
   );
 }
@@ -95,6 +95,7 @@ async function there(
     throw new Problem("A region replays all since a time", "With --there give --since TIME and nothing else.", 2);
   const from = new Date(/^[0-9]+$/.test(since) ? Number(since) : since);
   if (Number.isNaN(from.getTime())) throw new Problem(`--since ${since} is no time`, "Give ISO 8601 with a zone.", 2);
+  const { isNothing } = await import("../../src/replay/tally.ts");
   const { replayThere, thereText } = await import("../replay/there.ts");
   const told = process.stderr.isTTY;
   const view = await replayThere(
@@ -105,7 +106,7 @@ async function there(
   if (told) process.stderr.write("\n");
   if (flags.json) printJson(view);
   else process.stdout.write(thereText(view) + "\n");
-  if (view.verdict !== "identical" || view.looked === 0) process.exitCode = 1;
+  if (view.verdict !== "identical" || isNothing(Object.keys(view.counts))) process.exitCode = 1;
 }
 
 const CHANGES = ["newly_allowed", "newly_denied", "changed_reason", "changed_obligations"] as const;

@@ -2,14 +2,15 @@ import { digestOf, sha256 } from "../../src/base/digest.ts";
 import { isObject, parseJson, type JsonObject } from "../../src/base/json.ts";
 import { coreText, type DecideInput } from "../../src/decision/decide.ts";
 import { decodeRecord, type LineageRecord, type RecordKind } from "../../src/lineage/record.ts";
-import type { Recorded } from "../../src/replay/recorded.ts";
+import type { Recorded, RecordedPayload } from "../../src/replay/recorded.ts";
 import { loadPolicy, type LoadedPolicy } from "../../src/policy/evaluate.ts";
+import type { Seen } from "../../src/decision/seen.ts";
 import type { Bundle } from "../../src/policy/bundle.ts";
 import { Golden } from "../../src/policy/golden-format.ts";
 import { counterfactual, type Counterfactual } from "../../src/replay/explain/counterfactual.ts";
 import { explanationOf, type Explanation } from "../../src/replay/explain/explanation.ts";
 import { readSeen } from "../../src/replay/read-seen.ts";
-import { decideAgain, inputOf, readRun } from "../../src/replay/rerun.ts";
+import { decideAgain, inputOf, readRun, type Rerun } from "../../src/replay/rerun.ts";
 import type { CanonicalRequest, Facts } from "../../src/vocabulary/types.ts";
 import { Problem } from "../problem.ts";
 import { goldenQuestion } from "./question.ts";
@@ -25,8 +26,8 @@ export type Explained = {
   readonly counterfactual: Counterfactual | null;
 };
 
-function explainQuestion(input: DecideInput, recorded_core: string | null = null): Explained {
-  const outcome = decideAgain(input, false);
+function explainQuestion(input: DecideInput, recorded_core: string | null = null, bug = false): Explained {
+  const outcome = decideAgain(input, bug);
   const { core, determining, policy_reason } = outcome;
   const errors = outcome.errors.map(({ policy }) => policy);
   const same = recorded_core === null ? null : coreText(core) === recorded_core ? "identical" : "different";
@@ -37,7 +38,7 @@ function explainQuestion(input: DecideInput, recorded_core: string | null = null
     recorded: same,
     explanation: explanationOf(input.policy, input.request, { ...core, determining, policy_reason, errors }),
     // Of a decision that comes out otherwise, what would have changed it cannot be said.
-    counterfactual: core.decision === "deny" && same !== "different" ? counterfactual(input) : null,
+    counterfactual: core.decision === "deny" && !bug && same !== "different" ? counterfactual(input) : null,
   };
 }
 
@@ -98,19 +99,31 @@ export function explainRecorded(
   const policy = policyOf(record.value.policy);
   if (policy === null)
     throw new Problem(`The policy ${record.value.policy} is not at hand`, "Name its bundle with --policy.", 1);
-  const rerun = {
+  try {
+    return explainQuestion(
+      inputOf(rerunOf(record.value, payload, seen.value), policy, sha256, true),
+      payload.core,
+      seen.value.asked.bug === true,
+    );
+  } catch (cause) {
+    if (cause instanceof Problem) throw cause;
+    throw new Problem("What it was decided with cannot be read", "Look at it with `interlock replay`.", 1);
+  }
+}
+
+function rerunOf(record: LineageRecord, payload: RecordedPayload, seen: Seen): Rerun {
+  return {
     request: JSON.parse(payload.input.text) as CanonicalRequest,
     input_digest: digestOf(payload.input.text, sha256),
     facts: JSON.parse(payload.facts.text) as Facts,
     facts_digest: digestOf(payload.facts.text, sha256),
     run: readRun(payload.run_state.text),
     run_digest: digestOf(payload.run_state.text, sha256),
-    seen: seen.value,
-    region: record.value.region,
-    t_ms: timeOf(payload.core, record.value),
-    recorded_policy: record.value.policy,
+    seen,
+    region: record.region,
+    t_ms: timeOf(payload.core, record),
+    recorded_policy: record.policy,
   };
-  return explainQuestion(inputOf(rerun, policy, sha256, true), payload.core);
 }
 
 /** Records whose input is the request itself. */

@@ -104,7 +104,11 @@ const damaged = (line: number): Entry => ({
 
 async function* recordsOfEvidence(path: string): AsyncGenerator<Entry> {
   const read = readEvidence(await readFile(path), MAX_EVIDENCE_BYTES);
-  if (!read.ok) throw new Problem(`${path} is neither: ${read.error.field} ${read.error.message}`, SOURCES, 2);
+  if (!read.ok) {
+    // The words of a JSON error quote the file, line ends and all.
+    const why = `${read.error.field} ${read.error.message}`.replaceAll(/\s+/g, " ").trim();
+    throw new Problem(`${path} is neither: ${why}`, SOURCES, 2);
+  }
   const { records, run } = read.value;
   for (const record of records) yield entryOfEvidence(record, run);
 }

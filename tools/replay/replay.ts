@@ -3,7 +3,7 @@ import type { Sha256 } from "../../src/base/digest.ts";
 import { decodeRecord } from "../../src/lineage/record.ts";
 import { claimedIn, policiesOf } from "../../src/replay/policies.ts";
 import { NO_RECORD, replay, type Replayed } from "../../src/replay/replay.ts";
-import { ReplayTally } from "../../src/replay/tally.ts";
+import { isNothing, ReplayTally } from "../../src/replay/tally.ts";
 import { BASELINE, readBundle } from "./policy-files.ts";
 import type { Entry } from "./records.ts";
 
@@ -49,10 +49,16 @@ export async function replayAll(
 const VERDICTS = { identical: "IDENTICAL", different: "DIFFERENT", incomplete: "INCOMPLETE" } as const;
 
 /** That nothing differs says nothing where nothing was decided again. */
-export const NOTHING = "NOTHING  there are no records to decide again";
+export const nothingText = (records: number): string =>
+  records === 0
+    ? "NOTHING  there are no records to decide again"
+    : `NOTHING  the payloads of all ${records} records were erased`;
+
+export const saysNothing = ({ counts }: Pick<ReplayReport, "counts">): boolean =>
+  isNothing(counts.map(([word]) => word));
 
 export function replayText({ verdict, records, counts, different }: ReplayReport): string {
-  if (records === 0) return NOTHING;
+  if (saysNothing({ counts })) return nothingText(records);
   return [
     `${VERDICTS[verdict]}  ${records} records`,
     ...counts.map(([word, n]) => `  ${String(n).padStart(8)}  ${word.replace(" ", ": ")}`),

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ReplayView } from "../../src/objects/replay.ts";
 import type { AdminClient } from "../region/admin-client.ts";
-import { NOTHING } from "./replay.ts";
+import { isNothing } from "../../src/replay/tally.ts";
+import { nothingText } from "./replay.ts";
 
 const LOOK_MS = 500;
 
@@ -22,7 +23,7 @@ export async function replayThere(
 
 export function thereText({ region, verdict, looked, counts, shards }: ReplayView): string {
   // A shard that does not answer makes it incomplete; that is another word.
-  if (looked === 0 && verdict === "identical") return NOTHING;
+  if (verdict === "identical" && isNothing(Object.keys(counts))) return nothingText(looked);
   const words = Object.entries(counts).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
   return [
     `${(verdict ?? "running").toUpperCase()}  ${looked} records, decided again by ${region} itself`,

@@ -141,7 +141,7 @@ function otherValues(
       return [...texts];
     case "set": {
       const members = Array.isArray(now) ? (now as readonly JsonValue[]) : [];
-      const less = spared(members, texts, drop).map((at) => members.filter((_other, other) => other !== at));
+      const less = spared(members, texts, drop).map((one) => members.filter((other) => other !== one));
       if (shape.element.kind !== "string") return [[], ...less];
       const own = new Set(members);
       const lacking = texts.filter((text) => !own.has(text));
@@ -155,13 +155,17 @@ function otherValues(
   }
 }
 
-/** Places of members that are worth leaving out: those that a policy names, and of the others the first. */
-function spared(members: readonly JsonValue[], texts: readonly string[], drop: () => void): readonly number[] {
+/**
+ * Members that are worth leaving out: those that a policy names, and of the others the first. Each once, however often
+ * it is said: what is in a set twice is left out twice.
+ */
+function spared(members: readonly JsonValue[], texts: readonly string[], drop: () => void): readonly JsonValue[] {
   const known = new Set<JsonValue>(texts);
+  const own = [...new Set(members)];
   let others = 0;
-  const places = members.flatMap((member, at) => (known.has(member) || others++ < MAX_LESS ? [at] : []));
-  if (places.length < members.length) drop();
-  return places;
+  const less = own.filter((member) => known.has(member) || others++ < MAX_LESS);
+  if (less.length < own.length) drop();
+  return less;
 }
 
 /** The smallest value of a type, in which everything is that has to be. */

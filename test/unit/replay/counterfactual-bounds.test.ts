@@ -56,6 +56,17 @@ test("a set of thousands is looked at as little as a short one", () => {
   expect(found.probes).toBeLessThanOrEqual(750);
 });
 
+test("a member that a policy names is tried once, however often it is said", () => {
+  const often = (n: number): string[] => Array.from({ length: n }, (_, at) => (at % 2 === 0 ? "secret" : "t1"));
+  // Before: a copy of the set without each of its members, and as many answers.
+  const [few, many] = [counterfactual(ask({ tags: often(10) })), counterfactual(ask({ tags: often(800) }))];
+  expect(many).toMatchObject({ facts: 1, minimal: true, changes: [{ to: [] }] });
+  expect(many.probes).toBe(few.probes);
+  // What is in the set twice goes at once.
+  const one = [...often(40).filter((tag) => tag === "secret"), "t2"];
+  expect(changed({ tags: one })).toMatchObject({ to: [["t2"]], minimal: true });
+});
+
 test("the longer the question the less is tried, and of a very long one nothing", () => {
   const note = (length: number): JsonObject => ({ tags: tags(40), note: "n".repeat(length) });
   const [short, long] = [changed(note(1)), changed(note(9_000))];
