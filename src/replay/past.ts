@@ -60,7 +60,7 @@ function pastOf(decision_id: string, payload: JsonObject): Past | Skipped {
     facts: facts as unknown as Facts,
     run: run as unknown as RunState | null,
     seen: saw,
-    determining: Array.isArray(determining) ? (determining as unknown as readonly Determining[]) : null,
+    determining: Array.isArray(determining) ? (determining as readonly Determining[]) : null,
   };
 }
 

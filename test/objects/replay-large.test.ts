@@ -31,7 +31,7 @@ async function readBack(request: CanonicalRequest): Promise<readonly [word: stri
   });
   if (!found.ok) throw new Error(found.code);
   const item = found.found[0]!;
-  const past = pastOfItem({ kind: "decision", ...item } as unknown as JsonObject);
+  const past = pastOfItem({ kind: "decision", ...item } as JsonObject);
   return [wordOf(judge(recordedItem(item), policy)), typeof past === "string" ? past : "read"];
 }
 

@@ -1,6 +1,6 @@
 import type { DecideInput } from "../../../src/decision/decide.ts";
 import type { LoadedPolicy } from "../../../src/policy/load.ts";
-import { counterfactual, weightOf, type Counterfactual } from "../../../src/replay/explain/counterfactual.ts";
+import { costOf, counterfactual, type Counterfactual } from "../../../src/replay/explain/counterfactual.ts";
 import { Effort } from "../../../src/replay/explain/effort.ts";
 import { explanationOf, type Explained, type Explanation } from "../../../src/replay/explain/explanation.ts";
 import { forCaller } from "../../../src/replay/explain/for-caller.ts";
@@ -38,7 +38,7 @@ function search(turn: Turn, asked: DecideInput): Counterfactual {
   if (!EFFORT.left(turn.now())) return BUSY;
   try {
     const found = counterfactual(asked);
-    EFFORT.charge((found.probes + DECISION_UNITS * found.decisions) * weightOf(asked));
+    EFFORT.charge((found.probes + DECISION_UNITS * found.decisions) * costOf(asked));
     return found;
   } catch (cause) {
     turn.bug("counterfactual", cause);

@@ -33,14 +33,22 @@ export type Allowance = {
 
 const ALLOWANCE: Allowance = { decisions: 300, probes: 3_000, facts: 4 };
 
+/** Sets of facts that are noted to be tried: each is a copy, and of many facts there are that many times as many. */
+const MAX_NOTED = 3_000;
+
 /** What one answer costs grows with what is looked at: of a question so long only that much less is tried. */
-const CHARS_PER_WEIGHT = 4_096;
+const CHARS_PER_WEIGHT = 2_048;
 /** A longer one is not searched at all. */
-const MAX_WEIGHT = 8;
+const MAX_WEIGHT = 16;
+
+type Asked = Pick<DecideInput, "request" | "run">;
+const charsOf = ({ request, run }: Asked): number => JSON.stringify(request).length + JSON.stringify(run).length;
 
 /** How much longer than usual the request and its run are; whoever asks may ask with a megabyte. */
-export const weightOf = ({ request, run }: Pick<DecideInput, "request" | "run">): number =>
-  1 + Math.floor((JSON.stringify(request).length + JSON.stringify(run).length) / CHARS_PER_WEIGHT);
+const weightOf = (asked: Asked): number => 1 + Math.floor(charsOf(asked) / CHARS_PER_WEIGHT);
+
+/** What one answer takes, in those of a short question: 10 µs, and 20 µs for each 1,024 characters more. */
+export const costOf = (asked: Asked): number => 1 + Math.floor(charsOf(asked) / 512);
 
 type Node = {
   readonly facts: Facts;
@@ -127,6 +135,10 @@ export function search(
         if (again > MAX_AGAIN) {
           sight.dropped = true;
           continue;
+        }
+        if (seen.size >= MAX_NOTED / weight) {
+          sight.dropped = true;
+          break;
         }
         seen.add(key);
         const distance = [...facts.values()].reduce((sum, one) => sum + one.distance, 0);

@@ -46,9 +46,13 @@ export const withValue = (request: CanonicalRequest, path: Path, value: JsonValu
 
 function put(object: JsonObject, [name, ...rest]: Path, value: JsonValue | undefined): JsonObject {
   if (name === undefined) return object;
-  const { [name]: old, ...others } = object;
+  const old = Object.hasOwn(object, name) ? object[name]! : null;
   const next = rest.length === 0 ? value : put(isObject(old) ? old : {}, rest, value);
-  return next === undefined ? others : Object.fromEntries([...Object.entries(others), [name, next]]);
+  if (next !== undefined) return { ...object, [name]: next };
+  // Not by taking the others out with `...`: of many members that takes several times as long.
+  const others: Record<string, JsonValue> = { ...object };
+  delete others[name];
+  return others;
 }
 
 /** Another value in the request itself; `undefined` takes the member away. */

@@ -1,12 +1,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import bundleJson from "../../../policies/bundle.json" with { type: "json" };
 import type { JsonObject } from "../../../src/base/json.ts";
+import type { Bundle } from "../../../src/policy/bundle.ts";
 import { loadPolicy } from "../../../src/policy/load.ts";
 import { counterfactual } from "../../../src/replay/explain/counterfactual.ts";
 import { buildPacks } from "../../../tools/policy/build.ts";
-import { questionOf } from "../../../tools/explain/question.ts";
+import { goldenQuestion, questionOf } from "../../../tools/explain/question.ts";
+import { goldenCases } from "../../support/past.ts";
 import { writePacks } from "../policy/pack-fixture.ts";
 
 /** Whoever may ask may ask with a megabyte: what a search makes of it is bounded. */
@@ -65,6 +68,21 @@ test("a member that a policy names is tried once, however often it is said", () 
   // What is in the set twice goes at once.
   const one = [...often(40).filter((tag) => tag === "secret"), "t2"];
   expect(changed({ tags: one })).toMatchObject({ to: [["t2"]], minimal: true });
+});
+
+test("facts that could each be left out are not noted in every combination", async () => {
+  const name = "hospital-mcp";
+  const golden = goldenCases(name).find(({ expect: { reason } }) => reason === "residency_violation")!;
+  const asked = goldenQuestion(loadPolicy(bundleJson as unknown as Bundle, ["sovereign", name]), name, golden);
+  const junk = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`a${at}`, 1]));
+  const context = { ...asked.request.context, ...junk };
+  const keep = vi.spyOn(Map.prototype, "set");
+  const found = counterfactual({ ...asked, request: { ...asked.request, context } });
+  const kept = keep.mock.calls.length;
+  keep.mockRestore();
+  expect(found).toMatchObject({ none: "cut_off" });
+  // Before: every pair of the 200, some 40,000 of them, each a copy of its facts.
+  expect(kept).toBeLessThan(20_000);
 });
 
 test("the longer the question the less is tried, and of a very long one nothing", () => {

@@ -97,7 +97,7 @@ describe("interlock explain decision --file", () => {
     const path = fileOf([erased(denials[0]!), denials[1]!, `{"leaf":"AQ","leaf_hash":"AQ"}`, denials[2]!]);
     const { code, out, err } = await told("explain", "decision", "--file", path);
     expect(out.match(/DENY: /g)).toHaveLength(2);
-    expect(err).toContain(`${String(denials[0]!["decision_id"])}: What was decided with is erased`);
+    expect(err).toContain(`${denials[0]!["decision_id"] as string}: What was decided with is erased`);
     expect(code).toBe(1);
   });
 
