@@ -10,15 +10,23 @@ export type Literals = ReadonlyMap<string, readonly JsonValue[]>;
  * other side belong to them. What it misses makes a probe less telling, never wrong.
  */
 export function literalsOf(policies: readonly PolicyJson[], entities: readonly EntityJson[]): Literals {
-  const found = new Map<string, JsonValue[]>();
-  const listed = new Map<string, readonly JsonValue[]>();
+  // Sets, in the order of what comes first: a directory may have many thousand entities.
+  const found = new Map<string, Set<JsonValue>>();
+  const listed = new Map<string, Set<JsonValue>>();
+  const add = (to: Map<string, Set<JsonValue>>, name: string, values: Iterable<JsonValue>): void => {
+    let known = to.get(name);
+    if (known === undefined) to.set(name, (known = new Set()));
+    for (const value of values) known.add(value);
+  };
   for (const { attrs } of entities)
-    for (const [name, value] of Object.entries(attrs))
-      listed.set(name, [...(listed.get(name) ?? []), ...plainIn(value as JsonValue)]);
-  const note = (name: string, value: JsonValue): void => {
-    const known = found.get(name);
-    if (known === undefined) found.set(name, [value]);
-    else if (!known.includes(value)) known.push(value);
+    for (const [name, value] of Object.entries(attrs)) add(listed, name, plainIn(value as JsonValue));
+  const note = (name: string, value: JsonValue): void => add(found, name, [value]);
+  const joined = new Set<string>();
+  const join = (name: string, known: string): void => {
+    const pair = JSON.stringify([name, known]);
+    if (joined.has(pair)) return;
+    joined.add(pair);
+    add(found, name, listed.get(known) ?? []);
   };
   const look = (json: unknown): void => {
     if (Array.isArray(json)) return json.forEach(look);
@@ -34,8 +42,7 @@ export function literalsOf(policies: readonly PolicyJson[], entities: readonly E
           [left, right],
           [right, left],
         ] as const)
-          for (const name of namesIn(one))
-            for (const known of namesIn(other)) for (const value of listed.get(known) ?? []) note(name, value);
+          for (const name of namesIn(one)) for (const known of namesIn(other)) join(name, known);
       }
       if (left !== undefined && Array.isArray(pattern))
         for (const name of namesIn(left)) note(name, textLike(pattern as readonly JsonValue[]));
@@ -43,7 +50,7 @@ export function literalsOf(policies: readonly PolicyJson[], entities: readonly E
     Object.values(json).forEach(look);
   };
   for (const { conditions } of policies) look(conditions);
-  return found;
+  return new Map([...found].map(([name, values]) => [name, [...values]]));
 }
 
 const plainIn = (json: JsonValue): readonly JsonValue[] =>

@@ -45,13 +45,15 @@ export function* roundsOf(pack: ValidPack): Generator<readonly Probe[], void> {
     const make = sovereignProbes(literals);
     for (let round = 0; ; round++) yield [make(round)];
   }
-  const ids = idsByType(pack);
   const schema = readSchema(pack.schema.json);
+  const listed = idsByType(pack);
+  const ids = withEnumerated(listed, schema);
+  const approvers = approversOf(manifest, listed);
   const triples = triplesOf(manifest, schema).slice(0, MAX_PROBES);
   for (let round = 0; triples.length > 0; round++)
     yield triples.map((triple) => {
       const choose = chooser(`${manifest.name} ${triple.join(" ")} ${round}`);
-      return probeOf({ manifest, schema, literals, ids, choose }, triple);
+      return probeOf({ manifest, schema, literals, ids, approvers, choose }, triple);
     });
 }
 
@@ -77,7 +79,9 @@ type Making = {
   readonly manifest: ApplicationManifest;
   readonly schema: SchemaShapes;
   readonly literals: Literals;
+  /** By Cedar type, sorted. */
   readonly ids: ReadonlyMap<string, readonly string[]>;
+  readonly approvers: readonly string[];
   readonly choose: Choose;
 };
 
@@ -93,7 +97,7 @@ function probeOf(making: Making, [subject, action, resource]: Triple): Probe {
   };
   const history = Object.keys(manifest.history ?? {}).sort();
   const labels = Object.keys(manifest.labels ?? {}).sort();
-  const approver = approverOf(making);
+  const approver = making.approvers.length === 0 ? null : choose.one(making.approvers);
   return {
     request,
     env: {
@@ -140,7 +144,7 @@ type Entry = { readonly type: string; readonly attributes: "request" | "pack" };
 
 function entity(making: Making, type: string, entry: Entry): CanonicalRequest["subject"] {
   const shape = making.schema.entities.get(entry.type);
-  const known = [...new Set([...(making.ids.get(entry.type) ?? []), ...(shape?.ids ?? [])])].sort();
+  const known = making.ids.get(entry.type) ?? [];
   // A stranger now and then: what the packs say of nobody they know.
   const id = known.length === 0 || making.choose.below(8) === 0 ? "probe" : making.choose.one(known);
   return {
@@ -150,12 +154,14 @@ function entity(making: Making, type: string, entry: Entry): CanonicalRequest["s
   };
 }
 
-/** Some user of the directory, in AuthZEN's words. */
-function approverOf({ manifest, ids, choose }: Making): string | null {
-  const types = Object.keys(manifest.subjects).sort();
-  const all = types.flatMap((type) => (ids.get(manifest.subjects[type]!.type) ?? []).map((id) => `${type}/${id}`));
-  return all.length === 0 ? null : choose.one(all);
-}
+/** Users of the directory, in AuthZEN's words. */
+const approversOf = (
+  { subjects }: ApplicationManifest,
+  ids: ReadonlyMap<string, readonly string[]>,
+): readonly string[] =>
+  Object.keys(subjects)
+    .sort()
+    .flatMap((type) => (ids.get(subjects[type]!.type) ?? []).map((id) => `${type}/${id}`));
 
 function members<K extends string>(name: K, shape: RecordShape | null, making: Making): { [_ in K]?: JsonObject } {
   const made = shape === null ? {} : record(shape, making);
@@ -245,11 +251,25 @@ function idsByType({ entities }: ValidPack): ReadonlyMap<string, readonly string
   const ids = new Map<string, string[]>();
   for (const { uid } of entities) {
     const { type, id } = "__entity" in uid ? uid.__entity : uid;
-    ids.set(type, [...(ids.get(type) ?? []), id]);
+    const known = ids.get(type);
+    if (known === undefined) ids.set(type, [id]);
+    else known.push(id);
   }
   for (const known of ids.values()) known.sort();
   return ids;
 }
+
+/** With the members of enumerated types, which exist without being listed. */
+const withEnumerated = (
+  listed: ReadonlyMap<string, readonly string[]>,
+  { entities }: SchemaShapes,
+): ReadonlyMap<string, readonly string[]> =>
+  new Map(
+    [...new Set([...listed.keys(), ...entities.keys()])].map((type) => [
+      type,
+      [...new Set([...(listed.get(type) ?? []), ...(entities.get(type)?.ids ?? [])])].sort(),
+    ]),
+  );
 
 type Choose = { readonly below: (n: number) => number; readonly one: <T>(values: readonly T[]) => T };
 

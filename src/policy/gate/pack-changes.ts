@@ -7,7 +7,8 @@ import type { ValidPack } from "../bundle.ts";
 import type { ApplicationManifest } from "../manifest.ts";
 import { readSchema, type SchemaShapes } from "../schema.ts";
 import { mayErr } from "./may-err.ts";
-import { absentIn, bindings, mayApply, reachedBy, type Reached } from "./reach.ts";
+import { byPair } from "./by-pair.ts";
+import { absentIn, applying, bindings, reachedBy, type Reached } from "./reach.ts";
 
 /**
  * How one pack may allow more of an action than it did before. Structural: a policy, rule or entry that is gone or other
@@ -37,16 +38,17 @@ export function changesFor(before: AppPack | null, after: AppPack, action: strin
   if (before.digest === after.digest) return [];
   const was = permittedAs(before, action);
   if (was === null) return ["nothing permitted it before"];
+  const [added, gone] = [absentIn(after, before), absentIn(before, after)];
+  const lost = applying(before, was).filter((policy) => gone.has(policy));
   return [
-    ...absentIn(after, before)
-      .filter((policy) => policy.json.effect === "permit" && mayApply(policy, reached))
+    ...applying(after, reached)
+      .filter((policy) => added.has(policy) && policy.json.effect === "permit")
       .map(({ id }) => `permit ${id} is new or changed`),
-    ...absentIn(before, after)
-      .filter((policy) => (policy.json.effect === "forbid" || bindings(policy).length > 0) && mayApply(policy, was))
+    ...lost
+      .filter((policy) => policy.json.effect === "forbid" || bindings(policy).length > 0)
       .map(({ id, json }) => `${json.effect} ${id} is gone or changed`),
-    ...absentIn(before, after)
-      .filter((policy) => policy.json.effect === "permit" && bindings(policy).length === 0)
-      .filter((policy) => mayErr(policy) && mayApply(policy, was))
+    ...lost
+      .filter((policy) => policy.json.effect === "permit" && bindings(policy).length === 0 && mayErr(policy))
       .map(({ id }) => `permit ${id} is gone or changed, and denied where it had no value`),
     ...schemaChanges(before, after, action),
     ...ruleChanges(before, after, action, reached),
@@ -57,10 +59,8 @@ export function changesFor(before: AppPack | null, after: AppPack, action: strin
 /** `null`: no permit of the pack applies to the action, so that nothing is allowed, whatever else it says. */
 export function permittedAs(pack: AppPack, action: string): Reached | null {
   const reached = reachedBy(pack, schemaOf(pack), cedarName(pack, action));
-  const permits = pack.policies.some(
-    (policy) => policy.json.effect === "permit" && reached !== null && mayApply(policy, reached),
-  );
-  return permits ? reached : null;
+  if (reached === null) return null;
+  return applying(pack, reached).some(({ json }) => json.effect === "permit") ? reached : null;
 }
 
 const member = (json: JsonValue | undefined, name: string): JsonValue | undefined =>
@@ -75,21 +75,12 @@ function schemaChanges(before: AppPack, after: AppPack, action: string): readonl
 }
 
 /** Types are compared where both have them: one that is only added nothing known refers to. */
-export function typeChanges(before: AppPack, after: AppPack): readonly string[] {
+export const typeChanges = byPair((before: AppPack, after: AppPack): readonly string[] => {
   const [was, is] = [typesOf(before), typesOf(after)];
   return [...was].filter(([name, text]) => is.get(name) !== text).map(([name]) => `the schema of ${name} is changed`);
-}
+});
 
-/** By pack, which is immutable, like what follows. */
-const types = new WeakMap<AppPack, ReadonlyMap<string, string>>();
-
-function typesOf(pack: AppPack): ReadonlyMap<string, string> {
-  let known = types.get(pack);
-  if (known === undefined) types.set(pack, (known = readTypes(pack)));
-  return known;
-}
-
-const readTypes = (pack: AppPack): ReadonlyMap<string, string> =>
+const typesOf = (pack: AppPack): ReadonlyMap<string, string> =>
   new Map(
     (["entityTypes", "commonTypes"] as const).flatMap((kind) =>
       Object.entries(pack.schema.json).flatMap(([namespace, definition]) =>
@@ -151,7 +142,7 @@ function rulesOf(manifest: ApplicationManifest, action: string, { shape }: Reach
  * Who and what the pack knows. An entry that goes may have held others in a group that is forbidden something. Actions
  * and their groups are looked at one by one where a pack lists them (`actionText`), so they count for others only.
  */
-export function directoryChanges(before: ValidPack, after: ValidPack): readonly string[] {
+export const directoryChanges = byPair((before: ValidPack, after: ValidPack): readonly string[] => {
   const [was, is] = [entriesOf(before), entriesOf(after)];
   const apart = isAppPack(before) && isAppPack(after);
   const changed = [...new Set([...was.keys(), ...is.keys()])]
@@ -161,19 +152,11 @@ export function directoryChanges(before: ValidPack, after: ValidPack): readonly 
   if (changed.length === 0) return [];
   const more = changed.length > 1 ? ` and ${changed.length - 1} more` : "";
   return [`the directory is changed: ${changed[0]}${more}`];
-}
+});
 
 type Entry = { readonly text: string; readonly is_action: boolean };
 
-const directories = new WeakMap<ValidPack, ReadonlyMap<string, Entry>>();
-
-function entriesOf(pack: ValidPack): ReadonlyMap<string, Entry> {
-  let entries = directories.get(pack);
-  if (entries === undefined) directories.set(pack, (entries = readEntries(pack)));
-  return entries;
-}
-
-const readEntries = ({ entities }: ValidPack): ReadonlyMap<string, Entry> =>
+const entriesOf = ({ entities }: ValidPack): ReadonlyMap<string, Entry> =>
   new Map(
     entities.map((entity) => {
       const { type, id } = readUid(entity.uid, "uid");

@@ -4,6 +4,7 @@ import { isActionType } from "../../cedar/names.ts";
 import { readActionScope, readEntityScope, type EntityScope, type Scope } from "../../cedar/scope.ts";
 import { readUid } from "../../cedar/value-json.ts";
 import type { BundledPolicy, ValidPack } from "../bundle.ts";
+import { byPair } from "./by-pair.ts";
 import { actionNamed, type ActionShape, type SchemaShapes } from "../schema.ts";
 
 /** Which steps a policy may bear on, by its scope alone: too many rather than too few. */
@@ -17,8 +18,18 @@ export type Reached = {
   readonly entry: EntityJson | null;
 };
 
+const reaches = new WeakMap<ValidPack, Map<string, Reached | null>>();
+
 /** `null`: the schema has no such action. */
 export function reachedBy(pack: ValidPack, schema: SchemaShapes, cedar: string): Reached | null {
+  let known = reaches.get(pack);
+  if (known === undefined) reaches.set(pack, (known = new Map<string, Reached | null>()));
+  let reached = known.get(cedar);
+  if (reached === undefined) known.set(cedar, (reached = reach(pack, schema, cedar)));
+  return reached;
+}
+
+function reach(pack: ValidPack, schema: SchemaShapes, cedar: string): Reached | null {
   const found = actionNamed(schema, cedar);
   if (found === undefined) return null;
   const { entries, store } = actionsOf(pack);
@@ -54,12 +65,38 @@ function actionsOf(pack: ValidPack): Actions {
   return known;
 }
 
-export function mayApply(policy: BundledPolicy, { uids, shape }: Reached): boolean {
-  const { action, principal, resource } = scopeOf(policy);
-  const acts =
-    action.op === "all" ||
-    (action.op === "==" ? uids.has(action.entity.key) : action.entities.some(({ key }) => uids.has(key)));
-  return acts && typed(principal, shape.principals) && typed(resource, shape.resources);
+/** Policies of a pack by the key of each action and group that they name; `null`: those for every action. */
+type ByAction = ReadonlyMap<string | null, readonly BundledPolicy[]>;
+
+const indexes = new WeakMap<ValidPack, ByAction>();
+
+function indexOf(pack: ValidPack): ByAction {
+  const known = indexes.get(pack);
+  if (known !== undefined) return known;
+  const index = new Map<string | null, BundledPolicy[]>();
+  for (const policy of pack.policies)
+    for (const key of actionsIn(scopeOf(policy).action)) {
+      const policies = index.get(key);
+      if (policies === undefined) index.set(key, [policy]);
+      else policies.push(policy);
+    }
+  indexes.set(pack, index);
+  return index;
+}
+
+function actionsIn(scope: Scope["action"]): ReadonlySet<string | null> {
+  if (scope.op === "all") return new Set([null]);
+  return new Set(scope.op === "==" ? [scope.entity.key] : scope.entities.map(({ key }) => key));
+}
+
+/** Policies of the pack that may apply to the action, each once. */
+export function applying(pack: ValidPack, { uids, shape }: Reached): readonly BundledPolicy[] {
+  const index = indexOf(pack);
+  const named = new Set([null, ...uids].flatMap((key) => index.get(key) ?? []));
+  return [...named].filter((policy) => {
+    const { principal, resource } = scopeOf(policy);
+    return typed(principal, shape.principals) && typed(resource, shape.resources);
+  });
 }
 
 const scopes = new WeakMap<BundledPolicy, Scope>();
@@ -115,7 +152,7 @@ function contentOf(policy: BundledPolicy): string {
 }
 
 /** Policies of `one` that `other` has nothing equal to. */
-export function absentIn(one: ValidPack, other: ValidPack | null): readonly BundledPolicy[] {
-  const known = new Set(other?.policies.map(contentOf));
-  return one.policies.filter((policy) => !known.has(contentOf(policy)));
-}
+export const absentIn = byPair((one: ValidPack, other: ValidPack): ReadonlySet<BundledPolicy> => {
+  const known = new Set(other.policies.map(contentOf));
+  return new Set(one.policies.filter((policy) => !known.has(contentOf(policy))));
+});

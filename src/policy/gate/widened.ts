@@ -84,12 +84,14 @@ export function irreversibleIn(
   before: LoadedPolicy | null,
   after: LoadedPolicy,
 ): (name: string, action: string) => boolean {
-  const packs = [...(before === null ? [] : sourcesOf(before)), ...sourcesOf(after)].filter(isAppPack);
+  const packs = [...(before === null ? [] : sourcesOf(before)), ...sourcesOf(after)]
+    .filter(isAppPack)
+    .map((pack) => ({ pack, marks: new Set(marksOf(pack)) }));
   return (name, action) => {
-    const own = new Set(packs.filter((pack) => pack.name === name).flatMap((pack) => stepsOf(pack, action)));
+    const own = new Set(packs.flatMap(({ pack }) => (pack.name === name ? stepsOf(pack, action) : [])));
     return packs.some(
-      (pack) =>
-        marksOf(pack).includes(action) && (pack.name === name || stepsOf(pack, action).some((one) => own.has(one))),
+      ({ pack, marks }) =>
+        marks.has(action) && (pack.name === name || stepsOf(pack, action).some((one) => own.has(one))),
     );
   };
 }
@@ -130,8 +132,8 @@ function changesOfAll(
       if (now.digest === old.digest) return [];
       const rules = ({ schema, manifest }: ValidPack): string => jcs([schema.json, manifest.max_unanchored_ms ?? null]);
       return [
-        ...absentIn(old, now).map(({ id }) => `sovereign forbid ${old.name}/${id} is gone or changed`),
-        ...absentIn(now, old)
+        ...[...absentIn(old, now)].map(({ id }) => `sovereign forbid ${old.name}/${id} is gone or changed`),
+        ...[...absentIn(now, old)]
           .filter(({ json }) => json.effect === "permit")
           .map(({ id }) => `sovereign permit ${old.name}/${id} is new`),
         ...(rules(old) === rules(now) ? [] : [`the rules of the sovereign pack ${old.name} are changed`]),
