@@ -4,7 +4,6 @@ import { activePolicy } from "../../src/policy/baseline.ts";
 import { pastOfItem } from "../../src/replay/past.ts";
 import { wordOf } from "../../src/replay/tally.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
-import type { JsonObject } from "../../src/base/json.ts";
 import { judge, recordedItem } from "../support/replayed.ts";
 import { activate, decide, read1, region, shard } from "./region.ts";
 
@@ -31,7 +30,7 @@ async function readBack(request: CanonicalRequest): Promise<readonly [word: stri
   });
   if (!found.ok) throw new Error(found.code);
   const item = found.found[0]!;
-  const past = pastOfItem({ kind: "decision", ...item } as JsonObject);
+  const past = pastOfItem({ kind: "decision", ...item });
   return [wordOf(judge(recordedItem(item), policy)), typeof past === "string" ? past : "read"];
 }
 

@@ -34,6 +34,8 @@ async function entriesOf(flags: Source, file: string | undefined): Promise<Async
 
 function wantedOf({ run, decision, since, until }: Source): Wanted | null {
   const given = [run, decision, since].filter((value) => value !== undefined);
+  if (until !== undefined && since === undefined)
+    throw new Problem("--until is the end of --since", "Give --since TIME beside it.", 2);
   if (given.length > 1) throw new Problem("Too much is asked at once", "Give one of --run, --decision, --since.", 2);
   if (run !== undefined) return { run };
   if (decision !== undefined) return { decision };

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ReplayView } from "../../src/objects/replay.ts";
+import { Problem } from "../problem.ts";
 import type { AdminClient } from "../region/admin-client.ts";
 import { isNothing } from "../../src/replay/tally.ts";
 import { nothingText } from "./replay.ts";
@@ -13,10 +14,14 @@ export async function replayThere(
   progress: (view: ReplayView) => void,
 ): Promise<ReplayView> {
   let view = await client.startReplay(order);
+  const { id } = view;
   while (view.state === "running") {
     progress(view);
     await sleep(LOOK_MS);
     view = await client.replay();
+    // One that begins when this one is over takes its place.
+    if (view.id !== id)
+      throw new Problem(`Before replay ${id} was seen to end, another replay was ordered`, "Order it again.");
   }
   return view;
 }

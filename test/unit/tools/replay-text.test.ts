@@ -1,6 +1,7 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import type { AdminClient } from "../../../tools/region/admin-client.ts";
 import { replayText } from "../../../tools/replay/replay.ts";
-import { thereText } from "../../../tools/replay/there.ts";
+import { replayThere, thereText } from "../../../tools/replay/there.ts";
 
 const THERE = { region: "eu", state: "done", since_ms: 0, began_ms: 0, looked: 0, of: 0, counts: {}, shards: [] };
 type View = Parameters<typeof thereText>[0];
@@ -12,4 +13,18 @@ test("no record is not said to be identical", () => {
   );
   expect(thereText({ ...THERE, verdict: "identical" } as unknown as View)).toMatch(/^NOTHING/);
   expect(thereText({ ...THERE, verdict: "incomplete" } as unknown as View)).toMatch(/^INCOMPLETE {2}0 records/);
+});
+
+test("what a region found for another order is not given out for this one's", async () => {
+  vi.useFakeTimers();
+  const running = { ...THERE, id: "first", state: "running", verdict: null };
+  const client = {
+    startReplay: async () => running,
+    replay: async () => ({ ...THERE, id: "second", verdict: "identical", looked: 9, counts: { identical: 9 } }),
+  } as unknown as AdminClient;
+  const found = replayThere(client, { since: "2026-01-01T00:00:00Z", reason: "r" }, () => undefined);
+  const refused = expect(found).rejects.toThrow("another replay was ordered");
+  await vi.runAllTimersAsync();
+  await refused;
+  vi.useRealTimers();
 });
