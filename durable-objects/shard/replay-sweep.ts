@@ -92,7 +92,9 @@ export class ReplaySweep {
         note(row.sseq, found);
         const word = wordOf(found);
         sweep.counts[word] = (sweep.counts[word] ?? 0) + 1;
-        if (found.verdict === "different") sweep.first_different ??= { sseq: row.sseq, reason: found.reason };
+        // Under its own key a payload always opens.
+        if (found.verdict === "different" || (found.verdict === "unreplayable" && found.reason === "unreadable"))
+          sweep.first_different ??= { sseq: row.sseq, reason: found.reason };
       }
       sweep.next++;
       if (++looked < SLICE && performance.now() - began < WORK_MS) continue;

@@ -1,7 +1,10 @@
+import { jcs } from "../base/jcs.ts";
+import type { JsonObject } from "../base/json.ts";
 import type { Sha256 } from "../base/digest.ts";
 import type { LoadedPolicy } from "../policy/evaluate.ts";
 import { rulesFor } from "../policy/step-rules.ts";
 import { appliesTo } from "../runs/budgets.ts";
+import type { Budget } from "../vocabulary/run.ts";
 import type { StepRules } from "../vocabulary/rules.ts";
 import type { CanonicalRequest, Outcome, RunState } from "../vocabulary/types.ts";
 import type { Past, Skipped } from "./past.ts";
@@ -195,6 +198,10 @@ const exampleOf = ({ decision_id, core, request: { subject, action, resource } }
   resource: `${resource.type}/${resource.id}`,
 });
 
+/** Whether two budgets add up the same; what is allowed of it may differ. */
+const countsAs = ({ max: _max, ...budget }: Budget, { max: _other, ...than }: Budget): boolean =>
+  jcs(budget as unknown as JsonObject) === jcs(than as unknown as JsonObject);
+
 /** The run's rows were asked for what the rules of then name; what only the candidate names is not in the record. */
 function underRules(
   run: RunState | null,
@@ -213,6 +220,8 @@ function underRules(
     .map(({ owner, budget }) => {
       const same = step.charged.find((entry) => entry.owner === owner && entry.budget.id === budget.id);
       const spent = budget.per === "step" ? "0" : known(same?.spent, "0");
+      // Of another window, unit or kind of step it is the nearest that is known.
+      if (same !== undefined && budget.per !== "step" && !countsAs(budget, same.budget)) assumed = true;
       return { budget, owner, spent };
     });
   const ofPacks = (owner: string): boolean => owner.startsWith("pack/");

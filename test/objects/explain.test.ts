@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { activePolicy } from "../../src/policy/baseline.ts";
 import { explainRecorded } from "../../tools/explain/explain.ts";
 import { recordedItem } from "../support/replayed.ts";
-import { activate, ask, decide, read1, region, shard, trust } from "./region.ts";
-import { open } from "./run-steps.ts";
+import { activate, ask, decide, named, read1, region, shard, trust } from "./region.ts";
+import { open, revoke, step } from "./run-steps.ts";
 import type { CanonicalRequest } from "../../src/vocabulary/types.ts";
 
 /** Explanations and counterfactuals as the shard gives them (docs/explain.md). */
@@ -79,6 +79,17 @@ describe("explain", () => {
     const item = (await decide([{ ...read1, subject: bob, run }], { explain: true })).items[0]!;
     expect(item).toMatchObject({ reason: "revoked", explained: { failed: [{ detail: "another subject" }] } });
     expect(JSON.stringify(item.explained)).not.toContain("carol");
+  });
+
+  test("of what an earlier step rested on, and was revoked from the beginning, it does not tell the name", async () => {
+    const run = await open();
+    const before = await step(run, { resource: { type: "record", id: "record-77" } });
+    await revoke("resource:record/record-77");
+    const item = (await decide([{ ...read1, run, parents: [before.id] }], { explain: true })).items[0]!;
+    const detail = `step ${before.id} rests on something that was revoked`;
+    expect(item).toMatchObject({ reason: "ancestor_revoked", explained: { failed: [{ detail }] } });
+    // A pseudonym is one only to who does not hold the secret, and of a region without peers that is nobody.
+    expect(JSON.stringify(item.explained)).not.toContain(named("resource:record/record-77"));
   });
 
   test("a record is explained later, from what it holds, as it was then", async () => {

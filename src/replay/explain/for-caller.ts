@@ -22,6 +22,7 @@ export function forCaller({ subject, resource }: CanonicalRequest, check: Failed
     if (said.has(detail)) return check;
     return named((key) => said.has(key) || OWN.has(kindOf(key) ?? ""), unnamed);
   }
+  if (reason === "ancestor_revoked") return { reason, detail: detail.replaceAll(RESTED_ON, SOMETHING_REVOKED) };
   if (reason !== "approver_not_independent") return check;
   const asker = entityForm(subject.type, subject.id);
   return detail === asker
@@ -31,6 +32,10 @@ export function forCaller({ subject, resource }: CanonicalRequest, check: Failed
         () => "another approver",
       );
 }
+
+/** After the name of a step, up to the next one, or of a pass: what it rested on (`runs/sequence`, `runs/guest`). */
+const RESTED_ON = / rests on .*?(?=, step \S+ rests on |$)/gs;
+const SOMETHING_REVOKED = " rests on something that was revoked";
 
 /** `null`: a pseudonym, or a piece of a name. */
 const kindOf = (key: string): string | null => /^([a-z-]+):/.exec(key)?.[1] ?? null;

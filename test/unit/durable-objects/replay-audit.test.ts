@@ -70,3 +70,46 @@ test("a divergence that could not be told before the object stopped is told afte
   await Promise.resolve();
   expect(told).toEqual([line, line]);
 });
+
+test("a sweep goes on after a restart from what was written down, names what does not open, and counts each once", async () => {
+  const meta = new Map<string, string>();
+  const looked: number[] = [];
+  const sweepOf = (again: (sseq: number) => Promise<Replayed>, over: () => void): ReplaySweep =>
+    new ReplaySweep({
+      shard: 0,
+      store: storeOf(meta),
+      firstAt: () => 1,
+      again: ({ sseq }) => {
+        looked.push(sseq);
+        return again(sseq);
+      },
+      note: (sseq) => {
+        if (sseq === LAST) over();
+      },
+      now,
+      wait: async () => undefined,
+      failed: () => over(),
+    });
+  const order = { v: 1, id: "a", from_ms: 0 } as const;
+  // Every slice is written down; at the 100th record the object stops.
+  let clock = 0;
+  vi.spyOn(performance, "now").mockImplementation(() => (clock += 3_000));
+  const stopped = Promise.withResolvers<void>();
+  sweepOf(
+    async (sseq) => (sseq < 100 ? { verdict: "identical" } : Promise.reject(new Error("stopped"))),
+    stopped.resolve,
+  ).order(order);
+  await stopped.promise;
+  const over = Promise.withResolvers<void>();
+  const unreadable = { verdict: "unreplayable", reason: "unreadable" } as const;
+  const again = sweepOf(async (sseq) => (sseq === 150 ? unreadable : { verdict: "identical" }), over.resolve);
+  again.order(order);
+  await over.promise;
+  await vi.waitFor(() => expect(again.order(order).state).toBe("done"));
+  expect(again.order(order)).toMatchObject({
+    looked: LAST,
+    counts: { identical: LAST - 1, "unreplayable unreadable": 1 },
+    first_different: { sseq: 150, reason: "unreadable" },
+  });
+  expect(looked.length).toBeLessThan(LAST + SLICE + 1);
+});

@@ -114,6 +114,29 @@ describe("planted regressions", () => {
   });
 });
 
+describe("a budget of the candidate", () => {
+  const names = ["sovereign", "treasury"];
+  const limited = (budget: object): Bundle => {
+    const shared = { id: "payments", actions: ["payment.*"], sum: "amount", per: "run", ...budget };
+    return withPack("treasury", ({ manifest }) => ({ manifest: { ...manifest, budgets: [shared] } as never }));
+  };
+  const before = limited({ max: "1000000", window_ms: 3_600_000 });
+  const policy = loadPolicy(before, names);
+  const history = goldenCases("treasury").map((golden, at) => pastOfGolden(policy, "treasury", golden, at));
+  const counted = history.filter(({ run }) => run!.step?.charged.length === 1).length;
+
+  it("is what was counted then where only its limit is another", () => {
+    expect(counted).toBeGreaterThan(5);
+    expect(backtest(before, names, history)).toMatchObject({ assumed: 0 });
+    expect(backtest(limited({ max: "1", window_ms: 3_600_000 }), names, history)).toMatchObject({ assumed: 0 });
+  });
+
+  it("is not known where it counts over another time, or per subject: the report says of how many", () => {
+    for (const other of [{ window_ms: 86_400_000 }, { window_ms: 3_600_000, per: "subject" }])
+      expect(backtest(limited({ max: "1000000", ...other }), names, history).assumed).toBe(counted);
+  });
+});
+
 describe("a policy by its digest", () => {
   it("is found whichever packs a region runs, and is none where the bundle has it not", () => {
     const find = policiesOf([bundle]);

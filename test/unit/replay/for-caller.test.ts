@@ -31,3 +31,13 @@ test("approvers are not named, whoever asks; other details are as they are", () 
   expect(said("policy_denied", "subject:user/carol")).toBe("subject:user/carol");
   expect(forCaller(request, { reason: "revoked" })).toEqual({ reason: "revoked" });
 });
+
+test("a step or a pass that fell with another is named, what it rested on is not", () => {
+  expect(said("ancestor_revoked", "step eu.1.s0.1 rests on open.abc, step eu.1.s0.2/3 rests on s1.def")).toBe(
+    "step eu.1.s0.1 rests on something that was revoked, step eu.1.s0.2/3 rests on something that was revoked",
+  );
+  expect(said("ancestor_revoked", "what pass us.1.p uses rests on open.abc, s1.def")).toBe(
+    "what pass us.1.p uses rests on something that was revoked",
+  );
+  expect(said("ancestor_revoked", "step eu.1.s0.1")).toBe("step eu.1.s0.1");
+});
