@@ -48,9 +48,10 @@ export class PolicyRows {
     return row === undefined ? null : new Uint8Array(row.bytes);
   }
 
+  /** In the place of what was stored under its name, where that was not it. */
   addBundle({ sha256, digest, packs }: BundleRow, bytes: Uint8Array, t_ms: number): void {
     this.#sql.exec(
-      "INSERT OR IGNORE INTO policy_bundle(sha256, digest, packs, bytes, t_ms) VALUES (?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO policy_bundle(sha256, digest, packs, bytes, t_ms) VALUES (?, ?, ?, ?, ?)",
       sha256,
       digest,
       JSON.stringify(packs),

@@ -1,4 +1,5 @@
-import { digestOf } from "../../src/base/digest.ts";
+import { utf8 } from "../../src/base/bytes.ts";
+import { digestOf, digestText } from "../../src/base/digest.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { err, type Result } from "../../src/base/result.ts";
 import { ENGINE } from "../../src/decision/engine.ts";
@@ -71,7 +72,7 @@ export class ActivePolicy {
   /** What is stored, as it was verified or taken: what is stored now counts only where it is that text. */
   #proven: Proven = { text: null, trust: null, stored_root: null, problem: null };
   /** The last bundle that was taken, as it was compiled to be checked. */
-  #checked: LoadedPolicy | null = null;
+  #checked: { readonly bundle: string; readonly policy: LoadedPolicy } | null = null;
   #putting: Promise<unknown> = Promise.resolve();
 
   constructor(env: Env, region: Region, baseline: LoadedPolicy, room: ActivePolicyRoom) {
@@ -82,7 +83,7 @@ export class ActivePolicy {
     this.#gate = new PolicyGate(env, region, {
       baseline,
       load: (bundle) => this.#load(bundle),
-      bytes: (bundle) => room.rows.bytes(bundle),
+      bytes: (bundle) => this.#bytes(bundle),
     });
   }
 
@@ -144,12 +145,16 @@ export class ActivePolicy {
   }
 
   #load(bundle: string): LoadedPolicy | null {
-    const { rows } = this.#room;
-    const checked = this.#checked;
-    if (checked !== null && checked.digest === rows.bundle(bundle)?.digest) return checked;
-    const bytes = rows.bytes(bundle);
+    if (this.#checked?.bundle === bundle) return this.#checked.policy;
+    const bytes = this.#bytes(bundle);
     const loaded = bytes === null ? null : loadArtefact(bytes, this.#region.name);
     return loaded?.ok === true ? loaded.value : null;
+  }
+
+  /** Signed is the digest: what is stored under its name counts only where it has it. */
+  #bytes(bundle: string): Uint8Array | null {
+    const bytes = this.#room.rows.bytes(bundle);
+    return bytes !== null && digestText(nodeSha256(bytes)) === bundle ? bytes : null;
   }
 
   #selected: { readonly bundle: string; readonly artefact: Artefact | null } | null = null;
@@ -162,7 +167,7 @@ export class ActivePolicy {
     const { bundle, version: standing } = this.standing();
     if (bundle === null || standing !== version) return null;
     if (this.#selected?.bundle !== bundle) {
-      const bytes = this.#room.rows.bytes(bundle);
+      const bytes = this.#bytes(bundle);
       const read = bytes === null ? null : readArtefact(bytes);
       this.#selected = { bundle, artefact: read?.ok === true ? read.value : null };
     }
@@ -233,7 +238,7 @@ export class ActivePolicy {
   }
 
   async #put(message: PutPolicyMessage): Promise<PutPolicyAnswer> {
-    const { store, rows, writer, shards } = this.#room;
+    const { store, writer, shards } = this.#room;
     // A storage that was put back may have lower floors than the log knows of: then nothing is taken.
     if (!(await writer.confirmed()))
       return {
@@ -252,7 +257,7 @@ export class ActivePolicy {
     const taken = await takeOffer(before, message, now_ms, {
       verify: ed25519Verify,
       sha256: nodeSha256,
-      has: (bundle) => rows.bundle(bundle) !== null,
+      has: (bundle) => this.#bytes(bundle) !== null,
       region: this.#region.name,
       engine: ENGINE.slice(ENGINE.indexOf("/") + 1),
     });
@@ -280,8 +285,8 @@ export class ActivePolicy {
       return { ok: true, outcome: why === null ? "would_take" : "would_refuse", gate, why, view: this.view() };
     if (why !== null) return refused(why);
     // What a publisher does every few hours needs one hand; what changes the law, or who may, as many as are asked for.
-    const isRefresh = trust.root === before.root && trust.policy === before.policy;
-    const by = isRefresh ? { actor: message.actor, confirms: null } : this.#approved(message, gate);
+    const is_refresh = trust.root === before.root && trust.policy === before.policy;
+    const by = is_refresh ? { actor: message.actor, confirms: null } : this.#approved(message, gate);
     if ("ok" in by) return by;
     // Offers go one by one, so it still is; an offer that was compared with another policy must not take effect.
     if (store.meta(TRUST) !== stored)
@@ -290,8 +295,9 @@ export class ActivePolicy {
     const from_ms = before.policy?.document.not_before_ms ?? 0;
     if (from_ms > now_ms && from_ms <= this.#now())
       return { ok: false, code: "conflict", message: "another policy came into force meanwhile: bring it again" };
-    this.#store(taken.value, gate, by, now_ms);
-    this.#checked = taken.value.bundle?.policy ?? this.#checked;
+    this.#store(taken.value, gate, { ...by, is_refresh }, now_ms);
+    const { bundle } = taken.value;
+    if (bundle !== null) this.#checked = { bundle: bundle.sha256, policy: bundle.policy };
     this.#room.sync.appended(this.#room.sync.state.own.mark, store.revision());
     await shards().effective(store.revision());
     return { ok: true, outcome: "taken", gate, view: this.view() };
@@ -338,7 +344,12 @@ export class ActivePolicy {
   }
 
   /** Everything in one transaction: the bundle, the documents, what is trusted, the leaf, and the revision. */
-  #store({ trust, bundle }: Taken, gate: GateReport | null, by: Approval, now_ms: number): void {
+  #store(
+    { trust, bundle }: Taken,
+    gate: GateReport | null,
+    { is_refresh, ...by }: Approval & { readonly is_refresh: boolean },
+    now_ms: number,
+  ): void {
     const { store, rows, acts, writer } = this.#room;
     const { root, timestamp, policy } = trust;
     const text = JSON.stringify(trust);
@@ -355,7 +366,7 @@ export class ActivePolicy {
       if (policy !== null) rows.addDocument("policy", policy.version, policy.sha256, policy.envelope, now_ms);
       store.setMeta(TRUST, text);
       store.setMeta(SERIAL, String(store.nextRevision()));
-      store.setMeta(ASKED, "");
+      if (!is_refresh) store.setMeta(ASKED, "");
       if (gate !== null) store.setMeta(GATE, JSON.stringify(gate));
       const ref = policy?.document.bundle.sha256 ?? null;
       const sseq = leaf(
@@ -420,14 +431,28 @@ export class ActivePolicy {
     return { ok: true, outcome: "asked", gate, view: this.view() };
   }
 
+  /** Tells it with the documents that prove it; of what came along and was not looked at only what there is room for. */
   #tell({ role, detail }: Refusal, { roots, timestamp, policy }: PutPolicyMessage): void {
     // Each root once: as often as an offer may hold one it would be more than a row of storage takes.
     const distinct = new Map(
       roots.map((root) => [JSON.stringify((root as { readonly payload?: unknown }).payload), root]),
     );
-    const proof = role === "root" ? { roots: [...distinct.values()] } : { timestamp, policy };
+    const proof =
+      role === "root"
+        ? { roots: withRoom([...distinct.values()]) }
+        : { timestamp, policy: withRoom([policy])[0] ?? null };
     this.#room.incident(`${role}: ${detail}`, JSON.stringify(proof));
   }
+}
+
+/** A row of storage is 2 MB; a document that was read has less than a fifth of this. */
+const MAX_PROOF_BYTES = 1_500_000;
+
+/** Those before the first that there is no room for. */
+function withRoom(documents: readonly unknown[]): readonly unknown[] {
+  let room = MAX_PROOF_BYTES;
+  const over = documents.findIndex((one) => (room -= utf8(JSON.stringify(one)).length) < 0);
+  return over === -1 ? documents : documents.slice(0, over);
 }
 
 type Proven = {

@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { digestOf, sha256 } from "../../../src/base/digest.ts";
+import { digestOf, digestText, sha256 } from "../../../src/base/digest.ts";
 import { jcs } from "../../../src/base/jcs.ts";
 import { decodeStateRecord } from "../../../src/lineage/state-record.ts";
 import type { PutPolicyAnswer, PutPolicyMessage } from "../../../src/objects/policy.ts";
@@ -222,6 +222,22 @@ test("a policy that comes into force while the next one is looked at is what tha
     vi.mocked(Date.now).mockRestore();
     vi.mocked(Gate.prototype.report).mockRestore();
   }
+});
+
+test("who writes the storage does not choose what an offer is compared with", async () => {
+  await put(await offer(SHIPPED, 1, two()));
+  await put(await offer(withoutPolicy("large-payment"), 2, two()));
+  const named = (bundle: Uint8Array) => digestText(sha256(bundle));
+  const [lax, shipped] = [named(withoutPolicy("large-payment")), named(SHIPPED)];
+  expect(await put(await offer(SHIPPED, 3, one()))).toMatchObject({ outcome: "taken" });
+  // As if the region ran already what is offered next.
+  eu.rows(
+    `UPDATE policy_bundle SET (digest, packs, bytes) = (SELECT digest, packs, bytes FROM policy_bundle WHERE sha256 = '${lax}') WHERE sha256 = '${shipped}'`,
+  );
+  const again = await offer(withoutPolicy("large-payment"), 4, one());
+  expect(await put(again)).toMatchObject({ refusal: { code: "needs_two_signatures" } });
+  await eu.restart(secrets);
+  expect(await put(again)).toMatchObject({ refusal: { code: "needs_two_signatures" } });
 });
 
 test("golden decisions are run here, of the packs that this region runs", async () => {

@@ -127,6 +127,22 @@ test("what proves an equivocation is kept, however much else comes with it", asy
   expect(incident!.evidence!.length).toBeLessThan(200_000);
 });
 
+test("an equivocation is told, whatever else comes with it that nobody looked at", async () => {
+  await taken(await offer(TWO, 5));
+  const { timestamp } = await offer(ONE, 5);
+  const long = { payload: "A".repeat(3_000_000), signatures: [] };
+  expect(await put({ timestamp, policy: long })).toMatchObject({
+    refusal: { code: "equivocation", role: "timestamp" },
+  });
+  const other = await sign("root", rootOf(keys, 1, Date.now() + 200 * DAY_MS), keys.root);
+  const roots = [other, ...Array.from({ length: 3 }, (_, at) => ({ ...long, payload: `${at}${long.payload}` }))];
+  expect(await put({ roots })).toMatchObject({ refusal: { code: "equivocation", role: "root" } });
+  expect(eu.incidents.map(({ evidence }) => JSON.parse(evidence!) as unknown)).toEqual([
+    { timestamp, policy: null },
+    { roots: [other] },
+  ]);
+});
+
 test("what was taken is there after a kill, and the baseline does not come back", async () => {
   const first = await offer(TWO, 1);
   await taken(first);
@@ -223,6 +239,23 @@ test("two approvals: another administrator under another key brings the same; a 
   expect(await taken({ timestamp })).toMatchObject({ outcome: "taken" });
   const rotated = await sign("root", rootOf(keys, 2, Date.now() + 300 * DAY_MS), keys.root);
   expect(await taken({ roots: [rotated] })).toMatchObject({ outcome: "asked" });
+});
+
+test("a refresh in between does not take back what an administrator asked for", async () => {
+  await configure({ INTERLOCK_POLICY_ROOT: root, INTERLOCK_POLICY_APPROVALS: "2" });
+  const first = await offer(TWO, 1);
+  await taken(first);
+  await taken(first, { actor: "ben", key: "k2" });
+  const rotated = await sign("root", rootOf(keys, 2, Date.now() + 300 * DAY_MS), keys.root);
+  expect(await taken({ roots: [rotated] })).toMatchObject({ outcome: "asked" });
+  const document = eu.authority.policy.view().trust!.policy!.document;
+  const timestamp = await sign("timestamp", timestampOf(document, 2, Date.now()), keys.timestamp);
+  const publisher = { actor: "publisher", key: "k3" };
+  expect(await taken({ timestamp }, publisher)).toMatchObject({ view: { asked: { asked_by: "ana" } } });
+  expect(await taken({ roots: [rotated] }, { actor: "ben", key: "k2" })).toMatchObject({
+    outcome: "taken",
+    view: { asked: null },
+  });
 });
 
 test("who asked with what was stolen has not asked: revoked since, it takes another two", async () => {
