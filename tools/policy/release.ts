@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { base64url } from "../../src/base/bytes.ts";
 import { err, ok, type Result } from "../../src/base/result.ts";
@@ -11,6 +11,7 @@ import type { PolicyTrust } from "../../src/policy/bundles/state.ts";
 import { pinnedRoot, takeOffer, trustOf, type Offer } from "../../src/policy/bundles/update.ts";
 import { ed25519 } from "../evidence/ed25519.ts";
 import { Problem } from "../problem.ts";
+import { documentIn } from "./sign.ts";
 import type { PolicyOffer } from "../region/admin-client.ts";
 
 /**
@@ -29,13 +30,17 @@ export class Release {
   }
 
   roots(): readonly Envelope[] {
+    return this.#rootPaths().map((path) => this.#read(path)!);
+  }
+
+  #rootPaths(): readonly string[] {
     const dir = join(this.#dir, "roots");
     if (!existsSync(dir)) return [];
     return readdirSync(dir)
       .flatMap((leaf) => /^([1-9][0-9]*)\.json$/.exec(leaf)?.[1] ?? [])
       .map(Number)
       .sort((a, b) => a - b)
-      .map((version) => this.#read(this.path("root", version))!);
+      .map((version) => this.path("root", version));
   }
 
   document(role: "policy" | "timestamp"): Envelope | null {
@@ -50,15 +55,12 @@ export class Release {
   write(role: Role, envelope: Envelope, version = 0): string {
     const path = this.path(role, version);
     mkdirSync(join(this.#dir, "roots"), { recursive: true });
-    writeFileSync(path, JSON.stringify(envelope, null, 2) + "\n");
-    return path;
+    return written(path, JSON.stringify(envelope, null, 2) + "\n");
   }
 
   writeBundle(bytes: Uint8Array): string {
     mkdirSync(this.#dir, { recursive: true });
-    const path = join(this.#dir, "bundle.json");
-    writeFileSync(path, bytes);
-    return path;
+    return written(join(this.#dir, "bundle.json"), bytes);
   }
 
   #read(path: string): Envelope | null {
@@ -72,11 +74,14 @@ export class Release {
 
   /** What the region lacks, as far as its own word goes: roots above its own, and the bundle unless it has it. */
   offerFor({ trust }: Pick<PolicyView, "trust">): Offer {
-    const roots = this.roots();
+    const roots = this.#rootPaths().map((path) => {
+      const envelope = this.#read(path)!;
+      return { envelope, version: documentIn("root", envelope, path).version };
+    });
     // A region that never took anything trusts the root that it is pinned to: the first.
-    const above = trust?.root.version ?? (roots[0] === undefined ? 0 : versionOf(roots[0]));
+    const above = trust?.root.version ?? roots[0]?.version ?? 0;
     return {
-      roots: roots.filter((one) => versionOf(one) > above),
+      roots: roots.flatMap(({ envelope, version }) => (version > above ? [envelope] : [])),
       timestamp: this.document("timestamp"),
       policy: this.document("policy"),
       bundle: this.bundle(),
@@ -84,8 +89,13 @@ export class Release {
   }
 }
 
-const versionOf = ({ payload }: Envelope): number =>
-  Number((JSON.parse(Buffer.from(payload, "base64url").toString()) as { readonly version?: unknown }).version);
+/** Whoever is stopped on the way leaves what was there: a timestamp that is lost takes its version along. */
+function written(path: string, content: string | Uint8Array): string {
+  const aside = `${path}.${process.pid}`;
+  writeFileSync(aside, content);
+  renameSync(aside, path);
+  return path;
+}
 
 /** The offer as the admin route takes it. */
 export const offerBody = ({ roots, timestamp, policy, bundle }: Offer): PolicyOffer => ({

@@ -1,5 +1,6 @@
 import { FlattenedSign } from "jose";
-import { fromBase64url } from "../../src/base/bytes.ts";
+import { fromBase64url, fromUtf8 } from "../../src/base/bytes.ts";
+import { isObject, parseJson } from "../../src/base/json.ts";
 import { jcs } from "../../src/base/jcs.ts";
 import { digestText, sha256 } from "../../src/base/digest.ts";
 import {
@@ -50,8 +51,12 @@ export async function signDocument<R extends Role>(
   return envelope;
 }
 
-const kidOf = (protectedHeader: string): unknown =>
-  (JSON.parse(Buffer.from(protectedHeader, "base64url").toString()) as { readonly kid?: unknown }).kid;
+/** `null`: a damaged one, which counts for nobody. */
+function kidOf(protectedHeader: string): unknown {
+  const bytes = fromBase64url(protectedHeader);
+  const json = bytes === null ? null : parseJson(fromUtf8(bytes) ?? "");
+  return json?.ok === true && isObject(json.value) ? json.value["kid"] : null;
+}
 
 /** What stands in an envelope, whoever signed it. */
 export function documentIn<R extends Role>(role: R, envelope: unknown, where: string): Opened<R> {
