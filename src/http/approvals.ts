@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { base64url, utf8 } from "../base/bytes.ts";
 import { parseRunId } from "../base/ids.ts";
+import { cut } from "../base/cut.ts";
 import { jcs } from "../base/jcs.ts";
 import type { JsonObject } from "../base/json.ts";
 import { err, ok, type Result } from "../base/result.ts";
@@ -63,7 +64,7 @@ export const approvalHandlers = {
         denial_expires_ms: Date.parse(denial.expires_at),
         asked: asked.value,
         requester: requester === null ? null : entityForm(requester.type, requester.id),
-        justification: requested_access?.justification ?? (typeof noted === "string" ? noted.slice(0, 2_000) : null),
+        justification: requested_access?.justification ?? (typeof noted === "string" ? cut(noted, 2_000) : null),
         until_ms: until === null ? null : Date.parse(until),
         idempotency_key: key,
         body: base64url(room.sha256(utf8(jcs(body.value)))),

@@ -1,3 +1,4 @@
+import { cut } from "../base/cut.ts";
 import type { CanonicalRequest } from "../vocabulary/types.ts";
 import type { FailedCheck } from "../vocabulary/reasons.ts";
 import { textAttribute, textsAttribute } from "./attributes.ts";
@@ -151,4 +152,4 @@ function mayFlow(flows: LoadedPolicy["flows"], label: string, target: string, un
 const OWN: readonly Flow[] = ["own"];
 
 /** Names come from requests and other regions, and details go into the record. */
-const short = (text: string): string => (text.length > 64 ? `${text.slice(0, 64)}…` : text);
+const short = (text: string): string => (text.length > 64 ? `${cut(text, 64)}…` : text);

@@ -77,6 +77,13 @@ describe("a request", () => {
     });
   });
 
+  test("has a reason that is cut between characters, so that its record can be read again", async () => {
+    const business_justification = "j".repeat(1_999) + "\u{1F511}\u{1F511}";
+    await submitted({ ...BODY, context: { business_justification } });
+    const messages = region.shards.flatMap(({ approvals }) => approvals.submitted);
+    expect(messages.at(-1)).toMatchObject({ justification: "j".repeat(1_999) });
+  });
+
   test("is read by the PEP that made it and by those that approve, and by nobody else", async () => {
     const id = await submitted();
     const other = await sign(region.signer, pepClaims({ client_id: "pep:eu/other", sub: "pep:eu/other", jti: "c-3" }));
