@@ -64,8 +64,8 @@ test("a damaged signature does not keep the next one from being added", async ()
   const keys = await newRoleKeys();
   const signer = keys.policy[0]!;
   const { x, key, kid } = signer;
-  const signed = await addSignature(TWO, "policy", { kid, key, publicJwk: { x } as never });
+  const signed = await addSignature(TWO, "policy", { kid, key, publicJwk: { x } });
   expect(signed.signatures).toHaveLength(2);
   const junk = { ...ONE, signatures: [{ protected: "!", signature: "A" }] };
-  expect((await addSignature(junk, "policy", { kid, key, publicJwk: { x } as never })).signatures).toHaveLength(2);
+  expect((await addSignature(junk, "policy", { kid, key, publicJwk: { x } })).signatures).toHaveLength(2);
 });
