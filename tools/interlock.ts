@@ -105,6 +105,12 @@ for (const command of [
 
 exitWithTwoOnWrongUsage(program);
 
+// Whoever reads (`| head`) has seen enough: what a shell says of a command that SIGPIPE ends, and no stack.
+process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
+  if (cause.code !== "EPIPE") throw cause;
+  process.exit(141);
+});
+
 try {
   await program.parseAsync();
 } catch (cause) {

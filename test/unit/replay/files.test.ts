@@ -1,11 +1,13 @@
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, test } from "vitest";
 import bundleJson from "../../../policies/bundle.json" with { type: "json" };
 import type { JsonObject } from "../../../src/base/json.ts";
 import type { Bundle } from "../../../src/policy/bundle.ts";
 import { loadPolicy } from "../../../src/policy/load.ts";
+import { seenIn } from "../../../src/replay/read-seen.ts";
 import { wordOf } from "../../../src/replay/tally.ts";
 import { recordsOfFile } from "../../../tools/replay/records.ts";
 import { replayAll, replayText, type ReplayReport } from "../../../tools/replay/replay.ts";
@@ -112,6 +114,25 @@ describe("interlock explain decision --file", () => {
   });
 });
 
+test("a record of before, with one list of all names, is read as it was", () => {
+  const { seen } = history[0]!;
+  const namesIn = (names: object): unknown => seenIn({ ...seen, asked: { ...seen.asked, names } })?.asked.names;
+  const list = ["s1.a", "s1.b"];
+  expect(namesIn(list)).toEqual(list);
+  expect(namesIn({ "subject:user/alice": list })).toEqual({ "subject:user/alice": list });
+  expect(namesIn({ "subject:user/alice": "s1.a" })).toBeUndefined();
+});
+
+test("whoever reads only the first lines of what a command says ends it quietly", async () => {
+  const many = Array.from({ length: 40 }, () => items).flat();
+  const child = spawn(process.execPath, ["tools/interlock.ts", "replay", fileOf(many), "--each"]);
+  let err = "";
+  child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
+  child.stdout.once("data", () => child.stdout.destroy());
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  expect([code, err]).toEqual([141, ""]);
+});
+
 describe("what is no record", () => {
   it("is counted by a backtest and does not end it", async () => {
     const { payload } = items[0] as { readonly payload: JsonObject };
@@ -128,6 +149,12 @@ describe("what is no record", () => {
     expect(out).toContain(`${items.length} decisions`);
     expect(out).toContain(`not decided: ${broken.length} unreadable`);
     expect(code).toBe(0);
+  });
+
+  it("is refused as a policy bundle too", async () => {
+    const odd = fileOf([`{"v":1,"packs":[null]}`]);
+    const { code, err } = await told("replay", fileOf(items), "--policy", odd);
+    expect([code, err.split("\n")[0]]).toEqual([2, `interlock: ${odd} is no policy bundle.`]);
   });
 
   it("is refused in one line", async () => {
