@@ -143,6 +143,8 @@ function loadPack(bundle: Bundle, name: string): Loading {
     return refuse(built.digest, first === undefined ? "invalid" : describeProblem(first) + more);
   }
   try {
+    // What its policies see of the run's history is found by the one name and read by the other.
+    if (built.manifest.name !== name) return refuse(built.digest, "its manifest is of another pack");
     if (packDigest(built) !== built.digest) return refuse(built.digest, "its content does not match its digest");
     return { name, digest: built.digest, problem: null, source: built, pack: compilePack(built) };
   } catch (cause) {

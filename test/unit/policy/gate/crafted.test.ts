@@ -183,3 +183,12 @@ test("who says what the labels are, and whether that has to be said, bears on wh
     "mail/mailer.send: labels of reads: the schema of Hospital::Patient is changed",
   );
 });
+
+test("a manifest of another name, under which no history would be found, is no policy", () => {
+  const { manifest } = treasury;
+  // Nothing that a forbid counts would have been there, and nothing in the report.
+  const other = { ...treasury, manifest: { ...manifest, name: "other" } };
+  const policy = loadPolicy({ v: 1, packs: [{ ...other, digest: packDigest(other) }] }, ["treasury"]);
+  expect(policy.problem).toBe("pack treasury: its manifest is of another pack");
+  expect(policyOf({ ...other, name: "other" }).problem).toBeNull();
+});
