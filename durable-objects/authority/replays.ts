@@ -14,7 +14,14 @@ import type { EventWriter } from "./writer.ts";
 const SHARD_MS = 3_000;
 const ASKED = "replay_asked";
 
-type Asked = { readonly id: string; readonly from_ms: number; readonly reason: string; readonly t_ms: number };
+type Asked = {
+  readonly id: string;
+  /** Absent: asked before it was kept. */
+  readonly log_epoch?: number;
+  readonly from_ms: number;
+  readonly reason: string;
+  readonly t_ms: number;
+};
 
 export type ReplaysRoom = {
   readonly store: AuthorityStore;
@@ -49,15 +56,20 @@ export class Replays {
     if (running?.shards.some(({ state }) => state === "running"))
       return { ok: false, code: "conflict", message: `replay ${running.id} is still running` };
     const { store, rows, writer } = this.#room;
-    const asked: Asked = { id: base64url(randomBytes(12)), from_ms, reason, t_ms: Date.now() };
+    const { log_epoch } = this.#region;
+    const asked: Asked = { id: base64url(randomBytes(12)), log_epoch, from_ms, reason, t_ms: Date.now() };
     const act = { what: "replay_asked", actor, reason: `${asked.id} ${reason}`, t_ms: asked.t_ms } as const;
     recordAct(rows, writer, act, () => store.setMeta(ASKED, JSON.stringify(asked)));
     return { ok: true, value: await this.#ask(asked) };
   }
 
+  /** `null`: nothing was asked for, or in an epoch that has ended, whose shards are not asked any more. */
   async view(): Promise<ReplayView | null> {
     const text = this.#room.store.meta(ASKED);
-    return text === null ? null : this.#ask(JSON.parse(text) as Asked);
+    if (text === null) return null;
+    const asked = JSON.parse(text) as Asked;
+    const { log_epoch } = this.#region;
+    return (asked.log_epoch ?? log_epoch) === log_epoch ? this.#ask(asked) : null;
   }
 
   /** Asking is ordering: a shard that did not hear of it before begins now, and one that slept goes on. */

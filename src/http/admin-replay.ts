@@ -16,7 +16,7 @@ export const replayHandlers = {
     const asked = await ask((stub) => stub.replayView());
     if (!asked.ok) return asked;
     if (asked.value === null)
-      return err({ status: 404, code: "not_found", detail: "no replay was asked for in this region" });
+      return err({ status: 404, code: "not_found", detail: "no replay was asked for in this log epoch" });
     return ok({ status: 200, body: asked.value });
   }),
 } as const satisfies Readonly<Record<string, Handler>>;

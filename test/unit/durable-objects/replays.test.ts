@@ -8,8 +8,10 @@ import type { ReplayOrder, ShardReplay } from "../../../src/objects/replay.ts";
 import { REGION } from "../../support/lone-shard.ts";
 
 /** Two shards, of which each is asked by what the test says of it. */
-function replaysOf(...shards: readonly ((order: ReplayOrder) => Promise<Partial<ShardReplay>>)[]): Replays {
-  const meta = new Map<string, string>();
+type Shards = readonly ((order: ReplayOrder) => Promise<Partial<ShardReplay>>)[];
+const replaysOf = (...shards: Shards): Replays => replaysIn(new Map(), 1, shards);
+
+function replaysIn(meta: Map<string, string>, log_epoch: number, shards: Shards): Replays {
   const namespace = {
     idFromName: (name: string) => name,
     get: (name: string) => ({ replayAll: shards[Number(name.slice(name.lastIndexOf("/") + 1))] }),
@@ -21,7 +23,7 @@ function replaysOf(...shards: readonly ((order: ReplayOrder) => Promise<Partial<
   const writer = { record: (turn: (leaf: () => number) => unknown) => turn(() => 1) };
   return new Replays(
     { LINEAGE_SHARD: namespace } as unknown as Env,
-    { ...REGION, shards: shards.length },
+    { ...REGION, log_epoch, shards: shards.length },
     {
       store: store as unknown as AuthorityStore,
       rows: { addAct: () => undefined } as unknown as AdminRows,
@@ -59,4 +61,22 @@ test("of many orders at once one is taken, and the others hear of it", async () 
   expect(new Set(orders).size).toBe(1);
   const same = await Promise.all(Array.from({ length: 5 }, () => replays.start(asked(0))));
   expect(same.every((answer) => answer.ok && answer.value?.id === orders[0])).toBe(true);
+});
+
+test("an order ends with its log epoch: the records of the next one are not decided again in its name", async () => {
+  const meta = new Map<string, string>();
+  const ordered: string[] = [];
+  const shard = async ({ id }: ReplayOrder): Promise<Partial<ShardReplay>> => {
+    ordered.push(id);
+    return { id, state: "done", looked: 1, of: 1, counts: { "different core_differs": 1 } };
+  };
+  const before = replaysIn(meta, 1, [shard]);
+  expect(await before.start(asked(1))).toMatchObject({ ok: true, value: { verdict: "different" } });
+  expect(await before.view()).toMatchObject({ verdict: "different" });
+  const asks = ordered.length;
+  const after = replaysIn(meta, 2, [shard]);
+  expect(await after.view()).toBeNull();
+  expect(ordered).toHaveLength(asks);
+  expect(await after.start(asked(1))).toMatchObject({ ok: true });
+  expect(new Set(ordered).size).toBe(2);
 });
