@@ -61,13 +61,17 @@ beforeAll(async () => {
   loading = false;
   await Promise.all(running);
   for (const region of regions) {
-    const last = loads.get(region.name)!.acknowledged.at(-1)!.ids.at(-1)!;
-    await until(() => proofOf(region, last, CEILING_MS), `proof of ${last}`);
-  }
-  // Under a checkpoint that both peers cosigned, and a reader has seen it.
-  for (const [name, notes] of seen) {
-    const { size } = notes.at(-1)!;
-    await until(async () => notes.some((one) => one.size >= size && one.peers === 2), `both peers under ${name}`);
+    // The newest of each shard: one may be integrated long before the other.
+    const ids = loads.get(region.name)!.acknowledged.flatMap((one) => one.ids);
+    for (const shard of [0, 1]) {
+      const of = ids.filter((id) => id.includes(`.s${shard}.`)).map((id) => Number(id.split(".").at(-1)));
+      const last = `${region.name}.1.s${shard}.${Math.max(...of)}`;
+      await until(() => proofOf(region, last, CEILING_MS), `proof of ${last}`);
+    }
+    // Under a checkpoint that both peers cosigned, and a reader has seen it.
+    const { size } = checkpointIn(await noteOf(region));
+    const covered = (one: Seen): boolean => one.size >= size && one.peers === 2;
+    await until(async () => seen.get(region.name)!.some(covered), `both peers under ${region.name}`);
   }
   watching = false;
   await Promise.all(watchers);
