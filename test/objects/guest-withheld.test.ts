@@ -1,43 +1,13 @@
 import { runInDurableObject } from "cloudflare:test";
 import { beforeAll, expect, it } from "vitest";
-import { base64url } from "../../src/base/bytes.ts";
-import { sha256 } from "../../src/base/digest.ts";
-import { jcs } from "../../src/base/jcs.ts";
 import { shardName } from "../../src/objects/address.ts";
-import type { DecideMessage } from "../../src/objects/decide.ts";
 import type { ShardRpc } from "../../src/objects/shard.ts";
-import { guestRunId } from "../../src/runs/guest.ts";
-import type { IdentityFacts, PassFacts } from "../../src/vocabulary/run.ts";
-import { activate, ask, env, factsOf, named, read1, readying, region, shard } from "./region.ts";
+import type { IdentityFacts } from "../../src/vocabulary/run.ts";
+import { guestStep } from "./guest-step.ts";
+import { activate, env, named, readying, region, shard } from "./region.ts";
 import { newId } from "./run-steps.ts";
 
 beforeAll(activate);
-
-async function guestStep(resource: string, more: object = {}): Promise<{ pass: string; message: DecideMessage }> {
-  // Of this very region, since nothing is heard of another one here; the shard takes the word of the Worker for it.
-  const pass: PassFacts = {
-    id: newId(),
-    home: "eu",
-    run: base64url(crypto.getRandomValues(new Uint8Array(32))),
-    node: "quote",
-    subject: named("subject:user/alice"),
-    action: "read",
-    resource: null,
-    labels: [],
-    parents: [],
-    dependencies: [],
-    ancestors: [],
-    homes: [],
-    keys: [],
-    expires_ms: Date.now() + 60_000,
-    digest: "sha256:x",
-  };
-  const facts = jcs({ ...(JSON.parse(await factsOf()) as object), ...more, pass });
-  const message = await ask([{ ...read1, resource: { type: "record", id: resource } }]);
-  const run = guestRunId("eu", 1, pass, sha256);
-  const items = message.items.map((item) => ({ ...item, run, facts }));
-  return { pass: pass.id, message: { ...message, items, implicit_run: run } };
-}
 
 it("nothing is said of a step under a pass before it has left, and nothing of one that was withheld", async () => {
   const good = await guestStep("record-1");
